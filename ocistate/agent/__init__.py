@@ -1,0 +1,1 @@
+"""The puller: a reconcile loop for Stacks."""

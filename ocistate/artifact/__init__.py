@@ -1,0 +1,1 @@
+"""Manifests to artifact and back: pure functions over bytes."""

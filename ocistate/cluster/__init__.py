@@ -1,0 +1,1 @@
+"""Kubernetes: client, plan, apply, health, watch; nothing of registries."""

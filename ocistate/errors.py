@@ -1,0 +1,196 @@
+"""The error tree: every error a user can meet.
+
+    OcistateError
+    ├── UsageError                 the request itself makes no sense
+    │   └── InvalidReference       an artifact reference that cannot be parsed
+    ├── InputError                 manifests or files given by the user are not acceptable
+    │   ├── InvalidManifest        broken YAML, a missing field, a template marker, a duplicate
+    │   └── PolicyRefused          refused on purpose: a plain Secret, an unpinned image, a link
+    ├── ConfigError                a Stack, TrustPolicy, credential file or setting is wrong
+    ├── StoreError                 a registry or layout did not do what it should
+    │   ├── NotFound               no such repository, tag, manifest or blob
+    │   ├── Unauthorized           credentials are missing, wrong or not sufficient
+    │   ├── Unavailable            unreachable, too slow, or answering 429 or 5xx to the end
+    │   ├── ProtocolError          an answer that the specification does not allow
+    │   ├── DigestMismatch         bytes that are not what their digest says
+    │   ├── LimitExceeded          more bytes, pages or entries than we are willing to read
+    │   └── Conflict               another writer got in between
+    ├── ArtifactError              an artifact that is not what we can use
+    │   └── UnsafeContent          a layer that tries to escape, or to exhaust us
+    ├── KeyFileError               a key that cannot be read or used
+    │   └── WrongPassword          the key file's password is wrong or missing
+    ├── TrustError                 verification did not succeed: nothing may be applied
+    │   ├── InvalidSignature       a signature that does not hold, or is not well formed
+    │   ├── NotSigned              nothing is signed at all
+    │   ├── Untrusted              signed, but by nobody the policy trusts
+    │   ├── ThresholdNotMet        trusted signers, but not enough of them
+    │   └── NoPolicy               no policy speaks of this repository
+    ├── ClusterError               the Kubernetes API did not do what it should
+    │   ├── ApiError               the API server answered with an error status
+    │   ├── ClusterUnavailable     the API server cannot be reached
+    │   ├── OwnershipConflict      an object belongs to another Stack
+    │   ├── ApplyFailed            one or more objects could not be applied
+    │   └── HealthTimeout          applied, but not healthy in time
+    └── TargetError                a target folder cannot be made equal
+
+Each class has a stable ``reason`` (CamelCase, shown in conditions and JSON) and each error may
+carry a ``hint``: what to do about it. Only ``ocistate.cli`` knows exit codes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OcistateError(Exception):
+    """Base of all errors meant for a user.
+
+    ``message`` says what happened to what; ``hint`` says what to do, and may be empty.
+    """
+
+    reason: ClassVar[str] = "Error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(OcistateError):
+    reason = "Usage"
+
+
+class InvalidReference(UsageError):
+    reason = "InvalidReference"
+
+
+class InputError(OcistateError):
+    reason = "InvalidInput"
+
+
+class InvalidManifest(InputError):
+    """``location`` is ``file:line`` of the trouble."""
+
+    reason = "InvalidManifest"
+
+    def __init__(self, location: str, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{location}: {message}" if location else message, hint=hint)
+        self.location = location
+
+
+class PolicyRefused(InputError):
+    reason = "Refused"
+
+
+class ConfigError(OcistateError):
+    reason = "InvalidConfiguration"
+
+
+class StoreError(OcistateError):
+    reason = "StoreError"
+
+
+class NotFound(StoreError):
+    reason = "NotFound"
+
+
+class Unauthorized(StoreError):
+    reason = "Unauthorized"
+
+
+class Unavailable(StoreError):
+    reason = "RegistryUnavailable"
+
+
+class ProtocolError(StoreError):
+    reason = "RegistryProtocolError"
+
+
+class DigestMismatch(StoreError):
+    reason = "DigestMismatch"
+
+
+class LimitExceeded(StoreError):
+    reason = "LimitExceeded"
+
+
+class Conflict(StoreError):
+    reason = "Conflict"
+
+
+class ArtifactError(OcistateError):
+    reason = "InvalidArtifact"
+
+
+class UnsafeContent(ArtifactError):
+    reason = "UnsafeContent"
+
+
+class KeyFileError(OcistateError):
+    reason = "InvalidKey"
+
+
+class WrongPassword(KeyFileError):
+    reason = "WrongPassword"
+
+
+class TrustError(OcistateError):
+    reason = "VerificationFailed"
+
+
+class InvalidSignature(TrustError):
+    reason = "InvalidSignature"
+
+
+class NotSigned(TrustError):
+    reason = "NotSigned"
+
+
+class Untrusted(TrustError):
+    reason = "UntrustedSigner"
+
+
+class ThresholdNotMet(TrustError):
+    reason = "ThresholdNotMet"
+
+
+class NoPolicy(TrustError):
+    reason = "NoTrustPolicy"
+
+
+class ClusterError(OcistateError):
+    reason = "ClusterError"
+
+
+class ApiError(ClusterError):
+    """The API server's ``Status``: ``status`` is the HTTP code, ``code`` its stated reason."""
+
+    reason = "ApiError"
+
+    def __init__(self, message: str, *, status: int, code: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code
+
+
+class ClusterUnavailable(ClusterError):
+    reason = "ClusterUnavailable"
+
+
+class OwnershipConflict(ClusterError):
+    reason = "OwnershipConflict"
+
+
+class ApplyFailed(ClusterError):
+    reason = "ApplyFailed"
+
+
+class HealthTimeout(ClusterError):
+    reason = "HealthTimeout"
+
+
+class TargetError(OcistateError):
+    reason = "TargetError"

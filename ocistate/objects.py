@@ -1,0 +1,68 @@
+"""Kubernetes objects as plain data: their identity, and an artifact's resources.
+
+An object stays the plain dict that YAML or the API server gave; what is added here is only how it
+is named and hashed. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ocistate.canonical import canonical_json, digest_of
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectId:
+    """Which object: group, kind, namespace (empty for none given or cluster-scoped), name.
+
+    Never the version: the same object is served in several.
+    """
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        kind = f"{self.kind}.{self.group}" if self.group else self.kind
+        return f"{kind}/{self.namespace}/{self.name}" if self.namespace else f"{kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One resource of an artifact: the object, its hash, and where in the artifact it stands.
+
+    ``digest`` is SHA-256 over the object's canonical JSON; ``index`` counts the documents of the
+    file from 0 (items of a ``List`` count on within it).
+    """
+
+    id: ObjectId
+    api_version: str
+    digest: str
+    path: str
+    index: int
+    object: Mapping[str, Any]
+
+
+def object_id(obj: Mapping[str, Any]) -> ObjectId:
+    """The identity of an object that has apiVersion, kind and metadata.name."""
+    metadata = obj["metadata"]
+    return ObjectId(
+        group_of(obj["apiVersion"]),
+        obj["kind"],
+        metadata.get("namespace") or "",
+        metadata.get("name") or "",
+    )
+
+
+def group_of(api_version: str) -> str:
+    """``apps`` of ``apps/v1``; the core group is the empty text."""
+    group, slash, _ = api_version.rpartition("/")
+    return group if slash else ""
+
+
+def object_digest(obj: Mapping[str, Any]) -> str:
+    """SHA-256 over the object's canonical JSON. Raises ValueError for what JSON cannot say."""
+    return digest_of(canonical_json(obj))

@@ -1,0 +1,1 @@
+"""The OCI image and distribution specifications; nothing of Kubernetes."""

@@ -1,0 +1,164 @@
+"""References: what a user types to name an artifact.
+
+    oci://registry.example.com/team/shop:v1
+    registry.example.com/team/shop@sha256:…      (oci:// may be left out)
+    layout:./build/store:v1                      (an OCI image layout folder)
+    layout:/srv/store@sha256:…
+
+A reference never carries credentials. A tag beside a digest is allowed, the digest rules.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from ocistate.canonical import DIGEST_PATTERN
+from ocistate.errors import InvalidReference
+
+Scheme = Literal["oci", "layout"]
+
+_HOST: Final = re.compile(
+    r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)"
+    r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
+)
+# Distribution spec 1.1, "Pulling manifests": <name> and <reference>.
+_NAME: Final = re.compile(
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+)
+_TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_MAX_NAME: Final = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A place in a store: a repository, and in it a tag or a digest or neither.
+
+    ``registry`` is ``host[:port]`` for ``oci`` and empty for ``layout``; ``repository`` is the
+    name on the registry, or the folder of the layout.
+    """
+
+    scheme: Scheme
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The repository without scheme, tag and digest, as trust policies match it."""
+        return f"{self.registry}/{self.repository}" if self.scheme == "oci" else self.repository
+
+    @property
+    def base(self) -> Reference:
+        """The same repository, naming no tag and no digest."""
+        return replace(self, tag=None, digest=None)
+
+    @property
+    def target(self) -> str | None:
+        """What to resolve: the digest if there is one, else the tag, else None."""
+        return self.digest or self.tag
+
+    def with_tag(self, tag: str) -> Reference:
+        """The same repository at a tag. Raises InvalidReference."""
+        return replace(self, tag=check_tag(tag), digest=None)
+
+    def with_digest(self, digest: str) -> Reference:
+        """The same repository at a digest. Raises InvalidReference."""
+        return replace(self, tag=None, digest=check_digest(digest))
+
+    def __str__(self) -> str:
+        prefix = "layout:" if self.scheme == "layout" else ""
+        tag = f":{self.tag}" if self.tag and not self.digest else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{prefix}{self.name}{tag}{digest}"
+
+
+def check_tag(tag: str) -> str:
+    """The tag itself when it is a valid one. Raises InvalidReference."""
+    if not _TAG.fullmatch(tag):
+        raise InvalidReference(
+            f"{tag!r} is not a valid tag",
+            hint="letters, digits, '_', '.' and '-', at most 128, not starting with '.' or '-'",
+        )
+    return tag
+
+
+def check_digest(digest: str) -> str:
+    """The digest itself when it is ``sha256:`` and 64 hex digits. Raises InvalidReference."""
+    if not DIGEST_PATTERN.fullmatch(digest):
+        raise InvalidReference(
+            f"{digest!r} is not a digest", hint="write sha256: and 64 lower-case hex digits"
+        )
+    return digest
+
+
+def parse_reference(text: str) -> Reference:
+    """Parse a reference. Raises InvalidReference, naming the part that is wrong."""
+    if not text or text != text.strip() or any(ord(c) < 0x20 or ord(c) == 0x7F for c in text):
+        raise InvalidReference(
+            f"{text!r} is not a reference", hint="write REGISTRY/REPOSITORY:TAG or layout:PATH:TAG"
+        )
+    if text.startswith("layout:"):
+        return _parse_layout(text)
+    if "://" in text and not text.startswith("oci://"):
+        scheme = text.split("://", 1)[0]
+        raise InvalidReference(
+            f"{scheme}:// is not a scheme ocistate knows, in {text!r}",
+            hint="use oci:// or layout:",
+        )
+    return _parse_oci(text)
+
+
+def _split(rest: str, text: str) -> tuple[str, str | None, str | None]:
+    digest: str | None = None
+    if "@" in rest:
+        rest, _, raw = rest.partition("@")
+        if not DIGEST_PATTERN.fullmatch(raw):
+            raise InvalidReference(
+                f"{raw!r} in {text!r} is not a digest",
+                hint="write @sha256: and 64 lower-case hex digits; credentials do not belong here",
+            )
+        digest = raw
+    tag: str | None = None
+    head, colon, tail = rest.rpartition(":")
+    if colon and "/" not in tail:
+        rest, tag = head, check_tag(tail)
+    return rest, tag, digest
+
+
+def _parse_oci(text: str) -> Reference:
+    rest = text.removeprefix("oci://")
+    host, slash, path = rest.partition("/")
+    if not slash or not path:
+        raise InvalidReference(
+            f"{text!r} names no repository", hint="write REGISTRY/REPOSITORY, with the host first"
+        )
+    if not _HOST.fullmatch(host) or not _looks_like_host(host):
+        raise InvalidReference(
+            f"{host!r} in {text!r} is not a registry host",
+            hint="write the registry's host name first, such as registry.example.com/team/app",
+        )
+    port = host.rsplit(":", 1)[1] if re.search(r":[0-9]+$", host) else "443"
+    if not 0 < int(port) < 65536:
+        raise InvalidReference(f"{port} in {text!r} is not a port")
+    name, tag, digest = _split(path, text)
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
+        raise InvalidReference(
+            f"{name!r} in {text!r} is not a repository name",
+            hint="lower-case letters, digits and single '.', '_', '-' between them, with '/'",
+        )
+    return Reference(scheme="oci", registry=host.lower(), repository=name, tag=tag, digest=digest)
+
+
+def _looks_like_host(host: str) -> bool:
+    """A dot, a port or localhost: so that ``library/nginx`` is not taken for a host."""
+    return "." in host or ":" in host or host == "localhost"
+
+
+def _parse_layout(text: str) -> Reference:
+    path, tag, digest = _split(text.removeprefix("layout:"), text)
+    if not path:
+        raise InvalidReference(f"{text!r} names no folder", hint="write layout:PATH:TAG")
+    return Reference(scheme="layout", registry="", repository=path, tag=tag, digest=digest)

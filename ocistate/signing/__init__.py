@@ -1,0 +1,1 @@
+"""Keys, signatures and who may be trusted; no network."""
