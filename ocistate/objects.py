@@ -32,10 +32,10 @@ class ObjectId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One resource of an artifact: the object, its hash, and where in the artifact it stands.
+    """One object of an artifact, with its hash and where in the artifact it stands.
 
-    ``digest`` is SHA-256 over the object's canonical JSON; ``index`` counts the documents of the
-    file from 0 (items of a ``List`` count on within it).
+    ``digest`` is SHA-256 over the object's canonical JSON; ``index`` is the place of its document
+    in the file, counted from 0 (the items of a ``List`` share their document's place).
     """
 
     id: ObjectId

@@ -1,0 +1,159 @@
+"""What an artifact's layers hold, whoever made it: ours, Flux's, ``oras push``'s or Argo CD's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ocistate.artifact.images import images_of
+from ocistate.artifact.inventory import CONFIG_TYPE, Image, Inventory, entry_of, sort_entries
+from ocistate.artifact.manifests import is_manifest_path, read_resources
+from ocistate.artifact.pack import REVISION_ANNOTATION, SOURCE_ANNOTATION
+from ocistate.artifact.unpack import DEFAULT_LIMITS, Limits, decompress, safe_path, untar
+from ocistate.canonical import digest_of
+from ocistate.errors import ArtifactError, UnsafeContent
+from ocistate.objects import ObjectId, Resource
+from ocistate.oci.model import LAYER_TAR_GZIP, Descriptor, Manifest
+
+FLUX_LAYER: Final = "application/vnd.cncf.flux.content.v1.tar+gzip"
+HELM_CONFIG: Final = "application/vnd.cncf.helm.config.v1+json"
+MAX_LAYERS: Final = 1000
+MAX_COMPRESSED_BYTES: Final = 64 * 1024 * 1024
+"""What a layer may weigh in the registry: 15 MB of manifests compress to about one."""
+
+_TITLE: Final = "org.opencontainers.image.title"
+_ORAS_UNPACK: Final = "io.deis.oras.content.unpack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPlan:
+    """How to read one layer: a tar, gzipped or not, or one plain file named ``path``."""
+
+    descriptor: Descriptor
+    form: Literal["tar", "tar+gzip", "file"]
+    path: str = ""
+
+
+def is_ours(manifest: Manifest) -> bool:
+    """Whether ocistate packed it: the config is then an inventory."""
+    return manifest.config.media_type == CONFIG_TYPE
+
+
+def plan_layers(manifest: Manifest) -> tuple[LayerPlan, ...]:
+    """Which layers to read, and how. Raises ArtifactError when there is nothing for us in it."""
+    if is_ours(manifest):
+        if len(manifest.layers) != 1 or manifest.layers[0].media_type != LAYER_TAR_GZIP:
+            raise ArtifactError(f"the artifact must have exactly one layer of {LAYER_TAR_GZIP}")
+        return (LayerPlan(descriptor=manifest.layers[0], form="tar+gzip"),)
+    if manifest.config.media_type == HELM_CONFIG:
+        raise ArtifactError(
+            "this is a Helm chart, not rendered manifests",
+            hint="render it with 'helm template' and push the output",
+        )
+    if len(manifest.layers) > MAX_LAYERS:
+        raise ArtifactError(f"the artifact has {len(manifest.layers)} layers")
+    plans = tuple(plan for layer in manifest.layers if (plan := _plan_foreign(layer)) is not None)
+    if not plans:
+        types = ", ".join(sorted({layer.media_type for layer in manifest.layers})) or "none"
+        raise ArtifactError(
+            f"no layer holds manifests (media types: {types})",
+            hint="an artifact is a tar+gzip of YAML files, or YAML files with titles",
+        )
+    return plans
+
+
+def read_layer(
+    plan: LayerPlan, data: bytes, *, ours: bool, limits: Limits = DEFAULT_LIMITS
+) -> dict[str, bytes]:
+    """The files of one layer. Raises UnsafeContent."""
+    if plan.form == "file":
+        return {plan.path: data}
+    tar = decompress(data, limits.total_bytes) if plan.form == "tar+gzip" else data
+    return untar(tar, limits=limits, skip_links=not ours)
+
+
+def read_own_layer(
+    data: bytes, inventory: Inventory, *, limits: Limits = DEFAULT_LIMITS
+) -> dict[str, bytes]:
+    """The files of a layer that ocistate packed, checked against the content digest."""
+    tar = decompress(data, limits.total_bytes)
+    found = digest_of(tar)
+    if found != inventory.content_digest:
+        raise ArtifactError(
+            f"the layer's content is {found}, the config says {inventory.content_digest}",
+            hint="the artifact was put together wrongly: pack and push it again",
+        )
+    return untar(tar, limits=limits)
+
+
+def merge_files(layers: list[dict[str, bytes]]) -> dict[str, bytes]:
+    """The files of several layers. Raises UnsafeContent when two bring the same path."""
+    merged: dict[str, bytes] = {}
+    for files in layers:
+        for path, content in files.items():
+            if path in merged:
+                raise UnsafeContent(f"{path!r} is in two layers")
+            merged[path] = content
+    return merged
+
+
+def compute_inventory(files: Mapping[str, bytes], manifest: Manifest) -> Inventory:
+    """The inventory of an artifact that brings none, from its files.
+
+    Raises InvalidManifest where a file is not a manifest, ArtifactError for a resource twice.
+    """
+    resources: dict[ObjectId, Resource] = {}
+    images: set[Image] = set()
+    for path in sorted(files):
+        if not is_manifest_path(path):
+            continue
+        for resource in read_resources(path, files[path]):
+            if resource.id in resources:
+                raise ArtifactError(f"{resource.id} is in the artifact twice")
+            resources[resource.id] = resource
+            images.update(images_of(resource.object))
+    return Inventory(
+        content_digest=manifest.layers[0].digest,
+        source=manifest.annotations.get(SOURCE_ANNOTATION, ""),
+        revision=manifest.annotations.get(REVISION_ANNOTATION, ""),
+        resources=sort_entries(entry_of(resource) for resource in resources.values()),
+        images=tuple(sorted(images)),
+    )
+
+
+def resources_of(files: Mapping[str, bytes], inventory: Inventory) -> dict[ObjectId, Resource]:
+    """The resources in the files, proven to be those of the inventory, no more and no fewer.
+
+    A plan is made from the inventory's hashes, so a config that tells another story than the layer
+    is refused. Raises ArtifactError.
+    """
+    listed = {entry.id: entry for entry in inventory.resources}
+    found: dict[ObjectId, Resource] = {}
+    for path in sorted(files):
+        if not is_manifest_path(path):
+            continue
+        for resource in read_resources(path, files[path]):
+            entry = listed.get(resource.id)
+            if entry is None or resource.id in found or entry.digest != resource.digest:
+                raise ArtifactError(
+                    f"{resource.id} in {path} is not what the artifact's inventory lists",
+                    hint="the artifact was put together wrongly: pack and push it again",
+                )
+            found[resource.id] = resource
+    missing = listed.keys() - found.keys()
+    if missing:
+        raise ArtifactError(f"{min(missing)} is in the artifact's inventory, but in no file of it")
+    return found
+
+
+def _plan_foreign(layer: Descriptor) -> LayerPlan | None:
+    title = layer.annotations.get(_TITLE, "")
+    unpack = layer.annotations.get(_ORAS_UNPACK) == "true"
+    if title and not unpack and is_manifest_path(title):
+        return LayerPlan(descriptor=layer, form="file", path=safe_path(title))
+    if layer.media_type.endswith(("tar+gzip", "tar.gzip")) or unpack:
+        return LayerPlan(descriptor=layer, form="tar+gzip")
+    if layer.media_type.endswith(".tar") and not title:
+        return LayerPlan(descriptor=layer, form="tar")
+    return None

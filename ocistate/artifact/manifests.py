@@ -1,0 +1,139 @@
+"""Manifest files to resources: what must hold before anything is packed or applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from ocistate.artifact.yamldoc import Document, read_documents, template_marker
+from ocistate.errors import InvalidManifest
+from ocistate.objects import Resource, object_digest, object_id
+
+MANIFEST_SUFFIXES: Final = (".yaml", ".yml", ".json")
+
+_BUILD_INPUTS: Final = {
+    "kustomize.config.k8s.io": "render it first, with 'kustomize build'",
+}
+
+
+def is_manifest_path(path: str) -> bool:
+    """Whether a file's name says it holds manifests."""
+    return path.endswith(MANIFEST_SUFFIXES)
+
+
+def read_resources(path: str, data: bytes) -> Iterator[Resource]:
+    """The resources of one file, ``List`` objects opened.
+
+    Raises InvalidManifest for broken YAML, a missing apiVersion, kind or metadata.name, and
+    template markers where the API server would trip over them.
+    """
+    for document in read_documents(path, data):
+        for where, obj in _open_lists(document):
+            _check(document, where, obj)
+            try:
+                digest = object_digest(obj)
+            except ValueError as error:
+                raise _invalid(document, f"{where}{error}") from None
+            yield Resource(
+                id=object_id(obj),
+                api_version=obj["apiVersion"],
+                digest=digest,
+                path=path,
+                index=document.index,
+                object=obj,
+            )
+
+
+def _open_lists(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
+    value = document.value
+    if not isinstance(value, dict):
+        raise _invalid(
+            document,
+            "not a Kubernetes object",
+            hint="each document needs apiVersion, kind and metadata.name",
+        )
+    if not _is_list(value):
+        yield "", value
+        return
+    pending = [("items", value["items"])]
+    while pending:
+        where, items = pending.pop(0)
+        for place, item in enumerate(items):
+            if not isinstance(item, dict):
+                raise _invalid(document, f"{where}[{place}] is not a Kubernetes object")
+            if _is_list(item):
+                pending.append((f"{where}[{place}].items", item["items"]))
+            else:
+                yield f"{where}[{place}]: ", item
+
+
+def _is_list(value: dict[str, Any]) -> bool:
+    kind = value.get("kind")
+    return (
+        isinstance(kind, str)
+        and kind.endswith("List")
+        and isinstance(value.get("items"), list)
+        and "spec" not in value
+    )
+
+
+def _check(document: Document, where: str, obj: dict[str, Any]) -> None:
+    metadata = obj.get("metadata")
+    for field in ("apiVersion", "kind"):
+        value = obj.get(field)
+        if not isinstance(value, str) or not value:
+            raise _invalid(
+                document,
+                f"{where}no {field}",
+                hint=f"every document needs {field}; list the file in .ocistateignore if it is "
+                "not a manifest",
+            )
+        _check_rendered(document, where, field, value)
+    if metadata is not None and not isinstance(metadata, dict):
+        raise _invalid(document, f"{where}metadata is not a mapping")
+    group = obj["apiVersion"].rpartition("/")[0]
+    if group in _BUILD_INPUTS:
+        raise _invalid(
+            document,
+            f"{where}a {obj['kind']} of {group} is an input of a build, not a manifest",
+            hint=_BUILD_INPUTS[group],
+        )
+    name = (metadata or {}).get("name")
+    if not isinstance(name, str) or not name:
+        hint = "every document needs metadata.name"
+        if (metadata or {}).get("generateName"):
+            hint = "generateName makes another object at each apply: give it a fixed name"
+        elif isinstance(name, int | float | bool):
+            hint = "quote it: a name is text"
+        raise _invalid(document, f"{where}no metadata.name in this {obj['kind']}", hint=hint)
+    namespace = (metadata or {}).get("namespace")
+    if namespace is not None and not isinstance(namespace, str):
+        raise _invalid(document, f"{where}metadata.namespace is not text", hint="quote it")
+    _check_texts(document, where, "metadata", metadata or {})
+
+
+def _check_texts(document: Document, where: str, field: str, value: Any) -> None:
+    if isinstance(value, str):
+        # kubectl's copy of the whole object may quote a text that only looks like a template.
+        if not field.endswith("kubectl.kubernetes.io/last-applied-configuration"):
+            _check_rendered(document, where, field, value)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_rendered(document, where, f"a key of {field}", key)
+            _check_texts(document, where, f"{field}.{key}", item)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            _check_texts(document, where, f"{field}[{place}]", item)
+
+
+def _check_rendered(document: Document, where: str, field: str, text: str) -> None:
+    if template_marker(text):
+        raise _invalid(
+            document,
+            f"{where}{field} holds an unrendered template: {text[:60]!r}",
+            hint="render the manifests first, with helm template or kustomize build",
+        )
+
+
+def _invalid(document: Document, message: str, *, hint: str = "") -> InvalidManifest:
+    return InvalidManifest(f"{document.path}:{document.line}", message, hint=hint)

@@ -1,0 +1,181 @@
+"""Files to artifact: canonical tar, config and manifest, as pure functions over bytes.
+
+The same files give the same bytes wherever and whenever they are packed: sorted names, fixed modes,
+times and owners, canonical JSON.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from ocistate.artifact.images import images_of, is_floating
+from ocistate.artifact.inventory import (
+    ARTIFACT_TYPE,
+    CONFIG_TYPE,
+    Entry,
+    Image,
+    Inventory,
+    entry_of,
+    sort_entries,
+)
+from ocistate.artifact.manifests import read_resources
+from ocistate.canonical import digest_of
+from ocistate.errors import InputError, InvalidManifest, PolicyRefused
+from ocistate.objects import ObjectId, Resource
+from ocistate.oci.model import LAYER_TAR_GZIP, Manifest, build_manifest, describe
+
+SOURCE_ANNOTATION: Final = "org.opencontainers.image.source"
+REVISION_ANNOTATION: Final = "org.opencontainers.image.revision"
+CREATED_ANNOTATION: Final = "org.opencontainers.image.created"
+
+# Level 6 is where gzip stops getting much smaller and starts getting much slower.
+_GZIP_LEVEL: Final = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where manifests come from. Each is left out of the artifact when empty.
+
+    ``source`` is a repository's URL without credentials, ``revision`` is
+    ``<branch-or-tag>@sha1:<commit>``, ``created`` an RFC 3339 time.
+    """
+
+    source: str = ""
+    revision: str = ""
+    created: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackOptions:
+    """What to let pass. ``strict`` makes errors of warnings."""
+
+    allow_secrets: bool = False
+    strict: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """An artifact ready to be pushed: the manifest and its two blobs, with what was noticed."""
+
+    manifest: Manifest
+    config: bytes
+    layer: bytes
+    inventory: Inventory
+    warnings: tuple[str, ...]
+
+
+def pack(
+    files: Mapping[str, bytes],
+    *,
+    provenance: Provenance | None = None,
+    options: PackOptions | None = None,
+) -> Packed:
+    """Make an artifact of manifest files, named by their paths with ``/``.
+
+    Raises InvalidManifest, PolicyRefused, or InputError when there is no resource in them.
+    """
+    provenance = provenance or Provenance()
+    options = options or PackOptions()
+    entries, images, warnings = _take_inventory(files, options)
+    if not entries:
+        raise InputError(
+            "there is no resource to pack",
+            hint="give files that end in .yaml, .yml or .json and hold Kubernetes objects",
+        )
+    if options.strict and warnings:
+        raise PolicyRefused("; ".join(warnings), hint="--strict refuses what is else a warning")
+    tar = canonical_tar(files)
+    inventory = Inventory(
+        content_digest=digest_of(tar),
+        source=provenance.source,
+        revision=provenance.revision,
+        resources=sort_entries(entries.values()),
+        images=images,
+    )
+    config = inventory.to_json()
+    layer = compress(tar)
+    manifest = build_manifest(
+        artifact_type=ARTIFACT_TYPE,
+        config=describe(config, CONFIG_TYPE),
+        layers=(describe(layer, LAYER_TAR_GZIP),),
+        annotations=_annotations(provenance, options.annotations),
+    )
+    return Packed(
+        manifest=manifest,
+        config=config,
+        layer=layer,
+        inventory=inventory,
+        warnings=tuple(warnings),
+    )
+
+
+def canonical_tar(files: Mapping[str, bytes]) -> bytes:
+    """The uncompressed tar that the content digest is taken of: sorted, mode 0644, time 0."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(files):
+            info = tarfile.TarInfo(path)
+            info.size = len(files[path])
+            info.mode = 0o644
+            tar.addfile(info, io.BytesIO(files[path]))
+    return buffer.getvalue()
+
+
+def compress(tar: bytes) -> bytes:
+    """Gzip without a time or a name in the header, so that only zlib decides the bytes."""
+    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, wbits=31)
+    return compressor.compress(tar) + compressor.flush()
+
+
+def _take_inventory(
+    files: Mapping[str, bytes], options: PackOptions
+) -> tuple[dict[ObjectId, Entry], tuple[Image, ...], list[str]]:
+    entries: dict[ObjectId, Entry] = {}
+    images: set[Image] = set()
+    warnings: list[str] = []
+    for path in sorted(files):
+        for resource in read_resources(path, files[path]):
+            twin = entries.get(resource.id)
+            if twin is not None:
+                raise InvalidManifest(
+                    f"{path} (document {resource.index + 1})",
+                    f"{resource.id} is already in {twin.path} (document {twin.index + 1})",
+                    hint="keep one of them",
+                )
+            if not options.allow_secrets:
+                _refuse_secret(resource)
+            # The object itself is let go here: ten thousand of them would fill the memory.
+            entries[resource.id] = entry_of(resource)
+            for image in images_of(resource.object):
+                if is_floating(image.name) and image not in images:
+                    warnings.append(
+                        f"{path}: {resource.id} runs {image.name}, which names no fixed version"
+                    )
+                images.add(image)
+    return entries, tuple(sorted(images)), warnings
+
+
+def _refuse_secret(resource: Resource) -> None:
+    if resource.id.kind != "Secret" or resource.id.group:
+        return
+    if resource.object.get("data") or resource.object.get("stringData"):
+        raise PolicyRefused(
+            f"{resource.path}: {resource.id} holds its data in plain sight of everyone who can "
+            "read the registry",
+            hint="use an ExternalSecret or SealedSecret, or allow it with --allow-secrets",
+        )
+
+
+def _annotations(provenance: Provenance, extra: Mapping[str, str]) -> dict[str, str]:
+    found = {
+        SOURCE_ANNOTATION: provenance.source,
+        REVISION_ANNOTATION: provenance.revision,
+        CREATED_ANNOTATION: provenance.created,
+    }
+    return {key: value for key, value in found.items() if value} | dict(extra)
