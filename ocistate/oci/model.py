@@ -32,7 +32,7 @@ class Descriptor:
     digest: str
     size: int
     artifact_type: str | None = None
-    annotations: Mapping[str, str] = field(default=_EMPTY)
+    annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
