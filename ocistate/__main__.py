@@ -1,0 +1,5 @@
+"""``python -m ocistate``."""
+
+from ocistate.cli.main import run
+
+run()

@@ -1,0 +1,118 @@
+"""The entry point: which verbs there are, and how errors become messages and exit codes.
+
+A verb's module is imported when the verb is used, so that ``--help`` and completion stay fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Final
+
+import click
+
+from ocistate import __version__
+
+_VERBS: Final[dict[str, tuple[str, str]]] = {
+    "pack": ("ocistate.cli.push:pack_command", "Pack manifests into a layout, without pushing."),
+    "push": ("ocistate.cli.push:push_command", "Pack manifests and push the artifact."),
+    "pull": ("ocistate.cli.pull:pull_command", "Fetch an artifact's files into a folder."),
+    "inspect": ("ocistate.cli.inspect:inspect_command", "Show what an artifact holds."),
+    "diff": ("ocistate.cli.diff:diff_command", "Show what differs between two artifacts."),
+    "keygen": ("ocistate.cli.keys:keygen_command", "Make a key pair for signing."),
+    "sign": ("ocistate.cli.sign:sign_command", "Sign an artifact."),
+    "attest": ("ocistate.cli.sign:attest_command", "Attach a signed statement to an artifact."),
+    "verify": ("ocistate.cli.verify:verify_command", "Check who signed an artifact."),
+    "apply": ("ocistate.cli.apply:apply_command", "Verify an artifact and apply it once."),
+    "install": (
+        "ocistate.cli.install:install_command",
+        "Print what a cluster needs for the agent.",
+    ),
+    "agent": ("ocistate.cli.agent:agent_command", "Run the agent: reconcile Stacks continuously."),
+    "login": ("ocistate.cli.login:login_command", "Store credentials for a registry."),
+    "logout": ("ocistate.cli.login:logout_command", "Forget credentials of a registry."),
+    "copy": ("ocistate.cli.copy:copy_command", "Copy artifacts with all that refers to them."),
+    "tag": ("ocistate.cli.tag:tag_command", "Give an artifact more tags."),
+    "ls": ("ocistate.cli.ls:ls_command", "List the tags of a repository."),
+    "gc": ("ocistate.cli.gc:gc_command", "Remove artifacts that nothing needs any more."),
+    "completion": ("ocistate.cli.completion:completion_command", "Print a shell's completion."),
+}
+
+
+class VerbGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        from importlib import import_module
+
+        module, _, name = _VERBS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, text) for verb, (_, text) in _VERBS.items()])
+
+
+@click.group(
+    cls=VerbGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="ocistate")
+@click.option("--debug", is_flag=True, help="Show the traceback behind an error.")
+def cli(debug: bool) -> None:
+    """GitOps with an OCI registry as the state store."""
+
+
+def run(args: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(main(sys.argv[1:] if args is None else args))
+
+
+def main(args: list[str]) -> int:
+    """Run one command and return its exit code. Errors are printed to stderr."""
+    from ocistate.cli.exits import INTERRUPTED, exit_code
+    from ocistate.errors import OcistateError
+
+    debug = "--debug" in args or bool(os.environ.get("OCISTATE_DEBUG"))
+    args = [arg for arg in args if arg != "--debug"]  # wherever it stands, behind the verb too
+    try:
+        code: Any = cli.main(args=args, prog_name="ocistate", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        click.echo("Aborted.", err=True)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone; the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OcistateError as error:
+        if debug:
+            raise
+        click.echo(f"Error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"Hint: {error.hint}", err=True)
+        return exit_code(error)
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(f"Error: unexpected {type(error).__name__}: {error}", err=True)
+        click.echo(
+            "Hint: this is a bug in ocistate; run again with --debug and report it", err=True
+        )
+        return 1
+
+
+if __name__ == "__main__":
+    run()

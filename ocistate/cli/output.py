@@ -1,0 +1,74 @@
+"""What the user sees: results on stdout, everything else on stderr.
+
+``-o json`` and ``-o yaml`` print one plain value, an API that scripts rely on; a table is for
+people. Colour follows the terminal and NO_COLOR.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import click
+
+Format = Literal["json", "yaml", "table", "name"]
+
+
+def output_option(*formats: Format) -> Any:
+    """``-o/--output`` with the formats a verb offers, the first being the default."""
+    return click.option(
+        "-o",
+        "--output",
+        "output",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="How to print the result.",
+    )
+
+
+def emit(value: Any, output: str) -> None:
+    """Print a plain value to stdout as JSON or YAML."""
+    if output == "yaml":
+        import yaml
+
+        click.echo(yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False), nl=False)
+    else:
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def result(text: str) -> None:
+    """A line of the result, to stdout."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """A line for the person watching, to stderr."""
+    click.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """A warning, to stderr."""
+    click.echo(click.style("Warning: ", fg="yellow") + text, err=True, color=_color())
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """An aligned table to stdout, as kubectl prints one: no borders, upper-case heads."""
+    heads = [column.upper() for column in columns]
+    widths = [
+        max(len(head), *(len(row[place]) for row in rows)) if rows else len(head)
+        for place, head in enumerate(heads)
+    ]
+    for row in [heads, *rows]:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("   ".join(cells).rstrip())
+
+
+def _color() -> bool | None:
+    import os
+
+    if os.environ.get("NO_COLOR"):
+        return False
+    return sys.stderr.isatty() or None
