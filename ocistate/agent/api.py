@@ -1,0 +1,194 @@
+"""The Stack: what belongs where, and under whose trust (group ``ocistate.dev``, ``v1alpha1``).
+
+The same YAML works as a Kubernetes object and in a file for ``ocistate agent --stacks``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ocistate.errors import InvalidReference
+from ocistate.fields import Fields
+from ocistate.reference import Reference, check_digest, check_tag, parse_reference
+
+GROUP: Final = "ocistate.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+FINALIZER: Final = f"{GROUP}/finalizer"
+
+DriftMode = Literal["correct", "report", "ignore"]
+DeletionPolicy = Literal["delete", "orphan"]
+
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the content comes from: a repository, and exactly one of tag, semver and digest."""
+
+    repository: Reference
+    tag: str = ""
+    semver: str = ""
+    digest: str = ""
+    path: str = ""
+    interval: float = 60.0
+    """Seconds between two looks at the repository."""
+    insecure: bool = False
+    pull_secret: str = ""
+    ca_secret: str = ""
+
+    @property
+    def pointer(self) -> str:
+        """The pointer as a person reads it."""
+        return self.digest or self.tag or f"semver {self.semver}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IgnoreRule:
+    """Fields left to others: JSON pointers, for objects of a kind, of one name or of any."""
+
+    kind: str
+    name: str = ""
+    pointers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """One Stack's spec, checked. ``uid`` owns its objects; ``generation`` counts its edits."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    source: Source
+    policy: str = ""
+    """The TrustPolicy's name; empty: the one whose repositories match best."""
+    target_namespace: str = ""
+    force_namespace: bool = False
+    service_account: str = ""
+    prune: bool = True
+    drift: DriftMode = "correct"
+    ignore: tuple[IgnoreRule, ...] = ()
+    depends_on: tuple[tuple[str, str], ...] = ()
+    """(namespace, name) of the Stacks that must be ready before."""
+    timeout: float = 300.0
+    """Seconds until objects must be healthy."""
+    suspend: bool = False
+    deletion_policy: DeletionPolicy = "delete"
+    directory: Path | None = None
+    """The target folder; None: the target is a cluster."""
+    deleting: bool = False
+    reconcile_at: str = ""
+    """The last manual request: the annotation ``ocistate.dev/reconcile``."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, name)."""
+        return (self.namespace, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
+    """Read a Stack. ``origin`` names it or its file in errors. Raises ConfigError."""
+    top = Fields(obj, path="", origin=origin)
+    metadata = top.mapping("metadata")
+    name = metadata.text("name")
+    namespace = metadata.text("namespace", "default")
+    if not _NAME.fullmatch(name):
+        raise metadata.error("name", f"{name!r} is not a Kubernetes name")
+    if not _NAMESPACE.fullmatch(namespace):
+        raise metadata.error("namespace", f"{namespace!r} is not a namespace's name")
+    annotations = metadata.raw("annotations") or {}
+    spec = Fields(top.raw("spec"), path="spec", origin=origin)
+    trust = spec.mapping("trust")
+    target = spec.mapping("target")
+    wait = spec.mapping("wait")
+    directory = target.text("directory", "")
+    stack = Stack(
+        namespace=namespace,
+        name=name,
+        uid=metadata.text("uid", ""),
+        generation=metadata.integer("generation", 0),
+        source=_parse_source(spec.mapping("source")),
+        policy=trust.text("policy", ""),
+        target_namespace=spec.text("namespace", ""),
+        force_namespace=spec.boolean("forceNamespace", False),
+        service_account=spec.text("serviceAccountName", ""),
+        prune=spec.boolean("prune", True),
+        drift=spec.choice("drift", ("correct", "report", "ignore"), "correct"),
+        ignore=tuple(_parse_ignore(item) for item in spec.items("ignore")),
+        depends_on=tuple(
+            (item.text("namespace", namespace), item.text("name"))
+            for item in spec.items("dependsOn")
+        ),
+        timeout=wait.seconds("timeout", 300.0, least=0.001),
+        suspend=spec.boolean("suspend", False),
+        deletion_policy=spec.choice("deletionPolicy", ("delete", "orphan"), "delete"),
+        directory=Path(directory) if directory else None,
+        deleting=metadata.raw("deletionTimestamp") is not None,
+        reconcile_at=str(annotations.get(f"{GROUP}/reconcile", "")),
+    )
+    for fields in (trust, target, wait, spec):
+        fields.finish()
+    return stack
+
+
+def _parse_source(fields: Fields) -> Source:
+    text = fields.text("repository")
+    try:
+        repository = parse_reference(text)
+    except InvalidReference as error:
+        raise fields.error("repository", error.message, hint=error.hint) from None
+    if repository.tag or repository.digest:
+        raise fields.error("repository", "names a tag or digest", hint="use the fields tag, digest")
+    given = [key for key in ("tag", "semver", "digest") if fields.has(key)]
+    if len(given) != 1:
+        raise fields.error(
+            "", f"has {len(given)} of tag, semver and digest", hint="give exactly one of them"
+        )
+    tag, digest = fields.text("tag", ""), fields.text("digest", "")
+    try:
+        if tag:
+            check_tag(tag)
+        if digest:
+            check_digest(digest)
+    except InvalidReference as error:
+        raise fields.error(given[0], error.message, hint=error.hint) from None
+    path = fields.text("path", "").removeprefix("./").strip("/")
+    if ".." in path.split("/"):
+        raise fields.error("path", f"{path!r} leaves the artifact")
+    pull_secret, ca_secret = fields.mapping("pullSecretRef"), fields.mapping("caSecretRef")
+    source = Source(
+        repository=repository,
+        tag=tag,
+        semver=fields.text("semver", ""),
+        digest=digest,
+        path=path,
+        interval=fields.seconds("interval", 60.0, least=0.1),
+        insecure=fields.boolean("insecure", False),
+        pull_secret=pull_secret.text("name") if fields.has("pullSecretRef") else "",
+        ca_secret=ca_secret.text("name") if fields.has("caSecretRef") else "",
+    )
+    for item in (pull_secret, ca_secret, fields):
+        item.finish()
+    return source
+
+
+def _parse_ignore(fields: Fields) -> IgnoreRule:
+    rule = IgnoreRule(
+        kind=fields.text("kind"),
+        name=fields.text("name", ""),
+        pointers=fields.texts("jsonPointers"),
+    )
+    for place, pointer in enumerate(rule.pointers):
+        if not pointer.startswith("/"):
+            raise fields.error(f"jsonPointers[{place}]", f"{pointer!r} does not start with '/'")
+    fields.finish()
+    return rule
