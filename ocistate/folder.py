@@ -1,0 +1,210 @@
+"""A folder as the target: verified files put there, kept equal, and taken away again.
+
+For k3s's auto-deploy folder, static pods, ``podman kube play`` and anything else that reads
+manifests from a folder. Files that are not ours are never touched.
+
+The record says which files are ours. It is written before the first change (with everything the
+change may create) and again after the last one, so that a run that was cut short is completed by
+the next one, and nothing is ever left behind unknown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ocistate.canonical import canonical_json, parse_json
+from ocistate.durable import sync_folder, write_file
+from ocistate.errors import TargetError
+
+FileVerb = Literal["create", "change", "keep", "prune"]
+
+_TEMPORARY: Final = ".ocistate-tmp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileAction:
+    """What has to happen to one file, by its path in the folder."""
+
+    path: str
+    verb: FileVerb
+
+
+@dataclass(slots=True)
+class FolderTarget:
+    """One Stack's files in a folder. ``record`` is where it remembers which they are."""
+
+    folder: Path
+    record: Path
+    _seen: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
+
+    def owned(self) -> dict[str, str]:
+        """The files that are ours, with the SHA-256 they should have. Raises TargetError."""
+        try:
+            value = parse_json(self.record.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise TargetError(
+                f"the record {self.record} cannot be read: {error}",
+                hint="remove it to start anew; files already in the folder are then adopted "
+                "where they are equal",
+            ) from None
+        files: Any = value.get("files") if isinstance(value, dict) else None
+        if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
+            raise TargetError(f"the record {self.record} is not one", hint="remove it")
+        return files
+
+    def plan(self, files: Mapping[str, bytes], *, prune: bool = True) -> tuple[FileAction, ...]:
+        """What would make the folder equal to ``files``. Touches nothing.
+
+        Raises TargetError when a file is in the way that is not ours and not equal.
+        """
+        owned = self.owned()
+        actions: list[FileAction] = []
+        for path in sorted(files):
+            self._check_parents(path)
+            live = self._hash(path)
+            if live is None:
+                actions.append(FileAction(path=path, verb="create"))
+            elif live == _sha256(files[path]):
+                actions.append(FileAction(path=path, verb="keep"))
+            elif path in owned:
+                actions.append(FileAction(path=path, verb="change"))
+            else:
+                raise TargetError(
+                    f"{self.folder / path} is there already and not ours",
+                    hint="move it away, or name another folder",
+                )
+        if prune:
+            actions += [
+                FileAction(path=path, verb="prune")
+                for path in sorted(owned.keys() - files.keys())
+                if self._hash(path) is not None
+            ]
+        return tuple(actions)
+
+    def apply(self, files: Mapping[str, bytes], *, prune: bool = True) -> tuple[FileAction, ...]:
+        """Make the folder equal to ``files``; returns what was done.
+
+        Each file changes in one step, all are written out before the first one changes. Raises
+        TargetError; what was done by then stands in the record.
+        """
+        actions = self.plan(files, prune=prune)
+        owned = self.owned()
+        desired = {path: _sha256(content) for path, content in files.items()}
+        done = [action for action in actions if action.verb != "keep"]
+        if not done and owned == desired:
+            return actions
+        self._remember(owned | desired)
+        with self._reported():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            staged = [
+                self._stage(action.path, files[action.path])
+                for action in done
+                if action.verb != "prune"
+            ]
+            for temporary, target in staged:
+                temporary.rename(target)
+            for folder in {target.parent for _, target in staged}:
+                sync_folder(folder)
+            for action in done:
+                if action.verb == "prune":
+                    self._remove(action.path)
+        kept = {} if prune else {path: owned[path] for path in owned.keys() - desired.keys()}
+        self._remember(desired | kept)
+        return actions
+
+    def remove(self) -> tuple[FileAction, ...]:
+        """Take away everything that is ours, and the record."""
+        done = []
+        for path in sorted(self.owned()):
+            if self._hash(path) is not None:
+                with self._reported():
+                    self._remove(path)
+                done.append(FileAction(path=path, verb="prune"))
+        self.record.unlink(missing_ok=True)
+        return tuple(done)
+
+    def _stage(self, path: str, content: bytes) -> tuple[Path, Path]:
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A dot file with no manifest's suffix: the programs that watch such folders pass it over.
+        temporary = target.with_name(f".{target.name}{_TEMPORARY}")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        return temporary, target
+
+    def _remove(self, path: str) -> None:
+        target = self.folder / path
+        target.unlink(missing_ok=True)
+        target.with_name(f".{target.name}{_TEMPORARY}").unlink(missing_ok=True)
+        parent = target.parent
+        while parent != self.folder:
+            try:
+                parent.rmdir()
+            except OSError:
+                break  # something else lives there
+            parent = parent.parent
+
+    def _hash(self, path: str) -> str | None:
+        """The file's SHA-256, ``""`` for what is not a regular file, None where nothing is.
+
+        A file whose status (size, times, inode) has not changed since is not read again.
+        """
+        target = self.folder / path
+        try:
+            status = target.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                return ""
+            mark = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            known = self._seen.get(path)
+            if known and known[0] == mark:
+                return known[1]
+            digest = _sha256(target.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise TargetError(f"{target} cannot be read: {error.strerror}") from None
+        self._seen[path] = (mark, digest)
+        return digest
+
+    def _check_parents(self, path: str) -> None:
+        """A link among the parents would lead the write somewhere else."""
+        current = self.folder
+        for part in path.split("/")[:-1]:
+            current = current / part
+            if current.is_symlink() or (current.exists() and not current.is_dir()):
+                raise TargetError(
+                    f"{current} is not a folder, but {path} belongs below it",
+                    hint="move it away, or name another folder",
+                )
+
+    def _remember(self, files: Mapping[str, str]) -> None:
+        with self._reported():
+            self.record.parent.mkdir(parents=True, exist_ok=True)
+            write_file(self.record, canonical_json({"files": dict(files)}))
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TargetError(
+                f"cannot write {error.filename or self.folder}: {error.strerror or error}",
+                hint="check its permissions and the space left; the next run goes on from here",
+            ) from None
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
