@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import click
 
 Format = Literal["json", "yaml", "table", "name"]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def output_option(*formats: Format) -> Any:
+def output_option(*formats: Format) -> Callable[[F], F]:
     """``-o/--output`` with the formats a verb offers, the first being the default."""
     return click.option(
         "-o",

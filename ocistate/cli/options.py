@@ -1,0 +1,86 @@
+"""Options and helpers that several verbs share."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ocistate.cli.output import warn
+from ocistate.errors import ConfigError, UsageError
+from ocistate.reference import Reference, parse_reference
+
+if TYPE_CHECKING:
+    from ocistate.oci.store import Store
+
+T = TypeVar("T")
+
+
+class ReferenceType(click.ParamType):
+    """An artifact reference as an argument."""
+
+    name = "ref"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Reference:
+        return value if isinstance(value, Reference) else parse_reference(value)
+
+
+REFERENCE = ReferenceType()
+
+
+def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How to reach the registry; the verb gets ``connect``, a function that opens a store."""
+
+    @click.option("--insecure", is_flag=True, help="Plain HTTP to a registry that is not loopback.")
+    @click.option(
+        "--ca-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="CA certificates (PEM) to trust for the registry, instead of the system's.",
+    )
+    @functools.wraps(command)
+    def wrapper(*args: Any, insecure: bool, ca_file: Path | None, **kwargs: Any) -> Any:
+        def connect(reference: Reference) -> Store:
+            return connect_store(reference, insecure=insecure, ca_file=ca_file)
+
+        return command(*args, connect=connect, **kwargs)
+
+    return wrapper
+
+
+def connect_store(reference: Reference, *, insecure: bool, ca_file: Path | None) -> Store:
+    """A store for a reference, with the user's credentials and warnings shown on stderr."""
+    from ocistate.oci import StoreOptions, open_store
+
+    return open_store(
+        reference.base, options=StoreOptions(insecure=insecure, ca_file=ca_file, on_warning=warn)
+    )
+
+
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Enter the event loop, once per command."""
+    return asyncio.run(coroutine)
+
+
+def required_target(reference: Reference, verb: str) -> str:
+    """The tag or digest a reference names. Raises UsageError when it names neither."""
+    if reference.target is None:
+        raise UsageError(
+            f"{reference} names no tag and no digest",
+            hint=f"write 'ocistate {verb} {reference}:TAG'",
+        )
+    return reference.target
+
+
+def parse_annotations(values: tuple[str, ...]) -> dict[str, str]:
+    """``k=v`` options as a dict. Raises ConfigError."""
+    annotations = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--annotation {value!r} is not KEY=VALUE")
+        annotations[key.strip()] = text
+    return annotations

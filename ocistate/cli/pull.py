@@ -1,0 +1,54 @@
+"""``ocistate pull``: an artifact's files into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
+from ocistate.cli.output import note, result
+from ocistate.reference import Reference
+
+if TYPE_CHECKING:
+    from ocistate.oci.store import Store
+    from ocistate.steps.fetch import Content
+
+
+@click.command("pull")
+@click.argument("reference", type=REFERENCE, metavar="REF")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="DIR|-",
+    help="A new or empty folder; '-' prints all documents to stdout.",
+)
+@store_options
+def pull_command(reference: Reference, output: str, connect: Callable[[Reference], Store]) -> None:
+    """Fetch an artifact's files into a new folder, all or nothing.
+
+    Every digest is checked. Who signed it is not: that is 'ocistate verify', or 'apply'.
+    """
+    from ocistate.steps.extract import extract
+
+    content = run_async(_fetch(connect(reference), required_target(reference, "pull")))
+    if output == "-":
+        documents = [
+            content.files[path].decode("utf-8", "replace").strip("\n")
+            for path in sorted(content.files)
+        ]
+        click.echo("\n---\n".join(documents))
+        return
+    extract(content.files, Path(output))
+    note(f"{len(content.files)} files in {output}")
+    result(str(reference.with_digest(content.digest)))
+
+
+async def _fetch(store: Store, target: str) -> Content:
+    from ocistate.steps.fetch import fetch_content, fetch_manifest
+
+    async with store:
+        return await fetch_content(store, await fetch_manifest(store, target))

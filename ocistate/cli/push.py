@@ -1,0 +1,211 @@
+"""``ocistate pack`` and ``ocistate push``: manifests in, an artifact out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocistate.cli.options import (
+    REFERENCE,
+    parse_annotations,
+    run_async,
+    store_options,
+)
+from ocistate.cli.output import emit, note, output_option, result, warn
+from ocistate.errors import InputError, UsageError
+from ocistate.reference import Reference, check_tag
+
+if TYPE_CHECKING:
+    from ocistate.artifact.pack import Packed
+    from ocistate.oci.store import Store
+    from ocistate.signing.keys import Signer
+    from ocistate.steps.push import Pushed
+
+
+def pack_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What packing may be told; the same for both verbs."""
+    for option in reversed(
+        [
+            click.argument("inputs", nargs=-1, required=True, metavar="DIR|FILE…|-"),
+            click.argument("reference", type=REFERENCE, metavar="REF"),
+            click.option("-t", "--tag", "tags", multiple=True, help="One more tag; repeatable."),
+            click.option("--source", help="Where the manifests come from; git is asked otherwise."),
+            click.option("--revision", help="Their revision; git is asked otherwise."),
+            click.option(
+                "--annotation", "annotations", multiple=True, metavar="K=V", help="One annotation."
+            ),
+            click.option(
+                "--allow-secrets",
+                is_flag=True,
+                help="Let Secrets with plain data into the artifact.",
+            ),
+            click.option("--strict", is_flag=True, help="Refuse what is else only a warning."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("pack")
+@pack_options
+@click.option("--dry-run", is_flag=True, help="Check and pack, but write nothing.")
+@output_option("name", "json", "yaml")
+def pack_command(
+    inputs: tuple[str, ...], reference: Reference, output: str, dry_run: bool, **options: Any
+) -> None:
+    """Pack manifests into a layout folder, without pushing.
+
+    REF is layout:PATH[:TAG]. A folder is read whole; '-' reads standard input.
+    """
+    if reference.scheme != "layout":
+        raise UsageError(
+            f"{reference} is not a layout", hint="write layout:PATH:TAG, or use 'ocistate push'"
+        )
+    tags = _tags(reference, options.pop("tags"))
+    packed = _pack(inputs, **options)
+    pushed = None if dry_run else run_async(_push(_layout(reference), packed, tags))
+    _report(reference, packed, pushed, tags, output)
+
+
+@click.command("push")
+@pack_options
+@click.option("--sign", is_flag=True, help="Sign the artifact too; needs --key.")
+@click.option(
+    "--key", metavar="KEY", help="The private key to sign with: a file, env://NAME, exec:."
+)
+@click.option("--dry-run", is_flag=True, help="Check and pack, but send nothing.")
+@store_options
+@output_option("name", "json", "yaml")
+def push_command(
+    inputs: tuple[str, ...],
+    reference: Reference,
+    sign: bool,
+    key: str | None,
+    connect: Callable[[Reference], Store],
+    output: str,
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    """Pack manifests and push the artifact to a registry or a layout.
+
+    Prints REPOSITORY@DIGEST. A tag that holds the same content and metadata already is left alone.
+    """
+    if sign and not key:
+        raise UsageError("--sign needs a key", hint="add --key FILE; 'ocistate keygen' makes one")
+    if key and not sign:
+        raise UsageError("--key without --sign does nothing", hint="add --sign")
+    tags = _tags(reference, options.pop("tags"))
+    packed = _pack(inputs, **options)
+    signer = None
+    if key:
+        from ocistate.cli.keys import load_signer_for
+
+        signer = load_signer_for(key)  # before anything is sent: a wrong password leaves no trace
+    pushed = None if dry_run else run_async(_push(connect(reference), packed, tags, signer))
+    _report(reference, packed, pushed, tags, output)
+
+
+def _tags(reference: Reference, more: tuple[str, ...]) -> list[str]:
+    if reference.digest:
+        raise UsageError(
+            f"{reference} names a digest, which only the content decides", hint="name a tag instead"
+        )
+    tags = [reference.tag] if reference.tag else []
+    return list(dict.fromkeys([*tags, *(check_tag(tag) for tag in more)]))
+
+
+def _pack(
+    inputs: tuple[str, ...],
+    source: str | None,
+    revision: str | None,
+    annotations: tuple[str, ...],
+    allow_secrets: bool,
+    strict: bool,
+) -> Packed:
+    from ocistate.artifact.pack import PackOptions, Provenance, pack
+    from ocistate.steps.collect import collect
+    from ocistate.steps.gitsource import find_provenance
+
+    stdin = None
+    if inputs == ("-",):
+        if sys.stdin.isatty():
+            raise InputError(
+                "'-' reads standard input, and that is the terminal", hint="pipe it in"
+            )
+        stdin = sys.stdin.buffer.read()
+    collected = collect(inputs, stdin=stdin)
+    found = find_provenance(collected.origin)
+    packed = pack(
+        collected.files,
+        provenance=Provenance(
+            source=found.source if source is None else source,
+            revision=found.revision if revision is None else revision,
+            created=found.created,
+        ),
+        options=PackOptions(
+            allow_secrets=allow_secrets, strict=strict, annotations=parse_annotations(annotations)
+        ),
+    )
+    for warning in packed.warnings:
+        warn(warning)
+    return packed
+
+
+def _layout(reference: Reference) -> Store:
+    from ocistate.cli.options import connect_store
+
+    return connect_store(reference, insecure=False, ca_file=None)
+
+
+async def _push(
+    store: Store, packed: Packed, tags: list[str], signer: Signer | None = None
+) -> Pushed:
+    from ocistate.steps.push import push_artifact
+
+    async with store:
+        pushed = await push_artifact(store, packed, [] if signer else tags)
+        if signer:
+            # Signed first, tagged last: whoever follows the tag never sees it unsigned.
+            from ocistate.steps.sign import sign_artifact
+
+            await sign_artifact(store, pushed.descriptor, signer)
+            pushed = await push_artifact(store, packed, tags)
+        return pushed
+
+
+def _report(
+    reference: Reference, packed: Packed, pushed: Pushed | None, tags: list[str], output: str
+) -> None:
+    digest = pushed.descriptor.digest if pushed else packed.manifest.descriptor.digest
+    name = str(reference.with_digest(digest))
+    inventory = packed.inventory
+    unchanged = pushed is not None and bool(tags) and set(pushed.unchanged) == set(tags)
+    size = len(packed.layer) + len(packed.config)
+    what = f"{len(inventory.resources)} resources, {size / 1024:.1f} KiB"
+    if inventory.revision:
+        what += f", {inventory.revision}"
+    verb = "Would push" if pushed is None else "Unchanged" if unchanged else "Pushed"
+    note(f"{verb} {reference.base}{''.join(f' :{tag}' for tag in tags)} ({what})")
+    if unchanged:
+        note("The tag already holds this content and metadata; nothing was sent.")
+    if output == "name":
+        result(name)
+        return
+    emit(
+        {
+            "reference": name,
+            "repository": str(reference.base),
+            "digest": digest,
+            "contentDigest": inventory.content_digest,
+            "tags": tags,
+            "unchanged": unchanged,
+            "resources": len(inventory.resources),
+            "source": inventory.source,
+            "revision": inventory.revision,
+            "warnings": list(packed.warnings),
+        },
+        output,
+    )
