@@ -1,0 +1,77 @@
+"""The last good content of each Stack, kept on disk by digest: a registry may go away.
+
+It is an OCI image layout of one artifact, so that reading it checks every digest again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocistate.errors import OcistateError
+from ocistate.oci import open_store
+from ocistate.oci.model import Manifest
+from ocistate.oci.store import Store
+from ocistate.reference import Reference
+from ocistate.steps.fetch import Content, fetch_content, fetch_manifest
+
+_MAX_BLOB = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ContentCache:
+    """One Stack's contents. ``root`` holds a folder a digest."""
+
+    root: Path
+
+    async def load(self, digest: str) -> Content | None:
+        """What is kept of a digest; None when it is not there, or not whole any more."""
+        folder = self._folder(digest)
+        if not (folder / "index.json").exists():
+            return None
+        try:
+            async with _layout(folder) as store:
+                return await fetch_content(store, await fetch_manifest(store, digest))
+        except OcistateError:
+            # Worth nothing: the registry has it, and if that is gone too, the caller says so.
+            self._drop(folder)
+            return None
+
+    async def fetch(self, store: Store, digest: str) -> Content:
+        """Take an artifact from a store, by digest and nothing else, and keep it."""
+        manifest = await fetch_manifest(store, digest)
+        content = await fetch_content(store, manifest)
+        # A full disk must not stop a rollout: the content is in hand, only the spare copy is not.
+        with contextlib.suppress(OSError, OcistateError):
+            await self._keep(store, manifest)
+        return content
+
+    def keep_only(self, digests: set[str]) -> None:
+        """Let go of all other digests."""
+        wanted = {self._folder(digest).name for digest in digests}
+        if not self.root.is_dir():
+            return
+        for folder in self.root.iterdir():
+            if folder.name not in wanted:
+                self._drop(folder)
+
+    async def _keep(self, store: Store, manifest: Manifest) -> None:
+        folder = self._folder(manifest.descriptor.digest)
+        folder.mkdir(parents=True, exist_ok=True)
+        async with _layout(folder) as layout:
+            for blob in (manifest.config, *manifest.layers):
+                await layout.push_blob(blob, await store.fetch_blob(blob, limit=_MAX_BLOB))
+            await layout.push_manifest(manifest)
+
+    def _folder(self, digest: str) -> Path:
+        return self.root / digest.removeprefix("sha256:")
+
+    @staticmethod
+    def _drop(folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _layout(folder: Path) -> Store:
+    return open_store(Reference(scheme="layout", registry="", repository=str(folder)))

@@ -1,0 +1,94 @@
+"""The queue: which Stack is due when, at most one pass for each at a time, a few side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+Key = tuple[str, str]
+
+GRACE_SECONDS: Final = 20.0
+"""How long a stop waits for passes in flight: below Kubernetes' default of 30 s to SIGKILL."""
+
+
+@dataclass(slots=True)
+class Controller:
+    """Runs ``reconcile(key)`` when a key is due; it returns the seconds until the next time.
+
+    ``None`` means not again before someone wakes it. An exception is a bug: it is given to
+    ``on_bug`` and the key comes back after a minute.
+    """
+
+    reconcile: Callable[[Key], Awaitable[float | None]]
+    on_bug: Callable[[Key, Exception], None]
+    workers: int = 8
+    _due: dict[Key, float] = field(default_factory=dict)
+    _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self, key: Key, *, after: float = 0.0) -> None:
+        """Make a key due, now or in some seconds, unless it is due earlier already."""
+        at = asyncio.get_running_loop().time() + after
+        if key not in self._due or at < self._due[key]:
+            self._due[key] = at
+            self._changed.set()
+
+    def forget(self, key: Key) -> None:
+        """Take a key out; a pass in flight ends by itself."""
+        self._due.pop(key, None)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set; passes in flight may end, within the grace."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                self._changed.clear()
+                delay = self._start_due()
+                waiting = asyncio.create_task(self._changed.wait())
+                await asyncio.wait(
+                    {stopping, waiting}, timeout=delay, return_when=asyncio.FIRST_COMPLETED
+                )
+                waiting.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await waiting
+        finally:
+            stopping.cancel()
+            await self._drain()
+
+    def _start_due(self) -> float | None:
+        """Start what is due and may run; the seconds until the next one is due."""
+        now = asyncio.get_running_loop().time()
+        delay: float | None = None
+        for key, at in sorted(self._due.items(), key=lambda item: item[1]):
+            if at > now:
+                delay = at - now
+                break
+            if key in self._running or len(self._running) >= self.workers:
+                continue  # the end of a running pass looks here again
+            del self._due[key]
+            self._running[key] = asyncio.create_task(self._pass(key))
+        return delay
+
+    async def _pass(self, key: Key) -> None:
+        after: float | None = 60.0
+        try:
+            after = await self.reconcile(key)
+        except Exception as error:
+            self.on_bug(key, error)
+        finally:
+            self._running.pop(key, None)
+            self._changed.set()
+        if after is not None:
+            self.wake(key, after=after)
+
+    async def _drain(self) -> None:
+        tasks = list(self._running.values())
+        if not tasks:
+            return
+        _, pending = await asyncio.wait(tasks, timeout=GRACE_SECONDS)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)

@@ -1,0 +1,217 @@
+"""The CustomResourceDefinitions of Stack and TrustPolicy."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ocistate.agent.api import GROUP, VERSION
+
+Schema = dict[str, Any]
+
+_TEXT: Final[Schema] = {"type": "string"}
+_FLAG: Final[Schema] = {"type": "boolean"}
+_DURATION: Final[Schema] = {
+    "type": "string",
+    "pattern": r"^([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?([0-9]+ms)?$",
+}
+_DIGEST: Final[Schema] = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
+
+
+def crds() -> list[dict[str, Any]]:
+    """Both definitions, as objects to apply."""
+    return [_stack_crd(), _policy_crd()]
+
+
+def _object(properties: Schema, *required: str, **more: Any) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties, **more}
+    return schema | ({"required": list(required)} if required else {})
+
+
+def _list(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
+def _enum(*values: str, default: str | None = None) -> Schema:
+    schema: Schema = {"type": "string", "enum": list(values)}
+    return schema | ({"default": default} if default else {})
+
+
+def _described(schema: Schema, text: str) -> Schema:
+    return schema | {"description": text}
+
+
+def _crd(
+    kind: str, plural: str, scope: str, schema: Schema, columns: list[dict[str, Any]], **names: Any
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}", "labels": {"app.kubernetes.io/name": "ocistate"}},
+        "spec": {
+            "group": GROUP,
+            "scope": scope,
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                **names,
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}} if kind == "Stack" else {},
+                    "additionalPrinterColumns": columns,
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def _column(name: str, path: str, kind: str = "string") -> dict[str, Any]:
+    return {"name": name, "type": kind, "jsonPath": path}
+
+
+def _stack_crd() -> dict[str, Any]:
+    columns = [
+        _column("Pointer", ".spec.source.tag"),
+        _column("Digest", ".status.current.digest"),
+        _column("Revision", ".status.current.revision"),
+        _column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+        _column("Verified", '.status.conditions[?(@.type=="Verified")].status'),
+        _column("Healthy", '.status.conditions[?(@.type=="Healthy")].status'),
+        _column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+        _column("Age", ".metadata.creationTimestamp", "date"),
+    ]
+    schema = _object(
+        {
+            "apiVersion": _TEXT,
+            "kind": _TEXT,
+            "metadata": {"type": "object"},
+            "spec": _stack_spec(),
+            "status": _stack_status(),
+        },
+        "spec",
+    )
+    return _crd("Stack", "stacks", "Namespaced", schema, columns, categories=["ocistate"])
+
+
+def _stack_spec() -> Schema:
+    name = _object({"name": _TEXT}, "name")
+    source = _object(
+        {
+            "repository": _described(_TEXT, "oci://HOST/NAME, or layout:PATH."),
+            "tag": _described(_TEXT, "A tag to follow."),
+            "digest": _described(_DIGEST, "A digest to stay at."),
+            "path": _described(_TEXT, "A folder inside the artifact."),
+            "interval": _described(_DURATION, "Between two looks at the tag; 1m."),
+            "insecure": _described(_FLAG, "Plain HTTP; loopback needs no such word."),
+            "pullSecretRef": _described(name, "A kubernetes.io/dockerconfigjson Secret."),
+            "caSecretRef": _described(name, "A Secret with the registry's CA in ca.crt."),
+        },
+        "repository",
+        **{
+            "x-kubernetes-validations": [
+                {
+                    "rule": "[has(self.tag), has(self.digest)].filter(x, x).size() == 1",
+                    "message": "exactly one of tag and digest must be given",
+                }
+            ]
+        },
+    )
+    ignore = _object(
+        {"kind": _TEXT, "name": _TEXT, "jsonPointers": _list({"type": "string", "pattern": "^/"})},
+        "kind",
+        "jsonPointers",
+    )
+    depends = _object({"name": _TEXT, "namespace": _TEXT}, "name")
+    return _object(
+        {
+            "source": source,
+            "trust": _object({"policy": _described(_TEXT, "A TrustPolicy's name.")}),
+            "target": _object({"directory": _described(_TEXT, "A folder instead of a cluster.")}),
+            "namespace": _described(_TEXT, "For objects that name none."),
+            "forceNamespace": _described(_FLAG, "For all namespaced objects."),
+            "serviceAccountName": _described(_TEXT, "Impersonated for every write."),
+            "prune": _described(_FLAG, "Remove what the artifact has no more; true."),
+            "drift": _enum("correct", "report", "ignore"),
+            "ignore": _described(_list(ignore), "Fields left to others."),
+            "dependsOn": _described(_list(depends), "Stacks that must be ready before."),
+            "wait": _object({"timeout": _described(_DURATION, "To become healthy; 5m.")}),
+            "suspend": _FLAG,
+            "deletionPolicy": _enum("delete", "orphan"),
+        },
+        "source",
+    )
+
+
+def _stack_status() -> Schema:
+    condition = _object(
+        {
+            "type": _TEXT,
+            "status": _enum("True", "False", "Unknown"),
+            "reason": _TEXT,
+            "message": _TEXT,
+            "lastTransitionTime": {"type": "string", "format": "date-time"},
+            "observedGeneration": {"type": "integer", "format": "int64"},
+        },
+        "type",
+        "status",
+    )
+    return _object(
+        {
+            "observedGeneration": {"type": "integer", "format": "int64"},
+            "conditions": _list(
+                condition,
+                **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            ),
+            "current": _object(
+                {
+                    "digest": _TEXT,
+                    "tag": _TEXT,
+                    "revision": _TEXT,
+                    "signedBy": _list(_TEXT),
+                    "appliedAt": _TEXT,
+                }
+            ),
+            "lastAttempt": _object({"digest": _TEXT, "error": _TEXT, "at": _TEXT}),
+            "history": _list(
+                _object({"digest": _TEXT, "revision": _TEXT, "at": _TEXT, "outcome": _TEXT})
+            ),
+            "resources": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "kinds": _list(_TEXT),
+            "lastHandledReconcileAt": _TEXT,
+        }
+    )
+
+
+def _policy_crd() -> dict[str, Any]:
+    columns = [
+        _column("Repositories", ".spec.repositories"),
+        _column("Threshold", ".spec.threshold", "integer"),
+        _column("Mode", ".spec.mode"),
+        _column("Age", ".metadata.creationTimestamp", "date"),
+    ]
+    schema = _object(
+        {
+            "apiVersion": _TEXT,
+            "kind": _TEXT,
+            "metadata": {"type": "object"},
+            # The agent reads policies strictly and fails closed; the schema only guards the shape.
+            "spec": {
+                "type": "object",
+                "required": ["repositories"],
+                "properties": {
+                    "repositories": _list(_TEXT, minItems=1),
+                    "threshold": {"type": "integer", "minimum": 1},
+                    "mode": _enum("enforce", "warn", "off", default="enforce"),
+                },
+                "x-kubernetes-preserve-unknown-fields": True,
+            },
+        },
+        "spec",
+    )
+    return _crd("TrustPolicy", "trustpolicies", "Cluster", schema, columns, categories=["ocistate"])

@@ -1,0 +1,97 @@
+"""Stacks and TrustPolicies from files: the embedded default, without a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ocistate.agent.api import API_VERSION, Stack, parse_stack
+from ocistate.artifact.manifests import is_manifest_path
+from ocistate.artifact.yamldoc import read_documents
+from ocistate.errors import ConfigError, InvalidManifest
+from ocistate.signing.policy import TrustPolicy, parse_policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What the files say."""
+
+    stacks: tuple[Stack, ...]
+    policies: tuple[TrustPolicy, ...]
+
+
+def load_files(path: Path) -> Declared:
+    """Read a file, or a folder's YAML and JSON files. Raises ConfigError naming file and field.
+
+    A Stack's relative folders (``layout:`` and ``target.directory``) are meant from its file's.
+    """
+    stacks: dict[tuple[str, str], Stack] = {}
+    policies: dict[str, TrustPolicy] = {}
+    for file in _files(path):
+        for origin, value in _documents(file):
+            kind = value.get("kind") if isinstance(value, dict) else None
+            if not isinstance(value, dict) or value.get("apiVersion") != API_VERSION:
+                raise ConfigError(
+                    f"{origin}: not an object of {API_VERSION}",
+                    hint="this file may hold Stacks and TrustPolicies only",
+                )
+            if kind == "Stack":
+                stack = _localise(parse_stack(value, origin=origin), file.parent)
+                if stack.key in stacks:
+                    raise ConfigError(f"{origin}: the Stack {stack} is declared twice")
+                stacks[stack.key] = stack
+            elif kind == "TrustPolicy":
+                policy = parse_policy(value, origin=origin)
+                if policy.name in policies:
+                    raise ConfigError(f"{origin}: the TrustPolicy {policy.name} is declared twice")
+                policies[policy.name] = policy
+            else:
+                raise ConfigError(f"{origin}: kind {kind!r} is neither Stack nor TrustPolicy")
+    return Declared(stacks=tuple(stacks.values()), policies=tuple(policies.values()))
+
+
+def fingerprint(path: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Changes when a file is added, removed or edited; costs no reading."""
+    marks = []
+    for file in _files(path):
+        status = file.stat()
+        marks.append((str(file), status.st_ctime_ns, status.st_ino, status.st_size))
+    return tuple(marks)
+
+
+def _files(path: Path) -> Sequence[Path]:
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if is_manifest_path(p.name) and p.is_file())
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist", hint="give a file or folder with Stacks")
+    return [path]
+
+
+def _documents(file: Path) -> list[tuple[str, Any]]:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
+    try:
+        return [(f"{file}:{d.line}", d.value) for d in read_documents(str(file), data)]
+    except InvalidManifest as error:
+        raise ConfigError(error.message, hint=error.hint) from None
+
+
+def _localise(stack: Stack, folder: Path) -> Stack:
+    repository = stack.source.repository
+    if repository.scheme == "layout":
+        # Path's "/" leaves an absolute one as it is.
+        repository = replace(repository, repository=str(folder / repository.repository))
+    directory = folder / stack.directory if stack.directory else None
+    # No API server hands out UIDs here; the name is as unique within one state folder.
+    uid = hashlib.sha256(str(stack).encode()).hexdigest()[:32]
+    return replace(
+        stack,
+        uid=stack.uid or uid,
+        source=replace(stack.source, repository=repository),
+        directory=directory,
+    )

@@ -1,0 +1,102 @@
+"""The state folder: what the agent must remember between runs when no cluster keeps it.
+
+One agent at a time: the folder is locked while one runs. Every file is replaced in one step, so
+that a cut leaves the old state or the new one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ocistate.agent.status import Status, status_from_dict, status_to_dict
+from ocistate.durable import write_file
+from ocistate.errors import ConfigError
+
+
+def default_state_folder() -> Path:
+    """``/var/lib/ocistate`` for root, else ``$XDG_STATE_HOME/ocistate``."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/ocistate")
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "ocistate"
+
+
+@dataclass(slots=True)
+class StateFolder:
+    """One agent's memory on disk."""
+
+    root: Path
+    _lock: IO[str] | None = None
+
+    def open(self) -> None:
+        """Make the folder and lock it. Raises ConfigError when another agent holds it."""
+        try:
+            for name in ("stacks", "targets", "content"):
+                (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = (self.root / "lock").open("a+")
+        except OSError as error:
+            raise ConfigError(
+                f"the state folder {self.root} cannot be used: {error.strerror}",
+                hint="name another one with --state",
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise ConfigError(
+                f"another agent uses the state folder {self.root}",
+                hint="stop it, or give this one another folder with --state",
+            ) from None
+        self._lock = lock
+
+    def close(self) -> None:
+        """Let the folder go."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def load(self, key: tuple[str, str]) -> Status:
+        """A Stack's last status; an empty one when there is none. Raises ConfigError."""
+        path = self._path("stacks", key)
+        try:
+            return status_from_dict(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return Status()
+        except (OSError, ValueError, AttributeError) as error:
+            raise ConfigError(
+                f"the state in {path} cannot be read: {error}",
+                hint="remove the file: the Stack is then verified and applied anew",
+            ) from None
+
+    def save(self, key: tuple[str, str], status: Status) -> None:
+        """Keep a Stack's status. Raises OSError."""
+        data = json.dumps(status_to_dict(status), indent=1).encode()
+        write_file(self._path("stacks", key), data)
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """Remove all that is kept of a Stack."""
+        self._path("stacks", key).unlink(missing_ok=True)
+        shutil.rmtree(self.content(key), ignore_errors=True)
+
+    def keys(self) -> list[tuple[str, str]]:
+        """The Stacks something is kept of."""
+        names = (path.name.removesuffix(".json") for path in (self.root / "stacks").glob("*.json"))
+        return sorted((namespace, name) for namespace, _, name in (n.partition(".") for n in names))
+
+    def record(self, key: tuple[str, str]) -> Path:
+        """Where a folder target remembers its files."""
+        return self._path("targets", key)
+
+    def content(self, key: tuple[str, str]) -> Path:
+        """Where a Stack's last good content is kept."""
+        return self.root / "content" / f"{key[0]}.{key[1]}"
+
+    def _path(self, folder: str, key: tuple[str, str]) -> Path:
+        # A namespace has no dot in it, so that the name is unambiguous.
+        return self.root / folder / f"{key[0]}.{key[1]}.json"

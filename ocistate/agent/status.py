@@ -1,0 +1,227 @@
+"""A Stack's status: pure data, and how one pass turns the old one into the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+Truth = Literal["True", "False", "Unknown"]
+
+HISTORY_LENGTH: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A standard Kubernetes condition."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str
+    since: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """What is applied: its digest, the pointer that named it, who signed it, since when."""
+
+    digest: str
+    tag: str = ""
+    revision: str = ""
+    signed_by: tuple[str, ...] = ()
+    applied_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The last pass that meant to change something. ``error`` is empty when it succeeded."""
+
+    digest: str
+    error: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One artifact that was applied: when, and how it went."""
+
+    digest: str
+    revision: str
+    at: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What the agent says of a Stack, and all it must remember of it between two runs."""
+
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+    current: Current | None = None
+    last_attempt: Attempt | None = None
+    history: tuple[HistoryEntry, ...] = ()
+    resources: Mapping[str, int] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
+    """``Kind.group/version`` of everything applied now or about to be: where to look for it."""
+    last_handled_reconcile_at: str = ""
+
+    def condition(self, type_: str) -> Condition | None:
+        """One condition by type."""
+        return next((c for c in self.conditions if c.type == type_), None)
+
+    def is_true(self, type_: str) -> bool:
+        """Whether a condition is there and True."""
+        condition = self.condition(type_)
+        return condition is not None and condition.status == "True"
+
+    def with_condition(
+        self,
+        type_: str,
+        status: Truth,
+        reason: str,
+        message: str,
+        *,
+        now: datetime,
+        generation: int,
+    ) -> Status:
+        """The status with one condition set; its time moves only when the truth changes."""
+        old = self.condition(type_)
+        since = old.since if old and old.status == status else rfc3339(now)
+        new = Condition(
+            type=type_,
+            status=status,
+            reason=reason,
+            message=message[:1024],
+            since=since,
+            generation=generation,
+        )
+        others = tuple(c for c in self.conditions if c.type != type_)
+        return replace(self, conditions=tuple(sorted((*others, new), key=lambda c: c.type)))
+
+    def without_condition(self, type_: str) -> Status:
+        """The status without one condition."""
+        return replace(self, conditions=tuple(c for c in self.conditions if c.type != type_))
+
+    def with_history(self, entry: HistoryEntry) -> Status:
+        """The status with one more artifact applied; the same digest again replaces its entry."""
+        rest = self.history
+        if rest and rest[0].digest == entry.digest:
+            rest = rest[1:]
+        return replace(self, history=(entry, *rest)[:HISTORY_LENGTH])
+
+
+def rfc3339(moment: datetime) -> str:
+    """A time as Kubernetes writes it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def status_to_dict(status: Status) -> dict[str, Any]:
+    """The ``status`` of the Stack object."""
+    value: dict[str, Any] = {
+        "observedGeneration": status.observed_generation,
+        "conditions": [
+            {
+                "type": c.type,
+                "status": c.status,
+                "reason": c.reason,
+                "message": c.message,
+                "lastTransitionTime": c.since,
+                "observedGeneration": c.generation,
+            }
+            for c in status.conditions
+        ],
+        "history": [
+            {"digest": h.digest, "revision": h.revision, "at": h.at, "outcome": h.outcome}
+            for h in status.history
+        ],
+        "resources": dict(status.resources),
+        "kinds": list(status.kinds),
+    }
+    if status.current:
+        value["current"] = {
+            "digest": status.current.digest,
+            "tag": status.current.tag,
+            "revision": status.current.revision,
+            "signedBy": list(status.current.signed_by),
+            "appliedAt": status.current.applied_at,
+        }
+    if status.last_attempt:
+        value["lastAttempt"] = {
+            "digest": status.last_attempt.digest,
+            "error": status.last_attempt.error,
+            "at": status.last_attempt.at,
+        }
+    if status.last_handled_reconcile_at:
+        value["lastHandledReconcileAt"] = status.last_handled_reconcile_at
+    return value
+
+
+def status_from_dict(value: Mapping[str, Any] | None) -> Status:
+    """Read a status back. What is missing or of another shape is as if it were not there."""
+    value = value or {}
+    current, attempt = value.get("current"), value.get("lastAttempt")
+    return Status(
+        observed_generation=_integer(value.get("observedGeneration")),
+        conditions=tuple(
+            Condition(
+                type=_text(c.get("type")),
+                status=_truth(c.get("status")),
+                reason=_text(c.get("reason")),
+                message=_text(c.get("message")),
+                since=_text(c.get("lastTransitionTime")),
+                generation=_integer(c.get("observedGeneration")),
+            )
+            for c in _mappings(value.get("conditions"))
+        ),
+        current=None
+        if not isinstance(current, Mapping)
+        else Current(
+            digest=_text(current.get("digest")),
+            tag=_text(current.get("tag")),
+            revision=_text(current.get("revision")),
+            signed_by=_texts(current.get("signedBy")),
+            applied_at=_text(current.get("appliedAt")),
+        ),
+        last_attempt=None
+        if not isinstance(attempt, Mapping)
+        else Attempt(
+            digest=_text(attempt.get("digest")),
+            error=_text(attempt.get("error")),
+            at=_text(attempt.get("at")),
+        ),
+        history=tuple(
+            HistoryEntry(
+                digest=_text(h.get("digest")),
+                revision=_text(h.get("revision")),
+                at=_text(h.get("at")),
+                outcome=_text(h.get("outcome")),
+            )
+            for h in _mappings(value.get("history"))
+        ),
+        resources={str(k): _integer(v) for k, v in (value.get("resources") or {}).items()},
+        kinds=_texts(value.get("kinds")),
+        last_handled_reconcile_at=_text(value.get("lastHandledReconcileAt")),
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _integer(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _truth(value: Any) -> Truth:
+    return value if value in ("True", "False") else "Unknown"
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []

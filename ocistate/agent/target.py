@@ -1,0 +1,129 @@
+"""Where a Stack's content belongs: one interface for clusters and folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ocistate.agent.api import Stack
+from ocistate.errors import ConfigError, TargetError
+from ocistate.folder import FolderTarget
+from ocistate.steps.fetch import Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What an apply did, counted, and what went wrong with single objects."""
+
+    created: int = 0
+    changed: int = 0
+    kept: int = 0
+    pruned: int = 0
+    errors: tuple[str, ...] = ()
+    drifted: tuple[str, ...] = ()
+    """What was found different from the artifact though the artifact had not changed."""
+
+    @property
+    def touched(self) -> int:
+        """How many objects are not what they were."""
+        return self.created + self.changed + self.pruned
+
+    def __str__(self) -> str:
+        return (
+            f"{self.created} created, {self.changed} changed, {self.kept} unchanged, "
+            f"{self.pruned} pruned"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    """How the objects are: counts by status, and the one that matters most."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    worst: str = ""
+    """``Healthy``, ``Progressing`` or ``Degraded``: of all of them together."""
+    message: str = ""
+
+
+class Target(Protocol):
+    """One Stack's place. Raises errors of the ClusterError branch, or TargetError."""
+
+    def kinds(self, content: Content) -> tuple[str, ...]:
+        """The kinds an apply will touch, to be remembered before it starts."""
+        ...
+
+    async def drifted(self, content: Content) -> bool:
+        """Whether the place is known, or must be suspected, to differ from the content."""
+        ...
+
+    async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
+        """Make the place equal to the content. ``changed`` is False for a mere repair."""
+        ...
+
+    async def health(self) -> HealthReport:
+        """How the objects are now."""
+        ...
+
+    async def remove(self) -> int:
+        """Take away everything that is the Stack's; how many objects that were."""
+        ...
+
+
+def select_path(content: Content, path: str) -> dict[str, bytes]:
+    """The files of one folder inside the artifact, or all. Raises ConfigError for none."""
+    if not path:
+        return content.files
+    prefix = f"{path}/"
+    chosen = {name: data for name, data in content.files.items() if name.startswith(prefix)}
+    if not chosen:
+        raise ConfigError(
+            f"the artifact {content.digest} holds no folder {path}",
+            hint="mend spec.source.path; 'ocistate inspect' lists what there is",
+        )
+    return chosen
+
+
+@dataclass(slots=True)
+class FolderPlace:
+    """A folder as a Stack's target: its files are put there as they are in the artifact."""
+
+    stack: Stack
+    target: FolderTarget
+
+    def kinds(self, content: Content) -> tuple[str, ...]:
+        return ()
+
+    async def drifted(self, content: Content) -> bool:
+        plan = self.target.plan(self._files(content), prune=self.stack.prune)
+        return any(action.verb != "keep" for action in plan)
+
+    async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
+        files = self._files(content)
+        content.resources()  # a layer that is not what its inventory says goes nowhere
+        run = self.target.plan if dry_run else self.target.apply
+        actions = run(files, prune=self.stack.prune)
+        verbs = [action.verb for action in actions]
+        return Applied(
+            created=verbs.count("create"),
+            changed=verbs.count("change"),
+            kept=verbs.count("keep"),
+            pruned=verbs.count("prune"),
+            drifted=()
+            if changed
+            else tuple(action.path for action in actions if action.verb != "keep"),
+        )
+
+    async def health(self) -> HealthReport:
+        return HealthReport(counts={"total": len(self.target.owned())}, worst="Healthy")
+
+    async def remove(self) -> int:
+        return len(self.target.remove())
+
+    def _files(self, content: Content) -> dict[str, bytes]:
+        if self.stack.force_namespace or self.stack.target_namespace:
+            raise TargetError(
+                f"Stack {self.stack}: a folder has no namespace to put objects into",
+                hint="remove spec.namespace, or name the namespace in the manifests",
+            )
+        return select_path(content, self.stack.source.path)
