@@ -1,0 +1,307 @@
+"""How to reach a cluster: kubeconfig or in-cluster configuration, made into an HTTP session.
+
+lightkube reads the configuration and builds TLS and tokens; what it does not know is added here:
+several files in KUBECONFIG, exec plugins (`exec_auth`), ``proxy-url``, ``tls-server-name`` and
+``as`` (impersonation). lightkube is imported when a session is opened, not before.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from ocistate.cluster.exec_auth import Credential, Credentials, ExecPlugin
+from ocistate.errors import ConfigError
+
+if TYPE_CHECKING:
+    import httpx2
+    from lightkube.config.kubeconfig import SingleConfig
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_LISTS: Final = (("clusters", "cluster"), ("users", "user"), ("contexts", "context"))
+_FILES: Final = (
+    "certificate-authority",
+    "client-certificate",
+    "client-key",
+    "tokenFile",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """One cluster and one user, as configured. No secret is in its ``repr``."""
+
+    context: str
+    server: str
+    namespace: str
+    config: SingleConfig = field(repr=False)
+    plugin: ExecPlugin | None = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False)
+    tls_server_name: str = ""
+    impersonate: tuple[tuple[str, str], ...] = ()
+
+
+def find_access(
+    kubeconfig: str | Path | None = None,
+    context: str | None = None,
+    *,
+    env: Mapping[str, str] = os.environ,
+    service_account: Path = SERVICE_ACCOUNT,
+) -> Access:
+    """Find out how to reach the cluster. Raises ConfigError.
+
+    In this order: the kubeconfig given; the files in ``$KUBECONFIG``; the pod's service account,
+    unless a context is asked for; ``~/.kube/config``.
+    """
+    if kubeconfig is not None:
+        return _from_files([Path(kubeconfig).expanduser()], context)
+    if env.get("KUBECONFIG"):
+        files = [Path(each).expanduser() for each in env["KUBECONFIG"].split(os.pathsep) if each]
+        return _from_files([each for each in files if each.exists()] or files[:1], context)
+    if context is None and "KUBERNETES_SERVICE_HOST" in env and service_account.is_dir():
+        return _in_cluster(service_account)
+    return _from_files([Path("~/.kube/config").expanduser()], context)
+
+
+def access_from_text(text: str, context: str | None = None) -> Access:
+    """Read a kubeconfig given as text, as a Secret holds it. Raises ConfigError.
+
+    It may name no files and no exec plugin: the text is not this machine's.
+    """
+    document = _parse(text, "kubeconfig")
+    for user in document.get("users") or ():
+        entry = user.get("user") or {}
+        if "exec" in entry or any(name in entry for name in _FILES):
+            raise ConfigError(
+                f"kubeconfig: user {user.get('name')!r} names a command or a file of this machine",
+                hint="use a kubeconfig with the token, certificate and key in it",
+            )
+    for cluster in document.get("clusters") or ():
+        if any(name in (cluster.get("cluster") or {}) for name in _FILES):
+            raise ConfigError(f"kubeconfig: cluster {cluster.get('name')!r} names a file")
+    return _select(document, context, Path("/nonexistent"), "kubeconfig")
+
+
+def _in_cluster(folder: Path) -> Access:
+    from lightkube.config.kubeconfig import KubeConfig
+    from lightkube.core.exceptions import ConfigError as LightkubeConfigError
+
+    try:
+        config = KubeConfig.from_service_account(folder).get()
+    except (LightkubeConfigError, KeyError, OSError) as error:
+        raise ConfigError(f"the pod's service account cannot be used: {error}") from None
+    assert config is not None
+    return Access(
+        context="in-cluster",
+        server=config.cluster.server,
+        namespace=config.namespace,
+        config=config,
+    )
+
+
+def _from_files(files: list[Path], context: str | None) -> Access:
+    files = [path.absolute() for path in files]
+    merged: dict[str, Any] = {plural: [] for plural, _ in _LISTS}
+    folder = files[0].parent
+    for path in files:
+        try:
+            text = path.read_text()
+        except OSError as error:
+            raise ConfigError(
+                f"kubeconfig {path}: {error.strerror}",
+                hint="name one with --kubeconfig or KUBECONFIG",
+            ) from None
+        document = _parse(text, f"kubeconfig {path}")
+        merged["current-context"] = merged.get("current-context") or document.get("current-context")
+        for plural, singular in _LISTS:
+            known = {each["name"] for each in merged[plural]}
+            for each in document.get(plural) or ():
+                entry = each.get(singular) or {}
+                for name in _FILES:
+                    if entry.get(name):
+                        entry[name] = str(path.parent / Path(entry[name]).expanduser())
+                if "exec" in entry and "/" in str(entry["exec"].get("command", "")):
+                    entry["exec"]["command"] = str(path.parent / entry["exec"]["command"])
+                if each.get("name") not in known:
+                    merged[plural].append({"name": each.get("name"), singular: entry})
+    return _select(merged, context, folder, f"kubeconfig {files[0]}")
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        # The error's own text quotes the file, which holds secrets.
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}: not YAML{line}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{where}: empty, or not a mapping")
+    return document
+
+
+def _select(document: dict[str, Any], context: str | None, folder: Path, where: str) -> Access:
+    import msgspec
+    from lightkube.config.kubeconfig import KubeConfig
+
+    name = context or document.get("current-context")
+    if not name:
+        raise ConfigError(f"{where}: no context is chosen", hint="name one with --context")
+    try:
+        chosen = _named(document, "contexts", "context", name)
+        cluster = _named(document, "clusters", "cluster", chosen.get("cluster"))
+        user = _named(document, "users", "user", chosen["user"]) if chosen.get("user") else {}
+    except LookupError as error:
+        raise ConfigError(f"{where}: no {error.args[0]} named {error.args[1]!r}") from None
+    plugin = ExecPlugin.read(user["exec"], cluster, folder) if user.get("exec") else None
+    if user.get("auth-provider"):
+        raise ConfigError(
+            f"{where}: auth-provider is no longer part of Kubernetes", hint="use an exec plugin"
+        )
+    try:
+        config = KubeConfig.from_dict(
+            {
+                "current-context": "chosen",
+                "contexts": [
+                    {
+                        "name": "chosen",
+                        "context": {**chosen, "cluster": "chosen", "user": "chosen"},
+                    }
+                ],
+                "clusters": [{"name": "chosen", "cluster": cluster}],
+                "users": [
+                    {"name": "chosen", "user": {k: v for k, v in user.items() if k != "exec"}}
+                ],
+            },
+            folder / "config",
+        ).get()
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: context {name!r}: {error}") from None
+    assert config is not None
+    return Access(
+        context=name,
+        server=config.cluster.server,
+        namespace=config.namespace,
+        config=config,
+        plugin=plugin,
+        proxy=cluster.get("proxy-url") or None,
+        tls_server_name=cluster.get("tls-server-name") or "",
+        impersonate=_impersonation(user),
+    )
+
+
+def _named(document: Mapping[str, Any], plural: str, singular: str, name: Any) -> dict[str, Any]:
+    for each in document.get(plural) or ():
+        if each.get("name") == name:
+            return dict(each.get(singular) or {})
+    raise LookupError(singular, name)
+
+
+def _impersonation(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    headers: list[tuple[str, str]] = []
+    if user.get("as"):
+        headers.append(("Impersonate-User", user["as"]))
+    if user.get("as-uid"):
+        headers.append(("Impersonate-Uid", user["as-uid"]))
+    headers.extend(("Impersonate-Group", group) for group in user.get("as-groups") or ())
+    return tuple(headers)
+
+
+class Session:
+    """The HTTP connections to one API server, with valid credentials on every request."""
+
+    def __init__(self, access: Access, *, max_connections: int = 400) -> None:
+        self._access = access
+        self._max_connections = max_connections
+        self._credentials = Credentials(access.plugin) if access.plugin else None
+        self._credential: Credential | None = None
+        self._http: httpx2.AsyncClient | None = None
+
+    async def send(self, request: Mapping[str, Any], *, stream: bool = False) -> httpx2.Response:
+        """Send one request, given as ``AsyncClient.build_request``'s arguments.
+
+        A 401 with an exec plugin's credential is answered with a new one, once. Raises ConfigError
+        and httpx2's transport errors.
+        """
+        response = await self._send(request, stream)
+        if response.status_code == 401 and self._credentials is not None:
+            await response.aread()
+            await response.aclose()
+            await self._use(await self._credentials.get(refused=self._credential))
+            response = await self._send(request, stream)
+        return response
+
+    async def _send(self, request: Mapping[str, Any], stream: bool) -> httpx2.Response:
+        if self._credentials is not None:
+            await self._use(await self._credentials.get())
+        http = self._http or self._open()
+        built = http.build_request(**request)
+        if self._credential is not None and self._credential.token:
+            built.headers["Authorization"] = f"Bearer {self._credential.token}"
+        if self._access.tls_server_name:
+            built.extensions["sni_hostname"] = self._access.tls_server_name
+        return await http.send(built, stream=stream)
+
+    async def _use(self, credential: Credential) -> None:
+        if credential is self._credential:
+            return
+        before, self._credential = self._credential, credential
+        if self._http is not None and before is not None and credential.key != before.key:
+            # Open connections are authenticated by the old certificate: start afresh.
+            old, self._http = self._http, None
+            await old.aclose()
+
+    def _open(self) -> httpx2.AsyncClient:
+        import binascii
+
+        import httpx2
+        from lightkube.config.client_adapter import ConnectionParams
+        from lightkube.core.exceptions import ConfigError as LightkubeConfigError
+
+        parameters = ConnectionParams(
+            # A write may wait for admission webhooks, which have up to 30 s each.
+            timeout=httpx2.Timeout(connect=10, read=75, write=30, pool=None),
+            proxy=self._access.proxy,
+        )
+        try:
+            arguments = parameters.httpx_params(self._access.config)
+            verify = arguments["verify"]
+            if self._credential is not None and self._credential.certificate:
+                _load_certificate(verify, self._credential)
+        except (OSError, ssl.SSLError, binascii.Error, LightkubeConfigError) as error:
+            raise ConfigError(
+                f"context {self._access.context!r}: its certificates or tokens cannot be used: "
+                f"{error}"
+            ) from None
+        self._http = httpx2.AsyncClient(
+            **arguments,
+            limits=httpx2.Limits(
+                # Each watch holds a connection of its own.
+                max_connections=self._max_connections,
+                max_keepalive_connections=32,
+                keepalive_expiry=60,
+            ),
+        )
+        return self._http
+
+    async def aclose(self) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+
+def _load_certificate(context: ssl.SSLContext, credential: Credential) -> None:
+    # OpenSSL reads files only; these are readable by their owner alone and gone at once.
+    with tempfile.NamedTemporaryFile("w") as certificate, tempfile.NamedTemporaryFile("w") as key:
+        certificate.write(credential.certificate)
+        certificate.flush()
+        key.write(credential.key)
+        key.flush()
+        context.load_cert_chain(certificate.name, key.name)

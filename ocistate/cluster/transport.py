@@ -1,0 +1,180 @@
+"""Requests that are repeated where that is safe, and errors that say what happened to what.
+
+Repeated are: any request on 429 (the server has not begun it); an idempotent one also on a lost
+connection and on 502, 503 and 504. The server's Retry-After is kept to, else the pause doubles,
+with jitter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from ocistate.cluster import wire
+from ocistate.cluster.connect import Access, Session
+from ocistate.cluster.status import StatusError, status_error
+from ocistate.errors import ClusterError, ClusterUnavailable
+
+if TYPE_CHECKING:
+    import httpx2
+
+JSON: Final = "application/json"
+METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+DISCOVERY: Final = ",".join(
+    f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+    for version in ("v2", "v2beta1")
+)
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+
+_MAX_PAUSE: Final = 10.0
+Headers = Sequence[tuple[str, str]]
+
+
+class Transport:
+    """Sends requests to one API server.
+
+    ``sleep`` and ``rng`` (0 to 1) are passed in by tests.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        attempts: int = 6,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self.access = access
+        self._session = Session(access)
+        self._attempts = attempts
+        self._sleep = sleep
+        self._rng = rng
+
+    async def aclose(self) -> None:
+        await self._session.aclose()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        doing: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        headers: Headers = (),
+        idempotent: bool = True,
+        secret: bool = False,
+    ) -> bytes:
+        """Send a request and return the answer's body.
+
+        ``doing`` names it in errors; with ``secret``, what the server quotes of the body is left
+        out of them. Raises StatusError and ClusterUnavailable.
+        """
+        import httpx2
+
+        request = _request(method, path, query, accept, headers)
+        if body is not None:
+            request["content"] = wire.encode(body)
+            request["headers"].append(("Content-Type", content_type))
+        for attempt in range(1, self._attempts + 1):
+            last = attempt == self._attempts
+            retry_after = None
+            try:
+                response = await self._session.send(request)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                if last:
+                    raise self._unavailable(doing, error) from None
+            except httpx2.TransportError as error:
+                # A read timeout is not repeated: the caller has waited more than a minute.
+                if last or not idempotent or isinstance(error, httpx2.TimeoutException):
+                    raise self._unavailable(doing, error) from None
+            else:
+                if response.status_code < 300:
+                    return response.content
+                refusal = _refusal(response, doing, secret)
+                safe = refusal.status == 429 or (idempotent and refusal.status in (502, 503, 504))
+                if last or not safe:
+                    raise refusal
+                retry_after = refusal.retry_after
+            await self._sleep(self._pause(attempt, retry_after))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def lines(
+        self,
+        path: str,
+        *,
+        doing: str,
+        query: Mapping[str, str],
+        accept: str,
+        silence: float,
+        headers: Headers = (),
+    ) -> AsyncGenerator[bytes, None]:
+        """Stream an answer's lines, until the server ends it; nothing is repeated.
+
+        ``silence`` is how many seconds without a byte mean a dead connection. Raises StatusError
+        and ClusterUnavailable.
+        """
+        import httpx2
+
+        request = _request("GET", path, query, accept, headers)
+        request["headers"].append(("Accept-Encoding", "identity"))
+        request["timeout"] = httpx2.Timeout(connect=10, write=30, pool=None, read=silence)
+        try:
+            response = await self._session.send(request, stream=True)
+            try:
+                if response.status_code != 200:
+                    await response.aread()
+                    raise _refusal(response, doing)
+                rest = b""
+                async for chunk in response.aiter_raw():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        if line:
+                            yield line
+            finally:
+                await response.aclose()
+        except (httpx2.TransportError, httpx2.StreamError) as error:
+            raise self._unavailable(doing, error) from None
+
+    def _pause(self, attempt: int, retry_after: float | None) -> float:
+        jitter = 0.5 + self._rng()
+        if retry_after is not None:
+            return min(retry_after, _MAX_PAUSE) + 0.2 * jitter
+        return min(0.2 * 2.0 ** (attempt - 1), _MAX_PAUSE) * jitter
+
+    def _unavailable(self, doing: str, error: Exception) -> ClusterUnavailable:
+        words = str(error) or type(error).__name__
+        return ClusterUnavailable(
+            f"{doing}: the API server {self.access.server} cannot be reached: {words}",
+            hint=f"is it running, and is context {self.access.context!r} the right one?",
+        )
+
+
+def _request(
+    method: str, path: str, query: Mapping[str, str] | None, accept: str, headers: Headers
+) -> dict[str, Any]:
+    return {
+        "method": method,
+        "url": f"{path}?{urlencode(query)}" if query else path,
+        "headers": [("Accept", accept), ("User-Agent", "ocistate"), *headers],
+    }
+
+
+def _refusal(response: httpx2.Response, doing: str, secret: bool = False) -> StatusError:
+    try:
+        body = wire.decode(response.content)
+    except ClusterError:
+        body = None
+    try:
+        retry_after = float(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        retry_after = None
+    return status_error(
+        response.status_code, body, doing=doing, secret=secret, retry_after=retry_after
+    )
