@@ -29,11 +29,10 @@ _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the content comes from: a repository, and exactly one of tag, semver and digest."""
+    """Where the content comes from: a repository, and exactly one of tag and digest."""
 
     repository: Reference
     tag: str = ""
-    semver: str = ""
     digest: str = ""
     path: str = ""
     interval: float = 60.0
@@ -45,7 +44,7 @@ class Source:
     @property
     def pointer(self) -> str:
         """The pointer as a person reads it."""
-        return self.digest or self.tag or f"semver {self.semver}"
+        return self.digest or self.tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,10 +147,10 @@ def _parse_source(fields: Fields) -> Source:
         raise fields.error("repository", error.message, hint=error.hint) from None
     if repository.tag or repository.digest:
         raise fields.error("repository", "names a tag or digest", hint="use the fields tag, digest")
-    given = [key for key in ("tag", "semver", "digest") if fields.has(key)]
+    given = [key for key in ("tag", "digest") if fields.has(key)]
     if len(given) != 1:
         raise fields.error(
-            "", f"has {len(given)} of tag, semver and digest", hint="give exactly one of them"
+            "", f"has {len(given)} of tag and digest", hint="give exactly one of them"
         )
     tag, digest = fields.text("tag", ""), fields.text("digest", "")
     try:
@@ -168,7 +167,6 @@ def _parse_source(fields: Fields) -> Source:
     source = Source(
         repository=repository,
         tag=tag,
-        semver=fields.text("semver", ""),
         digest=digest,
         path=path,
         interval=fields.seconds("interval", 60.0, least=0.1),

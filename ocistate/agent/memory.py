@@ -12,11 +12,13 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from ocistate.agent.api import Source, Stack
 from ocistate.agent.status import Status, status_from_dict, status_to_dict
 from ocistate.durable import write_file
 from ocistate.errors import ConfigError
+from ocistate.reference import Reference
 
 
 def default_state_folder() -> Path:
@@ -63,21 +65,56 @@ class StateFolder:
 
     def load(self, key: tuple[str, str]) -> Status:
         """A Stack's last status; an empty one when there is none. Raises ConfigError."""
+        kept = self._read(key)
+        return status_from_dict(kept.get("status")) if kept else Status()
+
+    def save(self, stack: Stack, status: Status) -> None:
+        """Keep a Stack's status, and what it takes to remove its objects. Raises ConfigError."""
+        value = {
+            "status": status_to_dict(status),
+            "uid": stack.uid,
+            "directory": str(stack.directory) if stack.directory else "",
+            "deletionPolicy": stack.deletion_policy,
+            "serviceAccountName": stack.service_account,
+        }
+        path = self._path("stacks", stack.key)
+        try:
+            write_file(path, json.dumps(value, indent=1).encode())
+        except OSError as error:
+            raise ConfigError(
+                f"the state in {path} cannot be written: {error.strerror}",
+                hint="check the permissions and the space left",
+            ) from None
+
+    def departed(self, key: tuple[str, str]) -> Stack | None:
+        """A Stack that is declared no more, with just what its removal needs."""
+        kept = self._read(key)
+        if kept is None:
+            return None
+        return Stack(
+            namespace=key[0],
+            name=key[1],
+            uid=str(kept.get("uid", "")),
+            generation=0,
+            source=Source(repository=Reference(scheme="layout", registry="", repository="")),
+            service_account=str(kept.get("serviceAccountName", "")),
+            directory=Path(kept["directory"]) if kept.get("directory") else None,
+            deletion_policy="orphan" if kept.get("deletionPolicy") == "orphan" else "delete",
+            deleting=True,
+        )
+
+    def _read(self, key: tuple[str, str]) -> dict[str, Any] | None:
         path = self._path("stacks", key)
         try:
-            return status_from_dict(json.loads(path.read_bytes()))
+            value = json.loads(path.read_bytes())
         except FileNotFoundError:
-            return Status()
-        except (OSError, ValueError, AttributeError) as error:
+            return None
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"the state in {path} cannot be read: {error}",
                 hint="remove the file: the Stack is then verified and applied anew",
             ) from None
-
-    def save(self, key: tuple[str, str], status: Status) -> None:
-        """Keep a Stack's status. Raises OSError."""
-        data = json.dumps(status_to_dict(status), indent=1).encode()
-        write_file(self._path("stacks", key), data)
+        return value if isinstance(value, dict) else None
 
     def forget(self, key: tuple[str, str]) -> None:
         """Remove all that is kept of a Stack."""

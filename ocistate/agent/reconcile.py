@@ -42,8 +42,12 @@ DEPENDENCY_INTERVAL: Final = 5.0
 class Services(Protocol):
     """What a pass needs from outside."""
 
-    async def connect(self, stack: Stack) -> Store:
+    async def connect_store(self, stack: Stack) -> Store:
         """The Stack's repository, with its credentials."""
+        ...
+
+    async def prepare(self, stack: Stack) -> None:
+        """Called before the first object is written: from now on a deletion has to ask us."""
         ...
 
     def policies(self) -> tuple[TrustPolicy, ...]:
@@ -132,7 +136,7 @@ class Pass:
             self._condition("Ready", "Unknown", "Suspended", "reconciling is suspended")
             raise Halt(self.status, None)
         self._check_dependencies()
-        async with await self.services.connect(stack) as store:
+        async with await self.services.connect_store(stack) as store:
             self._digest = await self._resolve(store)
             trust = await self._verify(store)
             content = await self._content(store)
@@ -223,6 +227,7 @@ class Pass:
             # Written before the first object is: whatever happens, we know where to look for them.
             self.status = replace(self.status, kinds=kinds)
             self._attempt("applying")
+            await self.services.prepare(stack)
             await self.services.save(stack, self.status)
         done = await target.apply(content, changed=changed)
         self._tell(done, changed=changed)

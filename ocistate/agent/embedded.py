@@ -1,0 +1,113 @@
+"""The agent without a cluster to live in: Stacks from files, memory in a state folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ocistate.agent.api import Stack
+from ocistate.agent.files import fingerprint, load_files
+from ocistate.agent.memory import StateFolder
+from ocistate.agent.runtime import Agent
+from ocistate.agent.status import Status
+from ocistate.agent.target import FolderPlace, Target
+from ocistate.errors import ConfigError
+from ocistate.folder import FolderTarget
+from ocistate.oci import StoreOptions
+
+log = logging.getLogger("ocistate.agent")
+
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks at the files' times; reading them is only done when one changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderKeeper:
+    """Status in the state folder; events are log lines and nothing else."""
+
+    folder: StateFolder
+
+    async def prepare(self, stack: Stack) -> None:
+        """Nothing to do: what is declared no more is found in the state folder."""
+
+    async def save(self, stack: Stack, status: Status) -> None:
+        self.folder.save(stack, status)
+
+    async def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
+        """Logged already."""
+
+    async def connect_options(self, stack: Stack) -> StoreOptions:
+        if stack.source.pull_secret or stack.source.ca_secret:
+            raise ConfigError(
+                f"Stack {stack}: pullSecretRef and caSecretRef need a cluster to be read from",
+                hint="use 'ocistate login', and SSL_CERT_FILE for a CA of your own",
+            )
+        return StoreOptions(insecure=stack.source.insecure)
+
+    async def forget(self, stack: Stack) -> None:
+        """The agent itself removes what is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPlaces:
+    """Folders for Stacks that name one; ``cluster`` makes the place of all others."""
+
+    folder: StateFolder
+    cluster: Callable[[Stack, Callable[[], None]], Target] | None = None
+
+    def place(self, stack: Stack, wake: Callable[[], None]) -> Target:
+        if stack.directory is not None:
+            target = FolderTarget(stack.directory, self.folder.record(stack.key))
+            return FolderPlace(stack, target)
+        if self.cluster is None:
+            raise ConfigError(f"Stack {stack} belongs in a cluster, and none is connected")
+        return self.cluster(stack, wake)
+
+
+@dataclass(slots=True)
+class FileSource:
+    """Feeds an agent with what the files under ``path`` declare."""
+
+    agent: Agent
+    folder: StateFolder
+    path: Path
+    _seen: object = None
+
+    def load(self) -> None:
+        """Read the files and tell the agent. Raises ConfigError; nothing has changed then."""
+        mark = fingerprint(self.path)
+        declared = load_files(self.path)
+        self._seen = mark
+        self.agent.set_policies(declared.policies)
+        for stack in declared.stacks:
+            self.agent.set_stack(stack, self.folder.load(stack.key))
+        keys = {stack.key for stack in declared.stacks}
+        gone = ({*self.agent.keys, *self.folder.keys()}) - keys
+        if gone and not keys:
+            # An empty folder is more likely a mistake than the wish to remove everything.
+            names = ", ".join("/".join(key) for key in sorted(gone))
+            log.error("%s declares no Stack any more; %s stay as they are", self.path, names)
+            return
+        for key in gone:
+            departed = self.folder.departed(key)
+            if departed is not None:
+                self.agent.drop_stack(key)
+                self.agent.set_stack(departed)
+
+    async def follow(self, stop: asyncio.Event) -> None:
+        """Load again whenever a file changes. What is wrong is logged, and what ran goes on."""
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+            try:
+                if fingerprint(self.path) != self._seen:
+                    self._seen = fingerprint(self.path)
+                    self.load()
+                    log.info("loaded %s", self.path)
+            except (ConfigError, OSError) as error:
+                log.error("%s; what ran before goes on", error)

@@ -1,0 +1,49 @@
+"""Log lines: JSON for machines, one plain line for people, both naming Stack, digest and step."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any, Final
+
+_FIELDS: Final = ("stack", "digest", "reason", "step", "objects")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        value: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        value |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+        if record.exc_info:
+            value["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(value, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """One line for a person: time, level, Stack, reason, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        parts = [time.strftime("%H:%M:%S", time.localtime(record.created)), record.levelname]
+        parts += [
+            str(getattr(record, name)) for name in ("stack", "reason") if hasattr(record, name)
+        ]
+        line = " ".join([*parts, record.getMessage()])
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def set_up(style: str, level: int = logging.INFO) -> None:
+    """Log to stderr in a style, ``json`` or ``text``."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Their request lines name every URL; at this level only their troubles are of interest.
+    for name in ("httpx", "httpx2", "httpcore", "httpcore2"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,244 @@
+"""The agent: Stacks and policies come from a source, content goes to places, status to a keeper.
+
+Whether the Stacks are files or Kubernetes objects, and whether they belong in a folder or in a
+cluster, is decided by what is plugged in here; the pass is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from ocistate.agent.api import Stack
+from ocistate.agent.cache import ContentCache
+from ocistate.agent.controller import Controller, Key
+from ocistate.agent.memory import StateFolder
+from ocistate.agent.reconcile import Memo, Pass
+from ocistate.agent.status import Status
+from ocistate.agent.target import Target
+from ocistate.errors import OcistateError
+from ocistate.oci import StoreOptions
+from ocistate.oci.store import Store
+from ocistate.signing.policy import TrustPolicy
+
+log = logging.getLogger("ocistate.agent")
+
+
+class Keeper(Protocol):
+    """Where status is kept and events are told: a state folder, or the Stack object itself."""
+
+    async def prepare(self, stack: Stack) -> None:
+        """See to it that the Stack is not gone before its objects are dealt with."""
+        ...
+
+    async def save(self, stack: Stack, status: Status) -> None:
+        """Keep a status. Raises errors of the tree."""
+        ...
+
+    async def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
+        """Tell an event; losing one is no harm."""
+        ...
+
+    async def connect_options(self, stack: Stack) -> StoreOptions:
+        """How to reach the Stack's repository: credentials, CA."""
+        ...
+
+    async def forget(self, stack: Stack) -> None:
+        """The Stack is gone and its objects are dealt with: let it go."""
+        ...
+
+
+class Places(Protocol):
+    """Makes the place a Stack belongs in."""
+
+    def place(self, stack: Stack, wake: Callable[[], None]) -> Target:
+        """The place; ``wake`` is called when something there changed by itself."""
+        ...
+
+
+@dataclass(slots=True)
+class Entry:
+    """All that is known of one Stack."""
+
+    stack: Stack
+    status: Status
+    memo: Memo = field(default_factory=Memo)
+    place: Target | None = None
+    saved: Status | None = None
+
+
+@dataclass(slots=True)
+class Agent:
+    """Runs passes for the Stacks it is given. ``on_pass`` is told of each one that ended."""
+
+    keeper: Keeper
+    places: Places
+    folder: StateFolder
+    connect: Callable[[Stack, StoreOptions], Store]
+    workers: int = 8
+    on_pass: Callable[[Stack, Status], None] = lambda stack, status: None
+    _entries: dict[Key, Entry] = field(default_factory=dict)
+    _policies: tuple[TrustPolicy, ...] = ()
+    _removing: dict[Key, Entry] = field(default_factory=dict)
+    _background: set[asyncio.Task[None]] = field(default_factory=set)
+    _controller: Controller = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._controller = Controller(
+            reconcile=self.reconcile, on_bug=self._on_bug, workers=self.workers
+        )
+
+    # What sources call
+
+    def set_stack(self, stack: Stack, status: Status | None = None) -> None:
+        """A Stack is new, or its spec changed. ``status`` counts only for a new one."""
+        entry = self._entries.get(stack.key)
+        if entry is None or entry.stack.uid != stack.uid:
+            known = status or Status()
+            self._entries[stack.key] = Entry(stack=stack, status=known, saved=known)
+        elif entry.stack == stack:
+            return
+        else:
+            if _place_of(entry.stack) != _place_of(stack):
+                entry.place = None
+            entry.stack = stack
+        self._controller.wake(stack.key)
+
+    def drop_stack(self, key: Key) -> None:
+        """A Stack is gone without asking to take its objects away."""
+        self._entries.pop(key, None)
+        self._controller.forget(key)
+
+    def remove_stack(self, key: Key) -> None:
+        """A Stack is gone from the files: its objects go too, unless it says otherwise."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self.set_stack(replace(entry.stack, deleting=True))
+
+    def set_policies(self, policies: tuple[TrustPolicy, ...]) -> None:
+        """The trust policies are these now: every Stack is looked at again if they changed."""
+        if policies != self._policies:
+            self._policies = policies
+            for key in self._entries:
+                self._controller.wake(key)
+
+    def wake(self, key: Key) -> None:
+        """Look at one Stack now."""
+        if key in self._entries:
+            self._controller.wake(key)
+
+    @property
+    def keys(self) -> list[Key]:
+        """The Stacks there are."""
+        return list(self._entries)
+
+    def status(self, key: Key) -> Status:
+        """The last status of a Stack."""
+        return self._entries[key].status
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Reconcile until told to stop; passes in flight are allowed to end."""
+        await self._controller.run(stop)
+        if self._background:
+            await asyncio.wait(self._background, timeout=5)
+
+    # One pass
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass for one Stack; the seconds until the next one is due."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        stack = entry.stack
+        if stack.deleting:
+            return await self._delete(entry)
+        run = Pass(
+            stack=stack,
+            status=entry.status,
+            memo=entry.memo,
+            services=self,
+            jitter=random.random,
+        )
+        status, after = await run.run()
+        entry.status = status
+        await self.save(stack, status)
+        self.on_pass(stack, status)
+        for other in self._entries.values():
+            if key in other.stack.depends_on and not other.status.is_true("Ready"):
+                self._controller.wake(other.stack.key)
+        return after
+
+    async def _delete(self, entry: Entry) -> float | None:
+        stack = entry.stack
+        try:
+            if stack.deletion_policy == "delete":
+                removed = await self.target(stack).remove()
+                log.info("removed", extra={"stack": str(stack), "objects": removed})
+            await self.keeper.forget(stack)
+        except OcistateError as error:
+            log.warning(
+                "cannot remove: %s", error, extra={"stack": str(stack), "reason": error.reason}
+            )
+            self.event(stack, "Warning", error.reason, str(error))
+            entry.memo.failures += 1
+            return float(min(60, 2**entry.memo.failures))
+        self.folder.forget(stack.key)
+        self.drop_stack(stack.key)
+        return None
+
+    def _on_bug(self, key: Key, error: Exception) -> None:
+        log.error("a pass failed unexpectedly", exc_info=error, extra={"stack": "/".join(key)})
+
+    # What a pass needs (reconcile.Services)
+
+    async def connect_store(self, stack: Stack) -> Store:
+        return self.connect(stack, await self.keeper.connect_options(stack))
+
+    async def prepare(self, stack: Stack) -> None:
+        await self.keeper.prepare(stack)
+
+    def policies(self) -> tuple[TrustPolicy, ...]:
+        return self._policies
+
+    def target(self, stack: Stack) -> Target:
+        entry = self._entries[stack.key]
+        if entry.place is None or entry.memo.applied is None or entry.memo.applied[1] != stack:
+            entry.place = self.places.place(stack, lambda: self.wake(stack.key))
+        return entry.place
+
+    def cache(self, stack: Stack) -> ContentCache:
+        return ContentCache(self.folder.content(stack.key))
+
+    def is_ready(self, key: Key) -> bool:
+        entry = self._entries.get(key)
+        return (
+            entry is not None
+            and entry.status.is_true("Ready")
+            and entry.status.observed_generation == entry.stack.generation
+        )
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def save(self, stack: Stack, status: Status) -> None:
+        entry = self._entries.get(stack.key)
+        if entry is None or entry.saved == status:
+            return
+        await self.keeper.save(stack, status)
+        entry.saved = status
+
+    def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
+        level = logging.WARNING if kind == "Warning" else logging.INFO
+        log.log(level, message, extra={"stack": str(stack), "reason": reason})
+        task = asyncio.create_task(self.keeper.event(stack, kind, reason, message))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _place_of(stack: Stack) -> tuple[object, ...]:
+    return (stack.directory, stack.uid)
