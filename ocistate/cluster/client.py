@@ -121,12 +121,12 @@ class KubeClient:
 
     # Kinds
 
-    async def kinds(self, *, refresh: bool = False) -> Kinds:
-        """What the cluster serves; read once, and again on ``refresh`` (at most once a second)."""
+    async def kinds(self, *, max_age: float | None = None) -> Kinds:
+        """What the cluster serves; read again when that was more than ``max_age`` seconds ago."""
         found = self._discovered
         asked = self._clock()
         async with found.lock:
-            if found.at is None or (refresh and asked - found.at > _DISCOVERY_AGE):
+            if found.at is None or (max_age is not None and asked - found.at >= max_age):
                 documents = [
                     wire.decode(
                         await self._transport.send("GET", path, doing=_KINDS, accept=DISCOVERY)
@@ -149,7 +149,7 @@ class KubeClient:
         """
         found = self._discovered.kinds.find(group, kind, version)
         if found is None:
-            found = (await self.kinds(refresh=True)).find(group, kind, version)
+            found = (await self.kinds(max_age=_DISCOVERY_AGE)).find(group, kind, version)
         if found is None:
             raise unknown_kind(self._discovered.kinds, group, kind, version)
         return found

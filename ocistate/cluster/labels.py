@@ -13,6 +13,9 @@ STACK_LABEL: Final = "ocistate.dev/stack"
 DIGEST_ANNOTATION: Final = "ocistate.dev/digest"
 """What was applied: the marker of `ocistate.cluster.prepare.Desired`, an opaque text."""
 
+ADOPTED_ANNOTATION: Final = "ocistate.dev/adopted"
+"""On a Namespace or CRD that was there before us: it is never pruned."""
+
 PRUNE_ANNOTATION: Final = "ocistate.dev/prune"
 APPLY_ANNOTATION: Final = "ocistate.dev/apply"
 WAVE_ANNOTATION: Final = "ocistate.dev/wave"

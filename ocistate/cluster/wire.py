@@ -52,7 +52,7 @@ class PartialList(msgspec.Struct, frozen=True):
     """A page of a list, of which only the metadata is read."""
 
     metadata: ListMeta
-    items: list[Partial]
+    items: list[Partial] | None = None
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -1,0 +1,105 @@
+"""From metadata on the wire to the small record that is kept of each owned object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from sys import intern
+from typing import Any
+
+from ocistate.cluster import wire
+from ocistate.cluster.fields import covers, lost_fields
+from ocistate.cluster.kinds import ApiResource
+from ocistate.cluster.labels import (
+    ADOPTED_ANNOTATION,
+    DIGEST_ANNOTATION,
+    FIELD_MANAGER,
+    PRUNE_ANNOTATION,
+    STACK_LABEL,
+    WAVE_ANNOTATION,
+)
+from ocistate.cluster.plan import Live
+from ocistate.cluster.prepare import Desired, Wanted, body
+from ocistate.objects import ObjectId
+
+
+def live_of(metadata: wire.Metadata) -> Live | None:
+    """What is kept of an object; None for one that is nobody's.
+
+    The label alone is no proof: controllers copy labels to what they derive (a Service's to its
+    Endpoints), and such objects must never be taken for applied ones. We must have written it.
+    """
+    owner = (metadata.labels or {}).get(STACK_LABEL, "")
+    if not owner or not any(
+        entry.manager == FIELD_MANAGER and not entry.subresource
+        for entry in metadata.managedFields or ()
+    ):
+        return None
+    annotations = metadata.annotations or {}
+    entry = our_entry(metadata)
+    try:
+        wave = int(annotations.get(WAVE_ANNOTATION, "0"))
+    except ValueError:
+        wave = 0
+    return Live(
+        uid=metadata.uid,
+        resource_version=metadata.resourceVersion,
+        owner=intern(owner),
+        marker=intern(annotations.get(DIGEST_ANNOTATION, "")),
+        fields=hash(bytes(entry.fieldsV1)) if entry is not None else 0,
+        deleting=metadata.deletionTimestamp is not None,
+        protected=annotations.get(PRUNE_ANNOTATION) == "disabled",
+        adopted=annotations.get(ADOPTED_ANNOTATION) == "true",
+        wave=wave,
+    )
+
+
+def id_of(resource: ApiResource, metadata: wire.Metadata) -> ObjectId:
+    """The object's identity; texts that many objects share are kept once."""
+    return ObjectId(resource.group, resource.kind, intern(metadata.namespace), metadata.name)
+
+
+def our_entry(metadata: wire.Metadata) -> wire.ManagedFields | None:
+    """The managedFields entry of our server-side applies."""
+    for entry in metadata.managedFields or ():
+        if entry.manager == FIELD_MANAGER and entry.operation == "Apply" and not entry.subresource:
+            return entry
+    return None
+
+
+def field_set(entry: wire.ManagedFields | None) -> Mapping[str, Any]:
+    """The entry's set of fields, empty when there is none."""
+    if entry is None or not bytes(entry.fieldsV1):
+        return {}
+    decoded = wire.decode(entry.fieldsV1)
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def checked(live: Live, metadata: wire.Metadata, wanted: Wanted | None, owner: str) -> Live:
+    """``live`` with ``intact`` found out, where it claims to be what is wanted."""
+    if wanted is None or live.marker != wanted.marker:
+        return live
+    applied = body(wanted, owner, adopted=live.adopted)
+    return replace(live, intact=covers(field_set(our_entry(metadata)), applied))
+
+
+def drift(metadata: wire.Metadata, wanted: Wanted, desired: Desired) -> list[str]:
+    """Which fields of ours other writers hold now, as paths, each with who wrote last.
+
+    For reports; what matters for repair is ``Live.intact``.
+    """
+    applied = body(wanted, desired.owner)
+    lost = list(lost_fields(field_set(our_entry(metadata)), applied))
+    others = sorted(
+        (entry for entry in metadata.managedFields or () if not _ours(entry)),
+        key=lambda entry: entry.time,
+        reverse=True,
+    )
+    by = f" (last writer: {others[0].manager} at {others[0].time})" if others else ""
+    return [f"{path}{by}" for path in lost]
+
+
+def _ours(entry: wire.ManagedFields) -> bool:
+    return bool(entry.subresource == "status") or (
+        entry.manager == FIELD_MANAGER and entry.operation == "Apply"
+    )

@@ -1,0 +1,105 @@
+"""Read what is owned in the cluster, once: the eyes of a one-shot apply and of a restart.
+
+    mine, others = await observe(client, desired)
+    plan = make_plan(desired, mine, others)
+
+One metadata-only, label-selected list per kind. Whether an object is still as it was applied is
+told by its managedFields (`ocistate.cluster.fields`), so nothing else is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from ocistate.cluster import wire
+from ocistate.cluster.client import KubeClient
+from ocistate.cluster.kinds import ApiResource
+from ocistate.cluster.labels import STACK_LABEL
+from ocistate.cluster.live import checked, id_of, live_of
+from ocistate.cluster.plan import Live
+from ocistate.cluster.prepare import Desired
+from ocistate.cluster.status import StatusError
+from ocistate.cluster.tasks import together
+from ocistate.objects import ObjectId
+
+Owned = dict[ObjectId, Live]
+
+
+async def observe(
+    client: KubeClient,
+    desired: Desired,
+    *,
+    kinds: Iterable[tuple[str, str]] | None = None,
+    namespaces: Sequence[str] | None = None,
+    concurrency: int = 8,
+) -> tuple[Owned, Owned]:
+    """The live objects of ``desired.owner``, and those of other owners.
+
+    ``kinds`` are the kinds to look at, beside those of ``desired``: by default every kind the
+    cluster serves that can be listed and deleted, so that what an earlier artifact left behind is
+    found. A kind that may not be listed is an error only when it is wanted. With ``namespaces``
+    only these are read, and nothing cluster-scoped.
+    """
+    served = await client.kinds(max_age=5.0)
+    if kinds is None:
+        looked = [each for each in served if {"list", "patch", "delete"} <= each.verbs]
+    else:
+        found = (served.find(*key) for key in {*kinds, *desired.kinds})
+        looked = [each for each in found if each is not None]
+    mine: Owned = {}
+    others: Owned = {}
+    limit = asyncio.Semaphore(concurrency)
+
+    def places(resource: ApiResource) -> Sequence[str]:
+        if namespaces is None:
+            return ("",)
+        return namespaces if resource.namespaced else ()
+
+    async def look(resource: ApiResource, namespace: str) -> None:
+        async with limit:
+            try:
+                await _read(client, resource, namespace, desired, mine, others)
+            except StatusError as error:
+                wanted = (resource.group, resource.kind) in desired.kinds
+                if wanted or error.status not in (401, 403, 404, 405):
+                    raise
+
+    await together(
+        look(resource, namespace) for resource in looked for namespace in places(resource)
+    )
+    return mine, others
+
+
+async def _read(
+    client: KubeClient,
+    resource: ApiResource,
+    namespace: str,
+    desired: Desired,
+    mine: Owned,
+    others: Owned,
+) -> None:
+    for last in (False, True):
+        try:
+            async for page in client.pages(
+                resource,
+                namespace,
+                label_selector=STACK_LABEL,
+                metadata_only=True,
+                limit=0 if last else 500,
+            ):
+                for item in wire.decode_as(wire.PARTIAL_LIST, page).items or ():
+                    metadata = item.metadata
+                    id = id_of(resource, metadata)
+                    live = live_of(metadata)
+                    if live is None:
+                        continue
+                    if live.owner == desired.owner:
+                        wanted = desired.by_id.get(id)
+                        mine[id] = checked(live, metadata, wanted, desired.owner)
+                    else:
+                        others[id] = live
+            return
+        except StatusError as error:
+            if last or not error.gone:
+                raise

@@ -1,0 +1,78 @@
+"""What an API server's refusal of one object means: try again, recreate it, or tell the user."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ocistate.cluster.status import StatusError
+
+_IMMUTABLE: Final = re.compile(
+    r"immutable|may not (be )?change|cannot (be )?change|can not be changed|"
+    r"updates to .* (are|is) forbidden|forbidden: (updates|pod updates)|"
+    r"cannot be updated|may not be updated|is not allowed to change|not allowed to be changed",
+    re.IGNORECASE,
+)
+_PASSING: Final = re.compile(
+    r"failed calling webhook|error looking up service account|"
+    r"could not find the requested resource|etcdserver|request timed out|"
+    r"context deadline exceeded|unable to create new content.*not found|"
+    r"quota.*(is being|not yet)|conversion webhook for .* failed|no endpoints available",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def is_passing(error: StatusError) -> bool:
+    """Whether the same request may succeed a moment later.
+
+    That is a lost race, a webhook or a default service account that is still starting, a CRD that
+    another API server replica does not serve yet.
+    """
+    if error.status == 409:
+        return not error.conflicts
+    if error.status == 429 or error.status in (502, 503, 504):
+        return True
+    return bool(_PASSING.search(error.message)) and error.status in (403, 404, 500)
+
+
+def is_immutable(error: StatusError) -> bool:
+    """Whether the object is refused only because fields of it may never change once set."""
+    if error.status not in (403, 422):
+        return False
+    texts = [cause.message for cause in error.causes] or [error.message]
+    return all(_IMMUTABLE.search(text) for text in texts)
+
+
+def explained(error: StatusError) -> StatusError:
+    """The error, with every field it is about and with what to do."""
+    if error.conflicts:
+        message = (
+            f"{error.message.split(': ', 1)[0]}: fields are held by other managers: "
+            + ", ".join(f"{cause.field} ({cause.message})" for cause in error.conflicts)
+        )
+        hint = "apply with force, leave the fields out, or name them under ignore"
+    elif is_immutable(error):
+        message = error.message
+        hint = "to have it deleted and created anew, annotate it ocistate.dev/apply: recreate"
+    elif "exceeded quota" in error.message:
+        message, hint = error.message, "raise the namespace's ResourceQuota, or ask for less"
+    elif "admission webhook" in error.message and "denied" in error.message:
+        message, hint = error.message, "the cluster's own policy refuses it: change the manifest"
+    elif "NamespaceTerminating" in {cause.reason for cause in error.causes}:
+        message, hint = error.message, "the namespace is being deleted: it can be applied when gone"
+    elif (
+        error.status == 404
+        and error.message.endswith("not found")
+        and "namespaces" in error.message
+    ):
+        message, hint = error.message, "add the Namespace to the artifact, or create it"
+    else:
+        return error
+    return StatusError(
+        message,
+        status=error.status,
+        code=error.code,
+        hint=hint,
+        causes=error.causes,
+        retry_after=error.retry_after,
+    )

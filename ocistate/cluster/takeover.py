@@ -1,0 +1,139 @@
+"""Who else holds fields of an object: taking them over from its former tool, and leaving some.
+
+A tool that applied an object before us (``kubectl apply``, Flux, Argo CD) stays a holder of every
+field it set, so a field that the artifact drops later would never be removed. Its entries are
+therefore made ours, once, as kubectl's own migration from client-side apply does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ocistate.cluster import wire
+from ocistate.cluster.client import KubeClient
+from ocistate.cluster.fields import holds
+from ocistate.cluster.labels import FIELD_MANAGER
+from ocistate.cluster.prepare import Wanted, tokens
+from ocistate.objects import ObjectId
+
+FORMER_MANAGERS: Final = frozenset(
+    {
+        ("kubectl-client-side-apply", "Update"),
+        ("before-first-apply", "Update"),
+        ("kubectl", "Apply"),
+        ("kustomize-controller", "Apply"),
+        ("flux", "Apply"),
+        ("helm", "Update"),
+        ("Helm", "Update"),
+        ("helm-controller", "Update"),
+        ("helm-controller", "Apply"),
+        ("argocd-controller", "Apply"),
+        ("argocd-controller", "Update"),
+        ("argocd-application-controller", "Update"),
+    }
+)
+"""Manager and operation of tools that own whole objects; people's edits are not among them."""
+
+LEFT_MANAGER: Final = "ocistate-left"
+"""Holds the last value of fields that were ours and are now left to others."""
+
+
+def has_former_manager(metadata: wire.Metadata) -> bool:
+    """Whether one of `FORMER_MANAGERS` holds fields of the object."""
+    return any(
+        (entry.manager, entry.operation) in FORMER_MANAGERS and not entry.subresource
+        for entry in metadata.managedFields or ()
+    )
+
+
+async def take_over(client: KubeClient, id: ObjectId, *, version: str = "") -> None:
+    """Make the former managers' fields ours; apply the object again afterwards.
+
+    Raises StatusError 409 when the object changed meanwhile: try again.
+    """
+    live = await client.get(id, version=version, metadata_only=True)
+    if live is None:
+        return
+    metadata = live["metadata"]
+    entries = merged_entries(metadata.get("managedFields") or ())
+    await client.patch(
+        id,
+        [
+            {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+            {
+                "op": "replace",
+                "path": "/metadata/resourceVersion",
+                "value": metadata["resourceVersion"],
+            },
+        ],
+        type="json",
+        version=version,
+        metadata_only=True,
+    )
+
+
+def merged_entries(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The managedFields with the former managers' entries merged into ours."""
+    kept: list[Mapping[str, Any]] = []
+    ours: dict[str, Any] | None = None
+    fields: dict[str, Any] = {}
+    for entry in entries:
+        who = (entry.get("manager"), entry.get("operation"))
+        mine = who == (FIELD_MANAGER, "Apply")
+        if entry.get("subresource") or not (mine or who in FORMER_MANAGERS):
+            kept.append(entry)
+            continue
+        fields = _union(fields, entry.get("fieldsV1") or {})
+        if ours is None or mine:
+            ours = {**entry, "manager": FIELD_MANAGER, "operation": "Apply"}
+    return [*kept, {**ours, "fieldsV1": fields}] if ours is not None else kept
+
+
+async def leave_fields(client: KubeClient, wanted: Wanted, version: str) -> None:
+    """Hand fields that are now ignored, and that we still hold, to `LEFT_MANAGER`.
+
+    Without that, applying the object without them would make the server remove or reset them.
+    Fields below a list are not handed over: the server decides what becomes of them.
+    """
+    live = await client.get(wanted.id, version=version)
+    if live is None:
+        return
+    entry: Mapping[str, Any] = {}
+    for each in live["metadata"].get("managedFields") or ():
+        if (each.get("manager"), each.get("operation")) == (FIELD_MANAGER, "Apply"):
+            entry = each.get("fieldsV1") or {}
+    left: dict[str, Any] = {}
+    for pointer in wanted.pointers:
+        path = tokens(pointer)
+        if holds(entry, path):
+            _copy(live, left, path)
+    if not left:
+        return
+    metadata = {"name": wanted.id.name, **left.pop("metadata", {})}
+    if wanted.id.namespace:
+        metadata["namespace"] = wanted.id.namespace
+    await client.apply(
+        {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata, **left},
+        manager=LEFT_MANAGER,
+        metadata_only=True,
+    )
+
+
+def _copy(source: Any, target: dict[str, Any], path: Sequence[str]) -> None:
+    """Copy the value at ``path``, if there is one and only mappings lead to it."""
+    node = source
+    for part in path:
+        if not isinstance(node, Mapping) or part not in node:
+            return
+        node = node[part]
+    for part in path[:-1]:
+        target = target.setdefault(part, {})
+    target[path[-1]] = node
+
+
+def _union(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(left)
+    for key, value in right.items():
+        both[key] = _union(both[key], value) if key in both else value
+    return both
