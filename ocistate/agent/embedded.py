@@ -87,7 +87,7 @@ class FileSource:
         for stack in declared.stacks:
             self.agent.set_stack(stack, self.folder.load(stack.key))
         keys = {stack.key for stack in declared.stacks}
-        gone = ({*self.agent.keys, *self.folder.keys()}) - keys
+        gone = ({*self.agent.keys, *self.folder.known()}) - keys
         if gone and not keys:
             # An empty folder is more likely a mistake than the wish to remove everything.
             names = ", ".join("/".join(key) for key in sorted(gone))

@@ -121,7 +121,7 @@ class StateFolder:
         self._path("stacks", key).unlink(missing_ok=True)
         shutil.rmtree(self.content(key), ignore_errors=True)
 
-    def keys(self) -> list[tuple[str, str]]:
+    def known(self) -> list[tuple[str, str]]:
         """The Stacks something is kept of."""
         names = (path.name.removesuffix(".json") for path in (self.root / "stacks").glob("*.json"))
         return sorted((namespace, name) for namespace, _, name in (n.partition(".") for n in names))

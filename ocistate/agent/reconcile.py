@@ -164,7 +164,6 @@ class Pass:
                 self._digest,
                 self.services.policies(),
                 policy_name=self.stack.policy or None,
-                now=self.services.now(),
             )
             current = self.status.current.digest if self.status.current else ""
             self.memo.trusted = {

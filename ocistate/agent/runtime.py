@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -70,18 +71,20 @@ class Entry:
     memo: Memo = field(default_factory=Memo)
     place: Target | None = None
     saved: Status | None = None
+    passes: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class Agent:
-    """Runs passes for the Stacks it is given. ``on_pass`` is told of each one that ended."""
+    """Runs passes for the Stacks it is given."""
 
     keeper: Keeper
     places: Places
     folder: StateFolder
     connect: Callable[[Stack, StoreOptions], Store]
     workers: int = 8
-    on_pass: Callable[[Stack, Status], None] = lambda stack, status: None
+    has_looked: bool = False
+    """Whether the Stacks and policies there are have been read once."""
     _entries: dict[Key, Entry] = field(default_factory=dict)
     _policies: tuple[TrustPolicy, ...] = ()
     _removing: dict[Key, Entry] = field(default_factory=dict)
@@ -141,6 +144,27 @@ class Agent:
         """The last status of a Stack."""
         return self._entries[key].status
 
+    def passes(self, key: Key) -> Mapping[str, int]:
+        """How many passes of a Stack have ended, by the reason they left on Ready."""
+        return self._entries[key].passes
+
+    async def run_once(self, wait: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Reconcile every Stack until it is ready, has failed, or waits for one that has."""
+        waiting = set(self._entries)
+        while waiting:
+            reasons: dict[Key, str] = {}
+            for key in sorted(waiting):
+                await self.reconcile(key)
+                entry = self._entries.get(key)
+                ready = entry.status.condition("Ready") if entry else None
+                if ready is not None and ready.reason in ("Progressing", "DependencyNotReady"):
+                    reasons[key] = ready.reason
+            if set(reasons.values()) == {"DependencyNotReady"} and set(reasons) == waiting:
+                return
+            waiting = set(reasons)
+            if "Progressing" in reasons.values():
+                await wait(1.0)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Reconcile until told to stop; passes in flight are allowed to end."""
         await self._controller.run(stop)
@@ -167,7 +191,8 @@ class Agent:
         status, after = await run.run()
         entry.status = status
         await self.save(stack, status)
-        self.on_pass(stack, status)
+        ready = status.condition("Ready")
+        entry.passes[ready.reason if ready else "Unknown"] += 1
         for other in self._entries.values():
             if key in other.stack.depends_on and not other.status.is_true("Ready"):
                 self._controller.wake(other.stack.key)

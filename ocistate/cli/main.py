@@ -28,6 +28,7 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
         "ocistate.cli.install:install_command",
         "Print what a cluster needs for the agent.",
     ),
+    "get": ("ocistate.cli.get:get_command", "Show Stacks and how they are."),
     "agent": ("ocistate.cli.agent:agent_command", "Run the agent: reconcile Stacks continuously."),
     "login": ("ocistate.cli.login:login_command", "Store credentials for a registry."),
     "logout": ("ocistate.cli.login:logout_command", "Forget credentials of a registry."),

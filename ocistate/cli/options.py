@@ -16,11 +16,13 @@ from ocistate.reference import Reference, parse_reference
 
 if TYPE_CHECKING:
     from ocistate.oci.store import Store
+    from ocistate.signing.policy import TrustPolicy
 
+F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
-class ReferenceType(click.ParamType):
+class ReferenceType(click.ParamType[Reference]):
     """An artifact reference as an argument."""
 
     name = "ref"
@@ -58,6 +60,39 @@ def connect_store(reference: Reference, *, insecure: bool, ca_file: Path | None)
     return open_store(
         reference.base, options=StoreOptions(insecure=insecure, ca_file=ca_file, on_warning=warn)
     )
+
+
+def trust_options(command: F) -> F:
+    """Whom to trust: ``--key`` or ``--policy``; the verb gets ``keys`` and ``policy``."""
+    for option in (
+        click.option(
+            "--policy",
+            metavar="FILE",
+            help="A file with TrustPolicies; the one that matches the repository best decides.",
+        ),
+        click.option(
+            "--key", "keys", multiple=True, metavar="KEY", help="A trusted public key; repeatable."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def policies_of(keys: tuple[str, ...], policy: str | None) -> tuple[TrustPolicy, ...]:
+    """The policies that ``--key`` or ``--policy`` name. Raises UsageError when neither is given."""
+    if bool(keys) == bool(policy):
+        raise UsageError(
+            "whom to trust is not said" if not keys else "--key and --policy exclude each other",
+            hint="give --key FILE.pub, or --policy FILE with TrustPolicies",
+        )
+    if policy:
+        from ocistate.agent.files import load_files
+
+        return load_files(Path(policy)).policies
+    from ocistate.signing.keys import load_public_key, read_key
+    from ocistate.signing.policy import policy_of_keys
+
+    return (policy_of_keys([load_public_key(read_key(key), origin=key) for key in keys]),)
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:

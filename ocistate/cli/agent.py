@@ -1,0 +1,168 @@
+"""``ocistate agent``: the puller, in a cluster, beside one, or without any."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocistate.cli.output import emit, note, table
+from ocistate.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocistate.agent.runtime import Agent
+
+
+@click.command("agent")
+@click.option(
+    "--stacks",
+    type=click.Path(path_type=Path),
+    help="Read Stacks and TrustPolicies from this file or folder instead of a cluster.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for what must be remembered and for the last good content.",
+)
+@click.option("--once", is_flag=True, help="Reconcile each Stack of --stacks once, then exit.")
+@click.option("-n", "--namespace", default="", help="Only this namespace's Stacks.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
+@click.option("--context", help="The kubeconfig's context to use.")
+@click.option("--workers", default=8, show_default=True, help="Stacks reconciled side by side.")
+@click.option("--listen", default="", metavar="HOST:PORT", help="Serve health and metrics here.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default=None,
+    help="How to log; text on a terminal, else json.",
+)
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
+def agent_command(
+    stacks: Path | None, once: bool, log_format: str | None, output: str, **options: Any
+) -> int:
+    """Reconcile Stacks continuously: resolve, verify, fetch, apply, prune, watch.
+
+    In a cluster it needs no option. With --stacks it needs no cluster, as long as the Stacks have a
+    target directory. It stops cleanly on SIGTERM and SIGINT.
+    """
+    from ocistate.agent.log import set_up
+
+    set_up(log_format or ("text" if sys.stderr.isatty() else "json"))
+    if once and stacks is None:
+        raise UsageError("--once needs --stacks", hint="use 'ocistate apply' for one artifact")
+    if stacks is not None:
+        return asyncio.run(_embedded(stacks, once=once, output=output, **options))
+    return asyncio.run(_in_cluster(**options))
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _embedded(
+    stacks: Path,
+    *,
+    once: bool,
+    output: str,
+    state: Path | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    workers: int,
+    namespace: str,
+    listen: str,
+) -> int:
+    from ocistate.agent.assembly import embedded_agent
+
+    stop = _stop_on_signals()
+    async with embedded_agent(
+        stacks, state=state, kubeconfig=kubeconfig, context=context, workers=workers
+    ) as (agent, source):
+        source.load()
+        if once:
+            return await _once(agent, output)
+        note(f"Following {stacks}; stop with Ctrl-C")
+        async with _serving(listen, agent):
+            follower = asyncio.create_task(source.follow(stop))
+            await agent.run(stop)
+            await follower
+    return 0
+
+
+async def _once(agent: Agent, output: str) -> int:
+    """Each Stack in the order of its dependencies, until it is healthy or has failed."""
+    from ocistate.agent.status import status_to_dict
+
+    await agent.run_once()
+    rows = [
+        {"namespace": key[0], "name": key[1], **status_to_dict(agent.status(key))}
+        for key in agent.keys
+    ]
+    if output == "table":
+        table(
+            ("namespace", "name", "digest", "ready", "reason"),
+            [
+                (
+                    str(row["namespace"]),
+                    str(row["name"]),
+                    _short(row),
+                    *_ready(row),
+                )
+                for row in rows
+            ],
+        )
+    else:
+        emit(rows, output)
+    return 0 if all(_ready(row)[0] == "True" for row in rows) else 1
+
+
+def _short(row: dict[str, Any]) -> str:
+    return str((row.get("current") or {}).get("digest", ""))[:19]
+
+
+def _ready(row: dict[str, Any]) -> tuple[str, str]:
+    for condition in row.get("conditions", ()):
+        if condition["type"] == "Ready":
+            return condition["status"], condition["reason"]
+    return "Unknown", ""
+
+
+async def _in_cluster(
+    *,
+    state: Path | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    workers: int,
+    namespace: str,
+    listen: str,
+) -> int:
+    from ocistate.agent.assembly import cluster_agent
+
+    stop = _stop_on_signals()
+    async with (
+        cluster_agent(
+            state=state,
+            kubeconfig=kubeconfig,
+            context=context,
+            workers=workers,
+            namespace=namespace,
+        ) as (agent, source),
+        _serving(listen, agent),
+    ):
+        follower = asyncio.create_task(source.follow(stop))
+        await agent.run(stop)
+        await follower
+    return 0
+
+
+def _serving(listen: str, agent: Agent) -> Any:
+    from ocistate.agent.server import serving
+
+    return serving(listen, agent)

@@ -1,0 +1,119 @@
+"""``ocistate get``: the Stacks and how they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocistate.cli.options import run_async
+from ocistate.cli.output import emit, note, output_option, result, table
+
+
+@click.command("get")
+@click.argument("names", nargs=-1, metavar="[NAME…]")
+@click.option("-n", "--namespace", default="", help="This namespace; the context's by default.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
+@click.option("--context", help="The kubeconfig's context to use.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Read the state folder of an agent that runs without a cluster.",
+)
+@output_option("table", "json", "yaml", "name")
+def get_command(
+    names: tuple[str, ...],
+    namespace: str,
+    all_namespaces: bool,
+    kubeconfig: Path | None,
+    context: str | None,
+    state: Path | None,
+    output: str,
+) -> None:
+    """Show Stacks: what runs, who signed it, whether it is ready, and why not."""
+    if state is not None:
+        rows = _from_state(state)
+    else:
+        rows = run_async(_from_cluster(kubeconfig, context, namespace, all_namespaces))
+    rows = [row for row in rows if not names or row["name"] in names]
+    if state is not None and namespace:
+        rows = [row for row in rows if row["namespace"] == namespace]
+    if output in ("json", "yaml"):
+        emit(rows, output)
+    elif output == "name":
+        for row in rows:
+            result(f"stack/{row['name']}")
+    elif not rows:
+        note("No Stacks found.")
+    else:
+        table(
+            ("namespace", "name", "digest", "revision", "ready", "verified", "healthy", "reason"),
+            [
+                (
+                    row["namespace"],
+                    row["name"],
+                    row["digest"][:19],
+                    row["revision"],
+                    row["ready"]["status"],
+                    row["verified"]["status"],
+                    row["healthy"]["status"],
+                    row["ready"]["reason"],
+                )
+                for row in rows
+            ],
+        )
+
+
+def _from_state(state: Path) -> list[dict[str, Any]]:
+    from ocistate.agent.memory import StateFolder
+    from ocistate.agent.status import status_to_dict
+
+    folder = StateFolder(state)
+    return [_row(key[0], key[1], status_to_dict(folder.load(key))) for key in folder.known()]
+
+
+async def _from_cluster(
+    kubeconfig: Path | None, context: str | None, namespace: str, all_namespaces: bool
+) -> list[dict[str, Any]]:
+    from ocistate.agent.api import GROUP
+    from ocistate.agent.status import status_from_dict, status_to_dict
+    from ocistate.cluster.client import KubeClient
+
+    async with KubeClient.open(kubeconfig, context) as client:
+        where = "" if all_namespaces else namespace or client.access.namespace
+        listing = await client.list(await client.kind(GROUP, "Stack"), where)
+    return [
+        _row(
+            obj["metadata"]["namespace"],
+            obj["metadata"]["name"],
+            status_to_dict(status_from_dict(obj.get("status"))),
+        )
+        for obj in listing.items
+    ]
+
+
+def _row(namespace: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
+    conditions = {c["type"]: c for c in status["conditions"]}
+    current = status.get("current") or {}
+
+    def condition(type_: str) -> dict[str, str]:
+        found = conditions.get(type_, {})
+        return {key: found.get(key, "") for key in ("status", "reason", "message")}
+
+    return {
+        "namespace": namespace,
+        "name": name,
+        "digest": current.get("digest", ""),
+        "tag": current.get("tag", ""),
+        "revision": current.get("revision", ""),
+        "signedBy": current.get("signedBy", []),
+        "appliedAt": current.get("appliedAt", ""),
+        "ready": condition("Ready"),
+        "verified": condition("Verified"),
+        "healthy": condition("Healthy"),
+        "resources": status["resources"],
+        "history": status["history"],
+        "lastAttempt": status.get("lastAttempt"),
+    }
