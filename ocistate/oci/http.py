@@ -1,0 +1,381 @@
+"""Requests to one registry: credentials, redirects, retries and limits in one place.
+
+What comes back is bounded before it is kept, and is never decompressed on the way: a registry could
+otherwise answer kilobytes with gigabytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from ocistate import __version__
+from ocistate.canonical import parse_json
+from ocistate.errors import (
+    ConfigError,
+    LimitExceeded,
+    NotFound,
+    ProtocolError,
+    StoreError,
+    Unavailable,
+)
+from ocistate.oci.auth import (
+    Challenge,
+    Credentials,
+    Tokens,
+    check_realm,
+    find_credentials,
+    parse_challenges,
+    refused,
+)
+from ocistate.oci.open import StoreOptions
+
+Body = bytes | Callable[[], AsyncIterator[bytes]]
+
+_MAX_REDIRECTS: Final = 5
+_ATTEMPTS: Final = 5
+_LONGEST_PAUSE: Final = 30.0
+_MAX_ERROR_BODY: Final = 64 * 1024
+_MAX_TOKEN_BODY: Final = 256 * 1024
+_TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+_WHOLE_SECONDS: Final = 300.0
+"""For one request with a small answer, all retries included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A small answer, read whole."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    url: str
+
+
+@dataclass(slots=True)
+class Http:
+    """One registry's endpoint. ``host`` is ``host[:port]``; close it with ``close``."""
+
+    host: str
+    options: StoreOptions
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+    base: str = field(init=False)
+    _client: httpx.AsyncClient = field(init=False, repr=False)
+    _tokens: Tokens = field(default_factory=Tokens, repr=False)
+    _challenge: Challenge | None = None
+    _credentials: Credentials | None = field(default=None, repr=False)
+    _looked: bool = False
+
+    def __post_init__(self) -> None:
+        endpoint = "registry-1.docker.io" if self.host == "docker.io" else self.host
+        own_ca = self.options.ca_file is not None or self.options.ca_data is not None
+        plain = self.options.insecure or (is_loopback(self.host) and not own_ca)
+        self.base = f"{'http' if plain else 'https'}://{endpoint}"
+        self._client = httpx.AsyncClient(
+            timeout=_TIMEOUT,
+            verify=_tls(self.options),
+            http2=not plain,
+            # What we may follow, and what goes along, is decided here and not in the library.
+            follow_redirects=False,
+            trust_env=not is_loopback(self.host),
+            headers={"User-Agent": f"ocistate/{__version__}", "Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=16, max_keepalive_connections=8),
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: str,
+        doing: str,
+        headers: dict[str, str] | None = None,
+        body: Body = b"",
+        limit: int = _MAX_ERROR_BODY,
+        accept: tuple[int, ...] = (200,),
+        repeat: bool = True,
+    ) -> Answer:
+        """One request and its whole answer, of at most ``limit`` bytes.
+
+        ``path`` may be a URL that the registry named; credentials go along only to the registry
+        itself. ``scope`` is the token's scope, ``doing`` says in errors what was tried. Other
+        statuses than those in ``accept`` raise NotFound, Unauthorized, Unavailable or StoreError.
+        """
+        try:
+            async with asyncio.timeout(_WHOLE_SECONDS):
+                async with self.stream(
+                    method, path, scope=scope, doing=doing, headers=headers, body=body,
+                    accept=accept, repeat=repeat,
+                ) as response:  # fmt: skip
+                    content = b"" if method == "HEAD" else await read_body(response, limit, doing)
+                    return Answer(
+                        response.status_code, response.headers, content, str(response.url)
+                    )
+        except TimeoutError:
+            raise self._unavailable(doing, f"took more than {_WHOLE_SECONDS:g} s") from None
+        except httpx.HTTPError as error:
+            raise self._unavailable(doing, _describe(error)) from None
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: str,
+        doing: str,
+        headers: dict[str, str] | None = None,
+        body: Body = b"",
+        accept: tuple[int, ...] = (200,),
+        repeat: bool = True,
+    ) -> AsyncIterator[httpx.Response]:
+        """As ``send``, with the body left to the caller, who meets httpx's errors reading it."""
+        response = await self._attempts(method, path, scope, doing, headers or {}, body, repeat)
+        try:
+            self._show_warnings(response)
+            if response.status_code not in accept:
+                raise await self._error(response, doing)
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _attempts(
+        self, method: str, path: str, scope: str, doing: str, headers: dict[str, str],
+        body: Body, repeat: bool,
+    ) -> httpx.Response:  # fmt: skip
+        """Send, and again after a while when the registry is only busy or briefly away."""
+        failure = ""
+        for attempt in range(_ATTEMPTS if repeat else 1):
+            pause = min(_LONGEST_PAUSE, 0.25 * 4**attempt) * (1 + self.jitter())
+            try:
+                response = await self._authorized(method, path, scope, doing, headers, body)
+            except (httpx.TransportError, ssl.SSLError) as error:
+                if isinstance(error, httpx.UnsupportedProtocol) or _is_certificate(error):
+                    raise self._unavailable(doing, _describe(error)) from None
+                failure = _describe(error)
+            else:
+                last = attempt == _ATTEMPTS - 1 or not repeat
+                if response.status_code not in _TRANSIENT or last:
+                    return response
+                failure = f"answered {response.status_code}"
+                pause = _retry_after(response.headers.get("retry-after"), pause)
+                await response.aclose()
+            if repeat and attempt < _ATTEMPTS - 1:
+                await self.sleep(pause)
+        raise self._unavailable(doing, failure)
+
+    async def _authorized(
+        self, method: str, path: str, scope: str, doing: str, headers: dict[str, str], body: Body
+    ) -> httpx.Response:
+        """Send with what the registry is known to ask for; once more when it asks for something."""
+        response = await self._follow(
+            method, path, headers, body, await self._authorization(scope, doing)
+        )
+        if response.status_code != 401 or not self._is_ours(str(response.url)):
+            return response
+        challenges = parse_challenges(response.headers.get_list("www-authenticate"))
+        known = next((c for c in challenges if c.scheme in ("bearer", "basic")), None)
+        if known is None:
+            return response
+        await response.aclose()
+        self._challenge = known
+        self._tokens.drop(self._token_key(known, scope))
+        authorization = await self._authorization(scope, doing)
+        if authorization is None:
+            raise refused(self.host, False, doing)
+        return await self._follow(method, path, headers, body, authorization)
+
+    async def _follow(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: Body,
+        authorization: str | None,
+    ) -> httpx.Response:
+        """Send, following redirects of reads; the credentials stay with the registry."""
+        url = path if "://" in path else self.base + path
+        for _ in range(_MAX_REDIRECTS + 1):
+            request = self._client.build_request(
+                method, url, headers=headers, content=body() if callable(body) else body
+            )
+            if authorization and self._is_ours(url):
+                request.headers["Authorization"] = authorization
+            response = await self._client.send(request, stream=True)
+            location = response.headers.get("location")
+            if method not in ("GET", "HEAD") or not response.is_redirect or not location:
+                return response
+            await response.aclose()
+            url = self.check_location(url, location)
+        raise ProtocolError(f"{self.host} redirects more than {_MAX_REDIRECTS} times")
+
+    def check_location(self, url: str, location: str) -> str:
+        """Where a ``Location`` leads, if we may go there. Raises ProtocolError."""
+        target = urljoin(url, location)
+        parts = urlsplit(target)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise ProtocolError(f"{self.host} leads to {target[:200]!r}, which is no place to go")
+        if parts.scheme == "http" and urlsplit(url).scheme == "https":
+            raise ProtocolError(f"{self.host} leads from https to plain http at {parts.netloc}")
+        return target
+
+    def _is_ours(self, url: str) -> bool:
+        asked, base = urlsplit(url), urlsplit(self.base)
+        return (asked.scheme, asked.netloc) == (base.scheme, base.netloc)
+
+    async def _authorization(self, scope: str, doing: str) -> str | None:
+        challenge = self._challenge
+        if challenge is None:
+            return None
+        if not self._looked:
+            # A credential helper is another program, and may take its time.
+            self._credentials = await asyncio.to_thread(
+                find_credentials, self.host, self.options.docker_config
+            )
+            self._looked = True
+        if challenge.scheme == "basic":
+            return self._credentials.basic if self._credentials else None
+        key = self._token_key(challenge, scope)
+        token = self._tokens.get(key, self.clock())
+        if token is None:
+            answer = await self._ask_token_server(key, doing)
+            token = self._tokens.put(key, answer, self.clock())
+        return f"Bearer {token}"
+
+    def _token_key(self, challenge: Challenge, scope: str) -> tuple[str, str, str]:
+        # The scope is the one we need, whatever the registry says it wants.
+        parameters = challenge.parameters
+        return (parameters.get("realm", ""), parameters.get("service", ""), scope)
+
+    async def _ask_token_server(self, key: tuple[str, str, str], doing: str) -> Any:
+        """Distribution token spec: GET with Basic, or POST with a refresh token (OAuth2)."""
+        realm = check_realm(key[0], self.base)
+        parameters = {"service": key[1], "scope": key[2], "client_id": "ocistate"}
+        credentials = self._credentials
+        headers = {"Accept": "application/json"}
+        if credentials is not None and credentials.identity_token:
+            form = parameters | {
+                "grant_type": "refresh_token",
+                "refresh_token": credentials.identity_token,
+            }
+            request = self._client.build_request("POST", realm, data=form, headers=headers)
+        else:
+            if credentials is not None:
+                headers["Authorization"] = credentials.basic
+            request = self._client.build_request("GET", realm, params=parameters, headers=headers)
+        response = await self._client.send(request, stream=True)
+        try:
+            if response.status_code in (400, 401, 403):
+                raise refused(self.host, credentials is not None, doing)
+            if response.status_code != 200:
+                raise self._unavailable(doing, f"its token server answered {response.status_code}")
+            body = await read_body(response, _MAX_TOKEN_BODY, "its token")
+        finally:
+            await response.aclose()
+        try:
+            return parse_json(body)
+        except ValueError:
+            raise ProtocolError(f"{self.host}'s token server did not answer JSON") from None
+
+    async def _error(self, response: httpx.Response, doing: str) -> StoreError:
+        status = response.status_code
+        said = ""
+        with contextlib.suppress(httpx.HTTPError, StoreError, ValueError, KeyError, TypeError):
+            first = parse_json(await read_body(response, _MAX_ERROR_BODY, doing))["errors"][0]
+            said = f": {first.get('code', '')} {first.get('message', '')}"[:300]
+        if status in (401, 403):
+            return refused(self.host, self._credentials is not None, doing)
+        if status == 404:
+            return NotFound(f"{self.host} does not have it: {doing}")
+        if status in _TRANSIENT or status >= 500:
+            return self._unavailable(doing, f"answered {status}{said}")
+        return StoreError(f"{self.host} answered {status} to {doing}{said}")
+
+    def _unavailable(self, doing: str, why: str) -> Unavailable:
+        return Unavailable(
+            f"{self.host} cannot be used for {doing}: {why}",
+            hint="check the host, the network and the registry",
+        )
+
+    def _show_warnings(self, response: httpx.Response) -> None:
+        if self.options.on_warning is not None:
+            # Distribution spec 1.1, "Warnings": 299 - "text".
+            for warning in response.headers.get_list("warning")[:4]:
+                if warning.startswith('299 - "'):
+                    text = "".join(c for c in warning[7:-1] if c.isprintable())
+                    self.options.on_warning(f"{self.host}: {text[:300]}")
+
+
+async def read_body(response: httpx.Response, limit: int, doing: str) -> bytes:
+    """A body of at most ``limit`` bytes. Raises LimitExceeded before more is kept."""
+    declared = response.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise LimitExceeded(f"{doing}: an answer of {declared} bytes, more than {limit}")
+    pieces, size = [], 0
+    async for piece in response.aiter_raw():
+        size += len(piece)
+        if size > limit:
+            raise LimitExceeded(f"{doing}: an answer of more than {limit} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host[:port]`` is this machine by its very name."""
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _tls(options: StoreOptions) -> ssl.SSLContext | bool:
+    if options.ca_file is None and options.ca_data is None:
+        return True
+    try:
+        data = options.ca_data.decode() if options.ca_data is not None else None
+        return ssl.create_default_context(cafile=options.ca_file, cadata=data)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the registry's CA cannot be used: {error}", hint="it must be certificates in PEM"
+        ) from None
+
+
+def _is_certificate(error: BaseException) -> bool:
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    if _is_certificate(error):
+        return "its certificate is not trusted; name its CA with --ca-file"
+    return text[:300]
+
+
+def _retry_after(value: str | None, pause: float) -> float:
+    """RFC 9110, section 10.2.3: seconds or a date; never more than we are willing to wait."""
+    if value is None:
+        return pause
+    if value.isdecimal():
+        return min(float(value), _LONGEST_PAUSE)
+    with contextlib.suppress(ValueError, TypeError):
+        return min(max(0.0, parsedate_to_datetime(value).timestamp() - time.time()), _LONGEST_PAUSE)
+    return pause

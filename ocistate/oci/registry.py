@@ -1,0 +1,390 @@
+"""Store over HTTP: one repository of a registry, by the OCI distribution spec 1.1."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+import httpx
+
+from ocistate.canonical import DIGEST_PATTERN, digest_of, parse_json
+from ocistate.errors import (
+    Conflict,
+    DigestMismatch,
+    LimitExceeded,
+    NotFound,
+    ProtocolError,
+    Unavailable,
+)
+from ocistate.oci.http import Answer, Http
+from ocistate.oci.model import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    INDEX,
+    MANIFEST,
+    Descriptor,
+    Index,
+    Manifest,
+    build_index,
+    parse_index,
+    parse_manifest,
+)
+from ocistate.oci.open import StoreOptions
+from ocistate.oci.store import MAX_MANIFEST_BYTES
+from ocistate.reference import Reference
+
+_INDEXES: Final = (INDEX, DOCKER_INDEX)
+_ACCEPT: Final = {"Accept": ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))}
+_CHUNK: Final = 1024 * 1024
+_MAX_PAGES: Final = 200
+_MAX_TAGS: Final = 1_000_000
+_MAX_REFERRERS: Final = 100_000
+_FALLBACK_TRIES: Final = 10
+_RESUMES: Final = 5
+
+
+class RegistryStore:
+    """One repository of a registry."""
+
+    def __init__(self, reference: Reference, options: StoreOptions) -> None:
+        self._reference = reference.base
+        self._name = reference.repository
+        if reference.registry == "docker.io" and "/" not in self._name:
+            self._name = f"library/{self._name}"
+        self._http = Http(reference.registry, options)
+
+    @property
+    def reference(self) -> Reference:
+        return self._reference
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    # Manifests
+
+    async def resolve(self, target: str) -> Descriptor:
+        answer = await self._send(
+            "HEAD", f"manifests/{target}", f"looking up {self._where(target)}", headers=_ACCEPT
+        )
+        digest = answer.headers.get("docker-content-digest", "")
+        size = answer.headers.get("content-length", "")
+        media_type = _media_type(answer.headers)
+        if not (DIGEST_PATTERN.fullmatch(digest) and size.isdecimal() and media_type):
+            # The header is optional in the spec; then only the bytes themselves tell.
+            return (await self.fetch_manifest(target)).descriptor
+        self._check_target(target, digest)
+        return Descriptor(media_type=media_type, digest=digest, size=int(size))
+
+    async def fetch_manifest(self, target: str) -> Manifest | Index:
+        answer = await self._send(
+            "GET",
+            f"manifests/{target}",
+            f"fetching {self._where(target)}",
+            headers=_ACCEPT,
+            limit=MAX_MANIFEST_BYTES,
+        )
+        digest = digest_of(answer.body)
+        self._check_target(target, digest)
+        claimed = answer.headers.get("docker-content-digest", digest)
+        if claimed != digest:
+            raise DigestMismatch(
+                f"{self._http.host} says {self._where(target)} is {claimed}, its bytes are {digest}"
+            )
+        media_type = _media_type(answer.headers)
+        if media_type in _INDEXES:
+            return parse_index(answer.body, media_type)
+        if media_type not in (MANIFEST, DOCKER_MANIFEST):
+            raise ProtocolError(
+                f"{self._where(target)} is served as {media_type or 'nothing'!r}",
+                hint="this is not an OCI registry, or something in between answers for it",
+            )
+        return parse_manifest(answer.body, media_type)
+
+    async def push_manifest(self, manifest: Manifest | Index, tag: str | None = None) -> Descriptor:
+        descriptor = manifest.descriptor
+        subject = manifest.subject if isinstance(manifest, Manifest) else None
+        answer = await self._put_manifest(manifest, tag or descriptor.digest)
+        if tag is None and subject is not None and "oci-subject" not in answer.headers:
+            # Distribution spec 1.1, "Pushing manifests with subject": then it is up to us.
+            assert isinstance(manifest, Manifest)
+            await self._list_by_tag(manifest, subject)
+        return descriptor
+
+    async def _put_manifest(self, manifest: Manifest | Index, target: str) -> Answer:
+        return await self._send(
+            "PUT",
+            f"manifests/{target}",
+            f"pushing {self._where(target)}",
+            headers={"Content-Type": manifest.descriptor.media_type},
+            body=manifest.raw,
+            accept=(200, 201, 202),
+            push=True,
+        )
+
+    async def delete(self, target: str) -> None:
+        await self._send(
+            "DELETE",
+            f"manifests/{target}",
+            f"deleting {self._where(target)}",
+            accept=(200, 202),
+            delete=True,
+        )
+
+    # Tags and referrers
+
+    async def tags(self) -> list[str]:
+        doing = f"listing the tags of {self._reference}"
+        tags: set[str] = set()
+        path = f"/v2/{self._name}/tags/list?n=1000"
+        for _ in range(_MAX_TAGS):
+            answer = await self._send("GET", path, doing, limit=MAX_MANIFEST_BYTES)
+            value = _json(answer, doing)
+            found = value.get("tags") if isinstance(value, dict) else None
+            if found is not None and not (
+                isinstance(found, list) and all(isinstance(tag, str) for tag in found)
+            ):
+                raise ProtocolError(f"{doing}: the answer holds no list of tags")
+            known = len(tags)
+            tags.update(found or ())
+            if len(tags) > _MAX_TAGS:
+                raise LimitExceeded(f"{doing}: more than {_MAX_TAGS}")
+            path = self._next(answer)
+            if not path or len(tags) == known:
+                break
+        return sorted(tags)
+
+    async def referrers(self, digest: str, artifact_type: str | None = None) -> list[Descriptor]:
+        doing = f"listing what refers to {digest[:19]} in {self._reference}"
+        query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
+        path = f"/v2/{self._name}/referrers/{digest}{query}"
+        found: dict[str, Descriptor] = {}
+        for _ in range(_MAX_PAGES):
+            answer = await self._send(
+                "GET", path, doing, limit=MAX_MANIFEST_BYTES, accept=(200, 404), headers=_ACCEPT
+            )
+            if answer.status == 404 or _media_type(answer.headers) != INDEX:
+                index = await self._fallback(digest)
+                found |= {item.digest: item for item in index.manifests}
+                break
+            page = parse_index(answer.body).manifests
+            found |= {item.digest: item for item in page}
+            if len(found) > _MAX_REFERRERS:
+                raise LimitExceeded(f"{doing}: more than {_MAX_REFERRERS}")
+            path = self._next(answer)
+            if not path or not page:
+                break
+        # A registry may pass over the filter (distribution spec 1.1, "Listing Referrers").
+        return [
+            item
+            for item in found.values()
+            if artifact_type is None or item.artifact_type in (artifact_type, None)
+        ]
+
+    async def _fallback(self, digest: str) -> Index:
+        """Distribution spec 1.1, "Referrers Tag Schema"."""
+        try:
+            found = await self.fetch_manifest(_fallback_tag(digest))
+        except NotFound:
+            return build_index(())
+        if not isinstance(found, Index):
+            raise ProtocolError(f"{self._where(_fallback_tag(digest))} is not an image index")
+        return found
+
+    async def _list_by_tag(self, manifest: Manifest, subject: Descriptor) -> None:
+        """Add a referrer to the fallback tag; read again, since there is no compare-and-swap."""
+        entry = replace(manifest.descriptor, annotations=manifest.annotations)
+        for attempt in range(_FALLBACK_TRIES):
+            index = await self._fallback(subject.digest)
+            if any(item.digest == entry.digest for item in index.manifests):
+                if attempt:
+                    return
+                # Listed before we wrote: by an earlier push of the same bytes.
+                return
+            longer = build_index((*index.manifests, entry), index.annotations)
+            await self._put_manifest(longer, _fallback_tag(subject.digest))
+            # Time for a writer that read what we read to have written over it.
+            await asyncio.sleep(0.02 + random.random() * 0.05 * attempt)  # noqa: S311
+            again = await self._fallback(subject.digest)
+            if any(item.digest == entry.digest for item in again.manifests):
+                return
+        raise Conflict(
+            f"other writers kept removing {entry.digest[:19]} from the referrers of "
+            f"{subject.digest[:19]} in {self._reference}",
+            hint="try again, with fewer writers at the same time",
+        )
+
+    # Blobs
+
+    async def fetch_blob(self, descriptor: Descriptor, *, limit: int) -> bytes:
+        if descriptor.size > limit:
+            raise LimitExceeded(
+                f"{descriptor.digest} in {self._reference} has {descriptor.size} bytes, "
+                f"more than the {limit} that are read of such a thing"
+            )
+        return b"".join([piece async for piece in self.stream_blob(descriptor)])
+
+    async def stream_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
+        doing = f"fetching the blob {descriptor.digest[:19]} of {self._reference}"
+        hasher = hashlib.sha256()
+        size, held, failures = 0, b"", 0
+        while True:
+            headers = {"Range": f"bytes={size}-{descriptor.size - 1}"} if size else {}
+            before = size
+            try:
+                async with self._http.stream(
+                    "GET",
+                    f"/v2/{self._name}/blobs/{descriptor.digest}",
+                    scope=self._scope(),
+                    doing=doing,
+                    headers=headers,
+                    accept=(200, 206) if size else (200,),
+                ) as response:
+                    skip = size if response.status_code == 200 else 0
+                    async for piece in response.aiter_raw(_CHUNK):
+                        if skip:  # the registry began anew, although asked to go on
+                            piece, skip = piece[skip:], max(0, skip - len(piece))
+                            if not piece:
+                                continue
+                        size += len(piece)
+                        if size > descriptor.size:
+                            raise DigestMismatch(
+                                f"{doing}: more than the {descriptor.size} bytes it should have"
+                            )
+                        hasher.update(piece)
+                        # The last piece is held back until the digest is known to be right.
+                        if held:
+                            yield held
+                        held = piece
+            except (httpx.HTTPError, httpx.StreamError) as error:
+                failures = failures + 1 if size == before else 1
+                if failures > _RESUMES:
+                    raise Unavailable(f"{doing}: {type(error).__name__} {error}") from None
+                await asyncio.sleep(0.1 * 2**failures)
+                continue
+            if size < descriptor.size and size > before and failures < _RESUMES:
+                failures += 1
+                continue  # ended early without an error: go on from here
+            break
+        if size != descriptor.size or f"sha256:{hasher.hexdigest()}" != descriptor.digest:
+            raise DigestMismatch(
+                f"{doing}: {size} bytes of another digest",
+                hint="the registry or something in between is broken or was tampered with",
+            )
+        if held:
+            yield held
+
+    async def has_blob(self, descriptor: Descriptor) -> bool:
+        answer = await self._send(
+            "HEAD",
+            f"blobs/{descriptor.digest}",
+            f"looking for the blob {descriptor.digest[:19]} in {self._reference}",
+            accept=(200, 404),
+        )
+        return answer.status == 200
+
+    async def push_blob(self, descriptor: Descriptor, content: bytes | Path) -> bool:
+        if await self.has_blob(descriptor):
+            return False
+        doing = f"pushing the blob {descriptor.digest[:19]} to {self._reference}"
+        begun = await self._send(
+            "POST", "blobs/uploads/", doing, accept=(202,), push=True, body=b""
+        )
+        location = begun.headers.get("location", "")
+        if not location:
+            raise ProtocolError(f"{doing}: no Location to upload to")
+        target = self._http.check_location(begun.url, location)
+        await self._send(
+            "PUT",
+            _with_query(target, digest=descriptor.digest),
+            doing,
+            headers={
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(descriptor.size),
+            },
+            body=content if isinstance(content, bytes) else (lambda: _read_file(content)),
+            accept=(201, 202, 204),
+            push=True,
+            repeat=False,
+        )
+        return True
+
+    # Requests
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        push: bool = False,
+        delete: bool = False,
+        **more: Any,
+    ) -> Answer:
+        url = path if path.startswith(("/", "http")) else f"/v2/{self._name}/{path}"
+        scope = self._scope(push=push, delete=delete)
+        return await self._http.send(method, url, scope=scope, doing=doing, **more)
+
+    def _scope(self, *, push: bool = False, delete: bool = False) -> str:
+        actions = "delete" if delete else "pull,push" if push else "pull"
+        return f"repository:{self._name}:{actions}"
+
+    def _where(self, target: str) -> str:
+        reference = self._reference
+        return f"{reference}@{target}" if target.startswith("sha256:") else f"{reference}:{target}"
+
+    def _check_target(self, target: str, digest: str) -> None:
+        if target.startswith("sha256:") and target != digest:
+            raise DigestMismatch(
+                f"{self._http.host} answered with {digest} when asked for {target}",
+                hint="the registry or something in between is broken or was tampered with",
+            )
+
+    def _next(self, answer: Answer) -> str:
+        """RFC 8288: the ``Link`` to the next page; it must stay on this registry."""
+        link = httpx.Response(200, headers=answer.headers).links.get("next", {}).get("url")
+        if not link:
+            return ""
+        target = self._http.check_location(answer.url, link)
+        if urlsplit(target).netloc != urlsplit(self._http.base).netloc:
+            raise ProtocolError(f"{self._http.host} leads to another host for the next page")
+        return target
+
+
+def _media_type(headers: httpx.Headers) -> str:
+    kind: str = headers.get("content-type", "")
+    return kind.partition(";")[0].strip().lower()
+
+
+def _fallback_tag(digest: str) -> str:
+    return digest.replace(":", "-")
+
+
+def _with_query(url: str, **query: str) -> str:
+    parts = urlsplit(url)
+    more = urlencode(query, quote_via=quote)
+    return urlunsplit(parts._replace(query=f"{parts.query}&{more}" if parts.query else more))
+
+
+def _json(answer: Answer, doing: str) -> Any:
+    try:
+        return parse_json(answer.body)
+    except ValueError:
+        raise ProtocolError(f"{doing}: the answer is not JSON") from None
+
+
+async def _read_file(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as stream:
+        while piece := await asyncio.to_thread(stream.read, _CHUNK):
+            yield piece
