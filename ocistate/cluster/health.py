@@ -28,7 +28,7 @@ from ocistate.cluster.conditions import (
     told,
 )
 from ocistate.cluster.health_others import SILENT, crossplane
-from ocistate.cluster.health_rules import RULES
+from ocistate.cluster.health_rules import RULES, well
 from ocistate.cluster.stages import Stage, stage_of
 from ocistate.objects import ObjectId, group_of
 
@@ -40,6 +40,7 @@ __all__ = [
     "Status",
     "Summary",
     "health_of",
+    "speaks",
     "summarize",
 ]
 
@@ -72,6 +73,11 @@ def health_of(
         return general(obj, has_status=has_status)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Health(Status.UNKNOWN, f"its status cannot be read: {type(error).__name__}: {error}")
+
+
+def speaks(group: str, kind: str, checks: Mapping[tuple[str, str], Check] | None = None) -> bool:
+    """Whether the whole object is needed to tell its health; else that it is there is enough."""
+    return (group, kind) in (checks or ()) or RULES.get((group, kind)) is not well
 
 
 def general(obj: Mapping[str, Any], *, has_status: bool) -> Health:

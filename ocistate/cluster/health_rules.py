@@ -195,11 +195,6 @@ def _service(obj: Mapping[str, Any]) -> Health:
     return _progress("its load balancer has no address yet")
 
 
-def _ingress(obj: Mapping[str, Any]) -> Health:
-    # Many controllers never fill in an address: kstatus and Flux call an Ingress well at once.
-    return HEALTHY
-
-
 def _definition(obj: Mapping[str, Any]) -> Health:
     conditions = conditions_of(obj)
     names = conditions.get("NamesAccepted", {})
@@ -262,7 +257,8 @@ def _number(values: Mapping[str, Any], name: str, default: int = 0) -> int:
     return value if isinstance(value, int) else default
 
 
-def _well(obj: Mapping[str, Any]) -> Health:
+def well(obj: Mapping[str, Any]) -> Health:
+    """The rule of kinds that are well when they are there."""
     return HEALTHY
 
 
@@ -284,7 +280,7 @@ _NO_STATUS: Final = (
 )
 
 RULES: Final[Mapping[tuple[str, str], Check]] = {
-    **{(group, kind): _well for group, kinds in _NO_STATUS for kind in kinds.split()},
+    **{(group, kind): well for group, kinds in _NO_STATUS for kind in kinds.split()},
     ("apps", "Deployment"): _deployment,
     ("apps", "StatefulSet"): _stateful_set,
     ("apps", "DaemonSet"): _daemon_set,
@@ -297,7 +293,8 @@ RULES: Final[Mapping[tuple[str, str], Check]] = {
     ("", "PersistentVolume"): _volume,
     ("", "Service"): _service,
     ("", "Namespace"): _namespace,
-    ("networking.k8s.io", "Ingress"): _ingress,
+    # Many controllers never fill in an address: kstatus calls an Ingress well at once, too.
+    ("networking.k8s.io", "Ingress"): well,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
     ("apiregistration.k8s.io", "APIService"): _api_service,
     ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,

@@ -90,13 +90,15 @@ def drift(metadata: wire.Metadata, wanted: Wanted, desired: Desired) -> list[str
     """
     applied = body(wanted, desired.owner)
     lost = list(lost_fields(field_set(our_entry(metadata)), applied))
-    others = sorted(
-        (entry for entry in metadata.managedFields or () if not _ours(entry)),
-        key=lambda entry: entry.time,
-        reverse=True,
-    )
-    by = f" (last writer: {others[0].manager} at {others[0].time})" if others else ""
+    writer = last_writer(metadata)
+    by = f" (last written by {writer})" if writer else ""
     return [f"{path}{by}" for path in lost]
+
+
+def last_writer(metadata: wire.Metadata) -> str:
+    """The manager, other than us, that wrote last outside of status; empty when there is none."""
+    others = [entry for entry in metadata.managedFields or () if not _ours(entry)]
+    return max(others, key=lambda entry: entry.time).manager if others else ""
 
 
 def _ours(entry: wire.ManagedFields) -> bool:

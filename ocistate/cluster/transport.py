@@ -117,8 +117,8 @@ class Transport:
     ) -> AsyncGenerator[bytes, None]:
         """Stream an answer's lines, until the server ends it; nothing is repeated.
 
-        ``silence`` is how many seconds without a byte mean a dead connection. Raises StatusError
-        and ClusterUnavailable.
+        It ends too after ``silence`` seconds without a byte: the connection may be dead. Raises
+        StatusError and ClusterUnavailable.
         """
         import httpx2
 
@@ -137,6 +137,8 @@ class Transport:
                     for line in lines:
                         if line:
                             yield line
+            except httpx2.ReadTimeout:
+                return
             finally:
                 await response.aclose()
         except (httpx2.TransportError, httpx2.StreamError) as error:

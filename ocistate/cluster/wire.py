@@ -55,6 +55,13 @@ class PartialList(msgspec.Struct, frozen=True):
     items: list[Partial] | None = None
 
 
+class RawList(msgspec.Struct, frozen=True):
+    """A page of a list, with its items undecoded."""
+
+    metadata: ListMeta
+    items: list[msgspec.Raw] | None = None
+
+
 class Page(msgspec.Struct, frozen=True):
     """A page of a list, of which only its own metadata is read."""
 
@@ -70,6 +77,7 @@ class Event(msgspec.Struct, frozen=True):
 
 PARTIAL: Final = msgspec.json.Decoder(Partial)
 PARTIAL_LIST: Final = msgspec.json.Decoder(PartialList)
+RAW_LIST: Final = msgspec.json.Decoder(RawList)
 PAGE: Final = msgspec.json.Decoder(Page)
 EVENT: Final = msgspec.json.Decoder(Event)
 ANY: Final = msgspec.json.Decoder()

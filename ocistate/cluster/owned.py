@@ -1,0 +1,315 @@
+"""All live objects that carry a Stack's label, in a few hundred bytes each, and their changes.
+
+`ocistate.cluster.watch` feeds it; a plan reads it; whoever must act is told by callback:
+
+    owned = OwnedObjects(on_change=lambda change: queue.add(change.owner))
+    plan = make_plan(desired, owned.mine(owner), owned.all)
+    with owned.expecting(plan):
+        outcome = await apply(client, plan)
+        owned.record(outcome)
+
+No object is kept, only `Live` and, where it is not healthy, its `Health`. A change is told when
+something must be done about it: a field of ours was changed, an object appeared or went, or its
+health changed. That a status or a field of others changed is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from ocistate.cluster import wire
+from ocistate.cluster.conditions import HEALTHY, MISSING, Check, Health, Status
+from ocistate.cluster.health import health_of, speaks
+from ocistate.cluster.kinds import ApiResource
+from ocistate.cluster.live import checked, id_of, last_writer, live_of
+from ocistate.cluster.outcome import Outcome, State
+from ocistate.cluster.plan import Live, Plan
+from ocistate.cluster.prepare import Desired
+from ocistate.objects import ObjectId
+
+_UNSEEN: Final = Health(Status.PROGRESSING, "applied, and not yet seen since")
+_GOING: Final = Health(Status.PROGRESSING, "being deleted")
+
+
+class What(StrEnum):
+    """What happened to an owned object."""
+
+    APPEARED = "appeared"
+    DRIFTED = "drifted"
+    GONE = "gone"
+    HEALTH = "health"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """``by`` is who wrote last, for a drift, as far as managedFields tell."""
+
+    owner: str
+    id: ObjectId
+    what: What
+    by: str = ""
+
+
+Listener = Callable[[Change], None]
+
+
+class OwnedObjects:
+    """The store. Not thread-safe: it belongs to one event loop.
+
+    ``on_change`` is called for every change as it is seen, and must return at once. ``checks`` are
+    health rules that go before the built-in ones.
+    """
+
+    def __init__(
+        self,
+        on_change: Listener | None = None,
+        *,
+        checks: Mapping[tuple[str, str], Check] | None = None,
+    ) -> None:
+        self._listeners: list[Listener] = [on_change] if on_change is not None else []
+        self._checks = checks
+        self._live: dict[str, dict[ObjectId, Live]] = {}
+        self._owner: dict[tuple[str, str], dict[ObjectId, str]] = {}
+        self._ill: dict[ObjectId, Health] = {}
+        self._revisions: dict[str, int] = {}
+        self._desired: dict[str, Desired] = {}
+        self._expected: set[ObjectId] = set()
+        self.all: Mapping[ObjectId, Live] = _All(self)
+
+    # Reading
+
+    def mine(self, owner: str) -> Mapping[ObjectId, Live]:
+        """The live objects of an owner, as `make_plan` wants them. Do not modify."""
+        return self._live.get(owner, {})
+
+    def owners(self) -> list[str]:
+        """Everyone who has objects, also those whose Stack is gone."""
+        return [owner for owner, objects in self._live.items() if objects]
+
+    def get(self, id: ObjectId) -> Live | None:
+        owner = self._owner.get((id.group, id.kind), {}).get(id)
+        return None if owner is None else self._live[owner].get(id)
+
+    def health(self, id: ObjectId) -> Health:
+        """The health of an owned object, Missing for one that is not there."""
+        if (ill := self._ill.get(id)) is not None:
+            return ill
+        live = self.get(id)
+        if live is None:
+            return MISSING
+        return _GOING if live.deleting else HEALTHY
+
+    def revision(self, owner: str) -> int:
+        """A number that grows whenever a plan for this owner might come out otherwise.
+
+        While it and the desired content are the same as at the last clean pass, there is nothing
+        to plan.
+        """
+        return self._revisions.get(owner, 0)
+
+    def kinds(self, owner: str = "") -> set[tuple[str, str]]:
+        """The kinds of which an owner, or anyone, has objects."""
+        if owner:
+            return {(id.group, id.kind) for id in self._live.get(owner, ())}
+        return {key for key, objects in self._owner.items() if objects}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._live.values()))
+
+    # Telling it things
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` too; the function returned ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def desire(self, desired: Desired) -> None:
+        """Say what an owner wants, so that what is seen can be checked against it at once."""
+        self._desired[desired.owner] = desired
+
+    def undesire(self, owner: str) -> None:
+        """Forget what an owner wanted."""
+        self._desired.pop(owner, None)
+
+    @contextmanager
+    def expecting(self, plan: Plan) -> Iterator[None]:
+        """While a plan is carried out, what it causes is no drift.
+
+        What others do meanwhile is told at the end.
+        """
+        ids = {action.id for action in (*plan.write, *plan.prune)}
+        self._expected |= ids
+        try:
+            yield
+        finally:
+            self._expected -= ids
+            for action in plan.write:
+                live = self.get(action.id)
+                if live is not None and not live.intact and live.owner == plan.owner:
+                    self._tell(plan.owner, action.id, What.DRIFTED)
+
+    def record(self, outcome: Outcome) -> None:
+        """Take over what an apply learned, before the watch says it."""
+        for result in outcome.results:
+            live = result.live
+            if live is None:
+                continue
+            known = self.get(result.id)
+            if result.state is State.DELETED:
+                if known is not None and known.uid == live.uid:
+                    self._store(result.id, replace(known, deleting=True))
+            elif known is not None and _seen(known, live):
+                if known.fields == live.fields and known.marker == live.marker:
+                    self._store(result.id, replace(known, intact=True))
+            else:
+                self._store(result.id, live)
+                if result.state is State.APPLIED and self._speaks(result.id):
+                    self._ill[result.id] = _UNSEEN
+
+    # Fed by the watches
+
+    def see(
+        self, resource: ApiResource, metadata: wire.Metadata, obj: Mapping[str, Any] | None
+    ) -> ObjectId:
+        """Note a live object as it is now. ``obj`` is the whole of it, where the kind's health is
+        in its status; it is looked at and not kept."""
+        id = id_of(resource, metadata)
+        live = live_of(metadata)
+        known = self.get(id)
+        if live is None:
+            self._remove(id)
+            return id
+        if known is not None and _newer(known, live):
+            return id  # an event from before our last apply
+        if known is not None and known.owner != live.owner:
+            self._remove(id)
+            known = None
+        drifted = False
+        if known is not None and _same(known, live):
+            live = replace(live, intact=known.intact)
+        else:
+            desired = self._desired.get(live.owner)
+            if desired is not None:
+                live = checked(live, metadata, desired.by_id.get(id), live.owner)
+            drifted = known is not None and not live.intact
+        self._store(id, live)
+        self._note_health(resource, id, live, obj)
+        if known is None:
+            self._tell(live.owner, id, What.APPEARED)
+        elif drifted:
+            self._tell(live.owner, id, What.DRIFTED, last_writer(metadata))
+        return id
+
+    def forget(self, id: ObjectId, uid: str = "") -> None:
+        """Note that an object is gone, or no longer carries the label."""
+        live = self.get(id)
+        if live is not None and (not uid or live.uid == uid):
+            self._remove(id)
+
+    def only(self, resource: ApiResource, namespace: str, seen: Iterable[ObjectId]) -> None:
+        """After a complete list: whatever of this kind (and namespace) is not in it, is gone."""
+        known = self._owner.get((resource.group, resource.kind), {})
+        for id in set(known).difference(seen):
+            if not namespace or id.namespace == namespace:
+                self._remove(id)
+
+    # Below
+
+    def _store(self, id: ObjectId, live: Live) -> None:
+        known = self.get(id)
+        if known is not None and known.owner != live.owner:
+            del self._live[known.owner][id]
+        self._live.setdefault(live.owner, {})[id] = live
+        self._owner.setdefault((id.group, id.kind), {})[id] = live.owner
+        if known is None or not _same(known, live) or known.intact != live.intact:
+            self._revisions[live.owner] = self._revisions.get(live.owner, 0) + 1
+
+    def _remove(self, id: ObjectId) -> None:
+        owner = self._owner.get((id.group, id.kind), {}).pop(id, None)
+        if owner is None:
+            return
+        objects = self._live[owner]
+        del objects[id]
+        if not objects:
+            del self._live[owner]
+        self._ill.pop(id, None)
+        self._revisions[owner] = self._revisions.get(owner, 0) + 1
+        self._tell(owner, id, What.GONE)
+
+    def _note_health(
+        self, resource: ApiResource, id: ObjectId, live: Live, obj: Mapping[str, Any] | None
+    ) -> None:
+        before = self._ill.get(id, HEALTHY)
+        now = HEALTHY
+        if obj is not None:
+            now = health_of(obj, has_status="status" in resource.subresources, checks=self._checks)
+        elif live.deleting:
+            now = _GOING
+        if now.status is Status.HEALTHY:
+            self._ill.pop(id, None)
+        else:
+            self._ill[id] = now
+        if now.status is not before.status or now.message != before.message:
+            self._tell(live.owner, id, What.HEALTH)
+
+    def _speaks(self, id: ObjectId) -> bool:
+        return speaks(id.group, id.kind, self._checks)
+
+    def _tell(self, owner: str, id: ObjectId, what: What, by: str = "") -> None:
+        if id in self._expected and what is not What.HEALTH:
+            return
+        change = Change(owner=owner, id=id, what=what, by=by)
+        for listener in tuple(self._listeners):
+            listener(change)
+
+
+class _All(Mapping[ObjectId, Live]):
+    """Everybody's objects, as `make_plan`'s ``others``."""
+
+    def __init__(self, owned: OwnedObjects) -> None:
+        self._owned = owned
+
+    def __getitem__(self, id: ObjectId) -> Live:
+        live = self._owned.get(id)
+        if live is None:
+            raise KeyError(id)
+        return live
+
+    def __iter__(self) -> Iterator[ObjectId]:
+        for objects in self._owned._live.values():
+            yield from objects
+
+    def __len__(self) -> int:
+        return len(self._owned)
+
+
+def _same(one: Live, other: Live) -> bool:
+    """Whether nothing that concerns us differs."""
+    return (
+        one.fields == other.fields
+        and one.marker == other.marker
+        and one.uid == other.uid
+        and one.deleting == other.deleting
+        and one.protected == other.protected
+    )
+
+
+def _seen(known: Live, applied: Live) -> bool:
+    """Whether what an apply answered is known already, from the watch."""
+    same = known.uid == applied.uid and known.resource_version == applied.resource_version
+    return same or _newer(known, applied)
+
+
+def _newer(one: Live, other: Live) -> bool:
+    """Whether ``one`` is a later state of the same object than ``other``.
+
+    Versions of built-in kinds and CRDs are numbers that grow; of others nothing is assumed.
+    """
+    first, second = one.resource_version, other.resource_version
+    return (
+        one.uid == other.uid and first.isdigit() and second.isdigit() and int(first) > int(second)
+    )

@@ -1,0 +1,142 @@
+"""Wait until objects are healthy: by watches, never by polling.
+
+    waited = await wait_healthy(client, ids, owner=owner, timeout=300)
+    if not waited.ok:
+        for id, health in waited.summary.worst: …
+
+An agent, which watches anyway, waits on what it sees: `wait_on(owned, ids, timeout=300)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ocistate.cluster.client import KubeClient
+from ocistate.cluster.conditions import Check, Health, Status
+from ocistate.cluster.health import Summary, summarize
+from ocistate.cluster.labels import STACK_LABEL
+from ocistate.cluster.owned import Change, OwnedObjects
+from ocistate.cluster.watch import Watches
+from ocistate.errors import HealthTimeout
+from ocistate.objects import ObjectId
+
+GIVE_UP_AFTER: Final = 30.0
+"""Seconds after which waiting ends early when everything not healthy is Degraded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited:
+    """How it ended. ``seconds`` is how long it took."""
+
+    healths: Mapping[ObjectId, Health]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return all(health.done for health in self.healths.values())
+
+    @property
+    def summary(self) -> Summary:
+        return summarize(self.healths.items())
+
+    def error(self) -> HealthTimeout | None:
+        """What to raise when it did not end well, naming the worst; None when it did."""
+        if self.ok:
+            return None
+        bad = [(id, health) for id, health in self.summary.worst if not health.done]
+        total = sum(not health.done for health in self.healths.values())
+        told = [f"{id} is {health.status}: {health.message}" for id, health in bad[:3]]
+        more = f"; and {total - len(told)} more" if total > len(told) else ""
+        return HealthTimeout(
+            f"not healthy after {self.seconds:.0f} s: {'; '.join(told)}{more}",
+            hint="look at the first object's events and logs",
+        )
+
+
+async def wait_healthy(
+    client: KubeClient,
+    ids: Collection[ObjectId],
+    *,
+    owner: str,
+    timeout: float,
+    namespaces: Sequence[str] | None = None,
+    checks: Mapping[tuple[str, str], Check] | None = None,
+    on_change: Callable[[ObjectId, Health], None] | None = None,
+    give_up_after: float = GIVE_UP_AFTER,
+) -> Waited:
+    """Watch the kinds of ``ids`` among ``owner``'s objects until all are healthy (or suspended).
+
+    ``timeout`` and ``give_up_after`` are in seconds. ``on_change`` is told of each one's progress.
+    Reaching the timeout is no exception: see `Waited.error`. What may not be watched raises the
+    API server's StatusError.
+    """
+    owned = OwnedObjects(checks=checks)
+    kinds = {(id.group, id.kind) for id in ids}
+    started = time.monotonic()
+    async with Watches(
+        client, owned, namespaces=namespaces, selector=f"{STACK_LABEL}={owner}"
+    ) as watches:
+        watches.want(kinds)
+        await watches.synced(timeout=timeout)
+        for trouble in watches.troubles.values():
+            raise trouble
+        return await wait_on(
+            owned,
+            ids,
+            timeout=max(0.0, timeout - (time.monotonic() - started)),
+            on_change=on_change,
+            give_up_after=give_up_after,
+        )
+
+
+async def wait_on(
+    owned: OwnedObjects,
+    ids: Iterable[ObjectId],
+    *,
+    timeout: float,
+    on_change: Callable[[ObjectId, Health], None] | None = None,
+    give_up_after: float = GIVE_UP_AFTER,
+    clock: Callable[[], float] = time.monotonic,
+) -> Waited:
+    """Wait on a store that watches feed. After an apply, `OwnedObjects.record` its outcome first,
+    so that an object's health from before does not count."""
+    waited = tuple(ids)
+    pending = {id for id in waited if not owned.health(id).done}
+    moved = asyncio.Event()
+
+    def note(change: Change) -> None:
+        id = change.id
+        if id not in interesting:
+            return
+        health = owned.health(id)
+        if on_change is not None:
+            on_change(id, health)
+        (pending.discard if health.done else pending.add)(id)
+        moved.set()
+
+    interesting = frozenset(waited)
+    started = clock()
+    hopeless_since: float | None = None
+    stop = owned.listen(note)
+    try:
+        while pending and (left := timeout - (clock() - started)) > 0:
+            hopeless = all(owned.health(id).status is Status.DEGRADED for id in pending)
+            if not hopeless:
+                hopeless_since = None
+            else:
+                hopeless_since = clock() if hopeless_since is None else hopeless_since
+                left = min(left, give_up_after - (clock() - hopeless_since))
+                if left <= 0:
+                    break
+            moved.clear()
+            try:
+                await asyncio.wait_for(moved.wait(), left)
+            except TimeoutError:
+                continue
+    finally:
+        stop()
+    return Waited(healths={id: owned.health(id) for id in waited}, seconds=clock() - started)

@@ -1,0 +1,351 @@
+"""See what is owned, live: one label-selected watch per kind, for all Stacks together.
+
+    owned = OwnedObjects(on_change=…)
+    async with Watches(client, owned) as watches:
+        watches.want({("apps", "Deployment"), ("", "ConfigMap")})
+        await watches.synced()
+
+Kinds whose health is in their status are watched whole, and looked at event by event; of all
+others only the metadata is asked for, so that no Secret or ConfigMap content is ever read. A kind
+that is not served is waited for; one that vanishes with its CRD takes its objects with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self
+
+from ocistate.cluster import wire
+from ocistate.cluster.client import KubeClient, watch_error
+from ocistate.cluster.health import speaks
+from ocistate.cluster.kinds import ApiResource
+from ocistate.cluster.labels import STACK_LABEL
+from ocistate.cluster.live import id_of
+from ocistate.cluster.owned import OwnedObjects
+from ocistate.cluster.status import StatusError
+from ocistate.errors import ClusterError, OcistateError
+from ocistate.objects import ObjectId
+
+_FIRST_PAUSE: Final = 0.5
+_MAX_PAUSE: Final = 10.0
+_MAX_PAUSE_REFUSED: Final = 60.0
+_ABSENT_PAUSE: Final = 30.0
+# A watch that ends sooner than this says nothing about the server being well again.
+_STEADY: Final = 5.0
+
+Key = tuple[str, str, str]
+"""Group, kind, and namespace (empty for all)."""
+
+
+async def list_into(
+    client: KubeClient,
+    owned: OwnedObjects,
+    resource: ApiResource,
+    namespace: str = "",
+    *,
+    selector: str = STACK_LABEL,
+    whole: bool,
+) -> str:
+    """Feed a complete list to the store; return the version to watch from.
+
+    Raises StatusError (``gone`` when the pages expired: list again) and ClusterUnavailable.
+    """
+    seen: list[ObjectId] = []
+    version = ""
+    async for page in client.pages(
+        resource, namespace, label_selector=selector, metadata_only=not whole
+    ):
+        if whole:
+            raw = wire.decode_as(wire.RAW_LIST, page)
+            for item in raw.items or ():
+                obj = _named(wire.decode(item), resource)
+                metadata = wire.decode_as(wire.PARTIAL, item).metadata
+                seen.append(owned.see(resource, metadata, obj))
+            version = raw.metadata.resourceVersion
+        else:
+            partial = wire.decode_as(wire.PARTIAL_LIST, page)
+            seen.extend(owned.see(resource, item.metadata, None) for item in partial.items or ())
+            version = partial.metadata.resourceVersion
+        await asyncio.sleep(0)  # let others run between pages of many objects
+    owned.only(resource, namespace, seen)
+    return version
+
+
+async def watch_into(
+    client: KubeClient,
+    owned: OwnedObjects,
+    resource: ApiResource,
+    namespace: str = "",
+    *,
+    since: str,
+    selector: str = STACK_LABEL,
+    whole: bool,
+) -> AsyncGenerator[str, None]:
+    """Feed events to the store, yielding the version reached after each; ends with the stream.
+
+    Raises StatusError (``gone``: list again) and ClusterUnavailable.
+    """
+    lines = client.watch_lines(
+        resource, namespace, since=since, label_selector=selector, metadata_only=not whole
+    )
+    async with aclosing(lines):
+        async for line in lines:
+            event = wire.decode_as(wire.EVENT, line)
+            if event.type == "ERROR":
+                raise watch_error(wire.decode(event.object), resource, namespace)
+            metadata = wire.decode_as(wire.PARTIAL, event.object).metadata
+            if event.type == "DELETED":
+                owned.forget(id_of(resource, metadata), metadata.uid)
+            elif event.type != "BOOKMARK":
+                obj = _named(wire.decode(event.object), resource) if whole else None
+                owned.see(resource, metadata, obj)
+            yield metadata.resourceVersion
+
+
+def _named(obj: dict[str, object], resource: ApiResource) -> dict[str, object]:
+    obj["apiVersion"] = resource.api_version
+    obj["kind"] = resource.kind
+    return obj
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """One kind (in one namespace) being watched."""
+
+    key: Key
+    synced: asyncio.Event = field(default_factory=asyncio.Event)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    trouble: OcistateError | None = None
+    since: str = ""
+    begun: float | None = None
+    failures: int = 0
+
+
+class Watches:
+    """Keeps watches open for the kinds that are wanted.
+
+    ``namespaces`` restricts everything to these namespaces (cluster-scoped kinds are then not
+    watched). ``selector`` narrows what is watched. ``on_trouble`` is told of every error: the kind,
+    and the error or None when it is over. ``sleep``, ``clock`` and ``rng`` are passed in by tests.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        owned: OwnedObjects,
+        *,
+        namespaces: Sequence[str] | None = None,
+        selector: str = STACK_LABEL,
+        on_trouble: Callable[[Key, OcistateError | None], None] | None = None,
+        lists: int = 4,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client
+        self._owned = owned
+        self._namespaces = namespaces
+        self._selector = selector
+        self._on_trouble = on_trouble
+        self._lists = asyncio.Semaphore(lists)
+        self._sleep = sleep
+        self._clock = clock
+        self._rng = rng
+        self._watches: dict[Key, _Watch] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End all watches."""
+        await self._end(list(self._watches))
+
+    @property
+    def kinds(self) -> set[tuple[str, str]]:
+        """The kinds being watched."""
+        return {key[:2] for key in self._watches}
+
+    @property
+    def troubles(self) -> dict[Key, OcistateError]:
+        """What keeps kinds from being seen just now."""
+        return {key: each.trouble for key, each in self._watches.items() if each.trouble}
+
+    def want(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """Watch these kinds too, from now on; those that were absent are looked for at once."""
+        for group, kind in kinds:
+            for namespace in self._namespaces if self._namespaces is not None else ("",):
+                key = (group, kind, namespace)
+                watch = self._watches.get(key)
+                if watch is None:
+                    watch = self._watches[key] = _Watch(key)
+                    watch.task = asyncio.create_task(self._follow(watch), name=f"watch {kind}")
+                watch.woken.set()
+
+    async def trim(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """Watch no longer what is neither among these kinds nor has owned objects."""
+        needed = set(kinds) | self._owned.kinds()
+        await self._end([key for key in self._watches if key[:2] not in needed])
+
+    async def synced(
+        self, kinds: Iterable[tuple[str, str]] | None = None, *, timeout: float | None = None
+    ) -> bool:
+        """Wait until the kinds (all, if none are named) have been listed, or are found absent or
+        forbidden (see `troubles`); False when that takes more than ``timeout`` seconds."""
+        chosen = None if kinds is None else set(kinds)
+        waited = [
+            asyncio.ensure_future(each.synced.wait())
+            for key, each in self._watches.items()
+            if chosen is None or key[:2] in chosen
+        ]
+        if not waited:
+            return True
+        try:
+            _, pending = await asyncio.wait(waited, timeout=timeout)
+        finally:
+            for each in waited:
+                each.cancel()
+        return not pending
+
+    async def relist(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """List these kinds anew, to check every object against what is now desired
+        (`OwnedObjects.desire`). Raises ClusterError."""
+        for group, kind in kinds:
+            resource = await self._client.kind(group, kind)
+            for namespace in self._namespaces if self._namespaces is not None else ("",):
+                await self._list(resource, namespace)
+
+    # The endless part
+
+    async def _follow(self, watch: _Watch) -> None:
+        while True:
+            try:
+                await self._once(watch)
+            except StatusError as error:
+                if error.gone or error.status == 404:
+                    watch.since = ""
+                await self._rest(watch, error)
+            except OcistateError as error:
+                await self._rest(watch, error)
+            except Exception as error:  # a watch that ends silently would be the worst of all
+                trouble = ClusterError(f"watch {watch.key}: {type(error).__name__}: {error}")
+                await self._rest(watch, trouble)
+
+    async def _once(self, watch: _Watch) -> None:
+        """List if need be, then watch until the stream ends."""
+        group, kind, namespace = watch.key
+        resource = await self._resource(watch)
+        if resource is None:
+            return
+        if not watch.since:
+            watch.since = await self._list(resource, namespace)
+        self._well(watch)
+        watch.begun = self._clock()
+        events = watch_into(
+            self._client,
+            self._owned,
+            resource,
+            namespace,
+            since=watch.since,
+            selector=self._selector,
+            whole=speaks(group, kind),
+        )
+        async with aclosing(events):
+            async for version in events:
+                watch.since = version or watch.since
+        if not self._steady(watch):
+            # Ended at once, without an error: a proxy, or a CRD just deleted. Look anew.
+            watch.since = ""
+            await self._rest(watch, None)
+
+    def _steady(self, watch: _Watch) -> bool:
+        return watch.begun is not None and self._clock() - watch.begun >= _STEADY
+
+    async def _resource(self, watch: _Watch) -> ApiResource | None:
+        """The kind's resource; None, after a while, when it is not served or has no namespaces."""
+        group, kind, namespace = watch.key
+        watch.woken.clear()
+        kinds = await self._client.kinds(max_age=None if not watch.failures else 1.0)
+        resource = kinds.find(group, kind) or (await self._client.kinds(max_age=1.0)).find(
+            group, kind
+        )
+        if resource is not None and not (namespace and not resource.namespaced):
+            return resource
+        if resource is None and group not in kinds.stale_groups:
+            self._vanished(watch)
+        watch.since = ""
+        self._well(watch)
+        await _first(watch.woken.wait(), self._sleep(_ABSENT_PAUSE))
+        return None
+
+    def _vanished(self, watch: _Watch) -> None:
+        group, kind, namespace = watch.key
+        gone = ApiResource(group=group, version="", kind=kind, plural="", namespaced=True)
+        self._owned.only(gone, namespace, ())
+
+    async def _list(self, resource: ApiResource, namespace: str) -> str:
+        async with self._lists:
+            return await list_into(
+                self._client,
+                self._owned,
+                resource,
+                namespace,
+                selector=self._selector,
+                whole=speaks(resource.group, resource.kind),
+            )
+
+    def _well(self, watch: _Watch) -> None:
+        watch.synced.set()
+        if watch.trouble is not None:
+            watch.trouble = None
+            if self._on_trouble is not None:
+                self._on_trouble(watch.key, None)
+
+    async def _rest(self, watch: _Watch, error: OcistateError | None) -> None:
+        """Pause, longer after each failure in a row, before going on."""
+        watch.failures = 1 if self._steady(watch) else watch.failures + 1
+        watch.begun = None
+        limit = _MAX_PAUSE
+        if isinstance(error, StatusError) and error.gone:
+            if watch.failures == 1:
+                return
+        elif error is not None:
+            watch.trouble = error
+            if isinstance(error, StatusError) and error.status in (401, 403, 404, 405):
+                # There is nothing to wait for: what may not be read counts as listed, and says so.
+                watch.synced.set()
+                limit = _MAX_PAUSE_REFUSED
+            if self._on_trouble is not None:
+                self._on_trouble(watch.key, error)
+        pause = min(_FIRST_PAUSE * 2.0 ** min(watch.failures - 1, 10), limit)
+        await self._sleep(pause * (0.5 + self._rng()))
+
+    async def _end(self, keys: Sequence[Key]) -> None:
+        tasks = [watch.task for key in keys if (watch := self._watches.pop(key)).task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    """Return when one of them is done; end the others."""
+    futures = [asyncio.ensure_future(each) for each in waits]
+    try:
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in futures:
+            each.cancel()
