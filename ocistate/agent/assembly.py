@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,13 @@ from ocistate.agent.api import Stack
 from ocistate.agent.embedded import FileSource, FolderKeeper, FolderPlaces
 from ocistate.agent.memory import StateFolder, default_state_folder
 from ocistate.agent.runtime import Agent
+from ocistate.agent.target import Target
 from ocistate.oci import StoreOptions, open_store
 from ocistate.oci.store import Store
 
 if TYPE_CHECKING:
-    pass
+    from ocistate.agent.cluster_place import ClusterPlaces
+    from ocistate.agent.kube import ClusterSource
 
 
 @contextlib.asynccontextmanager
@@ -29,19 +31,62 @@ async def embedded_agent(
 ) -> AsyncIterator[tuple[Agent, FileSource]]:
     """An agent for the Stacks in files, its memory in a state folder. Raises ConfigError.
 
-    A cluster is only connected to when a Stack belongs in one.
+    A cluster is only connected to when a Stack belongs in one; objects are written with the
+    kubeconfig's own rights, unless the Stack names a service account.
     """
     async with contextlib.AsyncExitStack() as resources:
         folder = _open_folder(state, resources)
-        places = FolderPlaces(folder)
+        connected: list[ClusterPlaces] = []
+
+        def cluster(stack: Stack, wake: Callable[[float], None]) -> Target:
+            if not connected:
+                from ocistate.agent.cluster_place import ClusterPlaces
+                from ocistate.cluster.client import KubeClient
+
+                client = KubeClient.open(kubeconfig, context)
+                resources.push_async_callback(client.aclose)
+                places = ClusterPlaces(client, lambda s: agent.kinds(s.key), impersonate=False)
+                resources.push_async_callback(places.watches.aclose)
+                connected.append(places)
+            return connected[0].place(stack, wake)
+
         agent = Agent(
             keeper=FolderKeeper(folder),
-            places=places,
+            places=FolderPlaces(folder, cluster),
             folder=folder,
             connect=_connect,
             workers=workers,
         )
         yield agent, FileSource(agent, folder, stacks)
+
+
+@contextlib.asynccontextmanager
+async def cluster_agent(
+    *,
+    state: Path | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    workers: int,
+    namespace: str,
+) -> AsyncIterator[tuple[Agent, ClusterSource]]:
+    """An agent for the Stacks of a cluster, in it or beside it. Raises ConfigError.
+
+    What it must remember is in the Stacks' status; the state folder only keeps contents.
+    """
+    from ocistate.agent.cluster_place import ClusterPlaces
+    from ocistate.agent.kube import ClusterKeeper, ClusterSource
+    from ocistate.cluster.client import KubeClient
+
+    async with contextlib.AsyncExitStack() as resources:
+        folder = _open_folder(state, resources)
+        client = await resources.enter_async_context(KubeClient.open(kubeconfig, context))
+        places = ClusterPlaces(client, lambda stack: agent.kinds(stack.key))
+        resources.push_async_callback(places.watches.aclose)
+        keeper = ClusterKeeper(client, reader=places.writer)
+        agent = Agent(
+            keeper=keeper, places=places, folder=folder, connect=_connect, workers=workers
+        )
+        yield agent, ClusterSource(agent, keeper, client, namespace)
 
 
 def _open_folder(state: Path | None, resources: contextlib.AsyncExitStack) -> StateFolder:

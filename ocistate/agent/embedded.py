@@ -58,9 +58,9 @@ class FolderPlaces:
     """Folders for Stacks that name one; ``cluster`` makes the place of all others."""
 
     folder: StateFolder
-    cluster: Callable[[Stack, Callable[[], None]], Target] | None = None
+    cluster: Callable[[Stack, Callable[[float], None]], Target] | None = None
 
-    def place(self, stack: Stack, wake: Callable[[], None]) -> Target:
+    def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
         if stack.directory is not None:
             target = FolderTarget(stack.directory, self.folder.record(stack.key))
             return FolderPlace(stack, target)
@@ -84,6 +84,7 @@ class FileSource:
         declared = load_files(self.path)
         self._seen = mark
         self.agent.set_policies(declared.policies)
+        self.agent.has_looked = True
         for stack in declared.stacks:
             self.agent.set_stack(stack, self.folder.load(stack.key))
         keys = {stack.key for stack in declared.stacks}

@@ -40,6 +40,8 @@ class ClusterKeeper:
     """Status, finalizer and Events on the Stack object; credentials from its own namespace."""
 
     client: KubeClient
+    reader: Callable[[Stack], KubeClient]
+    """The client that reads a Stack's secrets: as the Stack's own service account."""
     name: str = "ocistate-agent"
     _told: dict[tuple[str, str, str], float] = field(default_factory=dict)
 
@@ -142,7 +144,7 @@ class ClusterKeeper:
         )
 
     async def _secret(self, stack: Stack, name: str, key: str) -> bytes:
-        obj = await self.client.get(ObjectId("", "Secret", stack.namespace, name))
+        obj = await self.reader(stack).get(ObjectId("", "Secret", stack.namespace, name))
         encoded = ((obj or {}).get("data") or {}).get(key)
         if not isinstance(encoded, str):
             what = "does not exist" if obj is None else f"has no key {key}"
@@ -163,7 +165,6 @@ class ClusterSource:
     namespace: str = ""
     """Only this namespace's Stacks; empty: all."""
     policies_read: asyncio.Event = field(default_factory=asyncio.Event)
-    stacks_read: asyncio.Event = field(default_factory=asyncio.Event)
     _policies: dict[str, TrustPolicy] = field(default_factory=dict)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -216,7 +217,7 @@ class ClusterSource:
             for key in self.agent.keys:
                 if key not in present:
                     self.agent.drop_stack(key)
-            self.stacks_read.set()
+            self.agent.has_looked = True
         since = listing.resource_version
         while True:
             async with aclosing(self.client.watch(resource, namespace, since=since)) as events:

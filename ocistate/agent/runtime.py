@@ -57,8 +57,8 @@ class Keeper(Protocol):
 class Places(Protocol):
     """Makes the place a Stack belongs in."""
 
-    def place(self, stack: Stack, wake: Callable[[], None]) -> Target:
-        """The place; ``wake`` is called when something there changed by itself."""
+    def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
+        """The place; ``wake`` is called, with a delay in seconds, when something changed there."""
         ...
 
 
@@ -130,10 +130,10 @@ class Agent:
             for key in self._entries:
                 self._controller.wake(key)
 
-    def wake(self, key: Key) -> None:
-        """Look at one Stack now."""
+    def wake(self, key: Key, after: float = 0.0) -> None:
+        """Look at one Stack now, or in some seconds."""
         if key in self._entries:
-            self._controller.wake(key)
+            self._controller.wake(key, after=after)
 
     @property
     def keys(self) -> list[Key]:
@@ -143,6 +143,11 @@ class Agent:
     def status(self, key: Key) -> Status:
         """The last status of a Stack."""
         return self._entries[key].status
+
+    def kinds(self, key: Key) -> tuple[str, ...]:
+        """The kinds that a Stack has, or may have, objects of."""
+        entry = self._entries.get(key)
+        return entry.status.kinds if entry else ()
 
     def passes(self, key: Key) -> Mapping[str, int]:
         """How many passes of a Stack have ended, by the reason they left on Ready."""
@@ -233,7 +238,7 @@ class Agent:
     def target(self, stack: Stack) -> Target:
         entry = self._entries[stack.key]
         if entry.place is None or entry.memo.applied is None or entry.memo.applied[1] != stack:
-            entry.place = self.places.place(stack, lambda: self.wake(stack.key))
+            entry.place = self.places.place(stack, lambda after: self.wake(stack.key, after))
         return entry.place
 
     def cache(self, stack: Stack) -> ContentCache:

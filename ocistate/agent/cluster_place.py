@@ -1,0 +1,223 @@
+"""A cluster as the target: plan from hashes, see by watches, write as the Stack's account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from ocistate.agent.api import Stack
+from ocistate.agent.target import Applied, HealthReport, select_path
+from ocistate.cluster.apply import apply
+from ocistate.cluster.client import KubeClient, service_account
+from ocistate.cluster.health import summarize
+from ocistate.cluster.outcome import Outcome, State
+from ocistate.cluster.owned import Change, OwnedObjects, What
+from ocistate.cluster.plan import Plan, Verb, make_plan
+from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, prepare
+from ocistate.cluster.watch import Watches
+from ocistate.errors import ClusterUnavailable
+from ocistate.steps.fetch import Content
+
+DEFAULT_APPLIER: Final = "ocistate-applier"
+"""The service account that Stacks write as when they name none: the one of their own namespace."""
+
+_SYNC_SECONDS: Final = 60.0
+_CALM_DRIFTS: Final = 5
+_DRIFT_WINDOW: Final = 60.0
+
+Kind = tuple[str, str]
+
+
+def kind_text(kind: Kind) -> str:
+    """``Deployment.apps`` for ("apps", "Deployment"), ``Service`` for a core one."""
+    return f"{kind[1]}.{kind[0]}" if kind[0] else kind[1]
+
+
+def kind_of(text: str) -> Kind:
+    """The inverse of ``kind_text``."""
+    kind, _, group = text.partition(".")
+    return (group, kind)
+
+
+@dataclass(slots=True)
+class ClusterPlaces:
+    """One cluster, shared by all Stacks that belong in it: one watch a kind for all together.
+
+    ``impersonate`` has each Stack's writes done as a service account of its own namespace; without
+    it, only Stacks that name one do so, and the others write as the agent.
+    """
+
+    client: KubeClient
+    kinds_of: Callable[[Stack], tuple[str, ...]]
+    impersonate: bool = True
+    owned: OwnedObjects = field(init=False)
+    watches: Watches = field(init=False)
+    _wakes: dict[str, Callable[[float], None]] = field(default_factory=dict)
+    _drifts: dict[str, deque[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.owned = OwnedObjects(self._changed)
+        self.watches = Watches(self.client, self.owned)
+
+    def place(self, stack: Stack, wake: Callable[[float], None]) -> ClusterPlace:
+        """The place of one Stack."""
+        self._wakes[stack.uid] = wake
+        return ClusterPlace(self, stack)
+
+    def writer(self, stack: Stack) -> KubeClient:
+        """The client that a Stack's objects are written and its secrets are read with."""
+        account = stack.service_account or (DEFAULT_APPLIER if self.impersonate else "")
+        if not account:
+            return self.client
+        return self.client.impersonating(service_account(stack.namespace, account))
+
+    def forget(self, stack: Stack) -> None:
+        """The Stack is gone."""
+        self._wakes.pop(stack.uid, None)
+        self._drifts.pop(stack.uid, None)
+        self.owned.undesire(stack.uid)
+
+    def _changed(self, change: Change) -> None:
+        wake = self._wakes.get(change.owner)
+        if wake is None:
+            return
+        if change.what is What.HEALTH or change.what is What.APPEARED:
+            wake(0.0)
+            return
+        # Another writer that never stops is not fought at full speed.
+        now = asyncio.get_running_loop().time()
+        recent = self._drifts.setdefault(change.owner, deque(maxlen=64))
+        recent.append(now)
+        count = sum(now - at < _DRIFT_WINDOW for at in recent)
+        wake(0.0 if count <= _CALM_DRIFTS else min(60.0, 0.1 * 2.0 ** (count - _CALM_DRIFTS)))
+
+
+@dataclass(slots=True)
+class ClusterPlace:
+    """One Stack's objects in a cluster."""
+
+    places: ClusterPlaces
+    stack: Stack
+    _desired: Desired | None = None
+    _digest: str = ""
+    _clean: tuple[str, int] | None = None
+
+    def kinds(self, content: Content) -> tuple[str, ...]:
+        return tuple(
+            sorted({kind_text((e.id.group, e.id.kind)) for e in content.inventory.resources})
+        )
+
+    async def drifted(self, content: Content) -> bool:
+        owned = self.places.owned
+        if self._clean == (content.digest, owned.revision(self.stack.uid)):
+            return False
+        desired = await self._prepare(content)
+        plan = self._plan(desired)
+        if plan.empty:
+            self._clean = (content.digest, owned.revision(self.stack.uid))
+        return not plan.empty
+
+    async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
+        desired = await self._prepare(content)
+        plan = self._plan(desired)
+        outcome = await self._carry_out(plan)
+        if outcome.ok:
+            self._clean = (content.digest, self.places.owned.revision(self.stack.uid))
+        return _applied(plan, outcome, changed=changed)
+
+    async def health(self) -> HealthReport:
+        if self._desired is None:
+            return HealthReport(worst="Unknown", message="not applied yet")
+        owned = self.places.owned
+        summary = summarize(
+            (wanted.id, owned.health(wanted.id))
+            for wanted in self._desired.wanted
+            if wanted.mode is not Mode.IGNORE
+        )
+        counts = {status.value.lower(): count for status, count in summary.counts.items()}
+        message = "; ".join(f"{id}: {health.message}" for id, health in summary.worst[:3])
+        return HealthReport(
+            counts={"total": summary.total, **counts}, worst=summary.status.value, message=message
+        )
+
+    async def remove(self) -> int:
+        owner = self.stack.uid
+        kinds = {kind_of(text) for text in self.places.kinds_of(self.stack)}
+        nothing = Desired(owner=owner, wanted=(), by_id={}, unknown=frozenset())
+        self.places.owned.desire(nothing)
+        await self._see(kinds | self.places.owned.kinds(owner))
+        plan = make_plan(nothing, self.places.owned.mine(owner))
+        outcome = await self._carry_out(plan)
+        if error := outcome.error():
+            raise error
+        self.places.forget(self.stack)
+        return len(outcome.results)
+
+    async def _prepare(self, content: Content) -> Desired:
+        """What is wanted, told to the watches before they list, so that they can compare."""
+        desired = self._desired
+        if desired is None or self._digest != content.digest or desired.unknown:
+            stack = self.stack
+            max_age = 1.0 if desired is not None and desired.unknown else None
+            served = await self.places.client.kinds(max_age=max_age)
+            chosen = select_path(content, stack.source.path)
+            resources = [r for r in content.resources().values() if r.path in chosen]
+            desired = prepare(
+                resources,
+                owner=stack.uid,
+                artifact=content.digest,
+                namespaced=served.namespaced,
+                namespace=stack.target_namespace or stack.namespace,
+                force_namespace=stack.force_namespace,
+                ignore=[
+                    IgnoreRule(kind=rule.kind, name=rule.name, pointers=rule.pointers)
+                    for rule in stack.ignore
+                ],
+            )
+            self._desired, self._digest = desired, content.digest
+            self.places.owned.desire(desired)
+        known = {kind_of(text) for text in self.places.kinds_of(self.stack)}
+        await self._see(known | desired.kinds)
+        return desired
+
+    async def _see(self, kinds: set[Kind]) -> None:
+        watches = self.places.watches
+        watches.want(kinds - watches.kinds)
+        if not await watches.synced(kinds, timeout=_SYNC_SECONDS):
+            troubles = "; ".join(str(e) for e in watches.troubles.values())
+            raise ClusterUnavailable(
+                f"Stack {self.stack}: its objects could not be listed within {_SYNC_SECONDS:g} s"
+                + (f": {troubles}" if troubles else ""),
+                hint="check the API server and the agent's rights",
+            )
+
+    def _plan(self, desired: Desired) -> Plan:
+        owned = self.places.owned
+        return make_plan(desired, owned.mine(self.stack.uid), owned.all, prune=self.stack.prune)
+
+    async def _carry_out(self, plan: Plan) -> Outcome:
+        owned = self.places.owned
+        with owned.expecting(plan):
+            outcome = await apply(self.places.writer(self.stack), plan)
+            owned.record(outcome)
+        return outcome
+
+
+def _applied(plan: Plan, outcome: Outcome, *, changed: bool) -> Applied:
+    def count(verb: Verb, *states: State) -> int:
+        return sum(r.verb is verb and r.state in states for r in outcome.results)
+
+    unchanged = sum(r.state is State.UNCHANGED for r in outcome.results)
+    return Applied(
+        created=count(Verb.CREATE, State.APPLIED),
+        changed=count(Verb.CHANGE, State.APPLIED),
+        kept=len(plan.keep) + unchanged,
+        pruned=sum(r.state is State.DELETED for r in outcome.results),
+        errors=tuple(str(r.error or r.reason) for r in outcome.failed),
+        drifted=()
+        if changed
+        else tuple(str(r.id) for r in outcome.results if r.state in (State.APPLIED, State.DELETED)),
+    )
