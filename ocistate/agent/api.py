@@ -20,6 +20,9 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 FINALIZER: Final = f"{GROUP}/finalizer"
 
+DEFAULT_APPLIER: Final = "ocistate-applier"
+"""The service account that Stacks write as when they name none: the one of their own namespace."""
+
 DriftMode = Literal["correct", "report", "ignore"]
 DeletionPolicy = Literal["delete", "orphan"]
 

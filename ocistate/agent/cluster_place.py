@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from ocistate.agent.api import Stack
+from ocistate.agent.api import DEFAULT_APPLIER, Stack
 from ocistate.agent.target import Applied, HealthReport, select_path
 from ocistate.cluster.apply import apply
 from ocistate.cluster.client import KubeClient, service_account
@@ -20,9 +20,6 @@ from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, prepare
 from ocistate.cluster.watch import Watches
 from ocistate.errors import ClusterUnavailable
 from ocistate.steps.fetch import Content
-
-DEFAULT_APPLIER: Final = "ocistate-applier"
-"""The service account that Stacks write as when they name none: the one of their own namespace."""
 
 _SYNC_SECONDS: Final = 60.0
 _CALM_DRIFTS: Final = 5

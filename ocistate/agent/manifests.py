@@ -1,0 +1,222 @@
+"""Everything a cluster needs to run the agent, as objects: what ``ocistate install`` prints.
+
+The agent itself may read, and act as the appliers; it writes nothing but its Stacks' status and
+Events. What a Stack may change is decided by the service account it names, ``ocistate-applier`` of
+its own namespace unless it names another one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ocistate.agent.api import DEFAULT_APPLIER, GROUP
+from ocistate.agent.crds import crds
+
+AGENT: Final = "ocistate-agent"
+VIEW_LABEL: Final = f"{GROUP}/aggregate-to-agent-view"
+"""A ClusterRole with this label, set to "true", adds to what the agent may read."""
+
+_LABELS: Final = {"app.kubernetes.io/name": "ocistate", "app.kubernetes.io/part-of": "ocistate"}
+_USER: Final = 65532
+
+
+def install_objects(
+    *,
+    namespace: str,
+    image: str,
+    appliers: tuple[str, ...] = (),
+    cluster_admin: bool = False,
+    read_secrets: bool = False,
+) -> list[dict[str, Any]]:
+    """The objects, in the order to apply them.
+
+    ``appliers`` are names of service accounts, beside ``ocistate-applier``, that the agent may act
+    as. With ``cluster_admin`` the applier of the agent's own namespace may do everything.
+    ``read_secrets`` lets the agent see Secrets' metadata, which pruning them needs.
+    """
+    objects: list[dict[str, Any]] = [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": namespace,
+                "labels": {**_LABELS, "pod-security.kubernetes.io/enforce": "restricted"},
+            },
+        },
+        *crds(),
+        _account(namespace, AGENT),
+        _cluster_role(AGENT, _agent_rules(appliers)),
+        _binding(AGENT, AGENT, namespace, AGENT),
+        *_view(namespace, read_secrets),
+    ]
+    if cluster_admin:
+        objects += [
+            _account(namespace, DEFAULT_APPLIER),
+            _binding(f"{namespace}:{DEFAULT_APPLIER}", "cluster-admin", namespace, DEFAULT_APPLIER),
+        ]
+    return [*objects, _deployment(namespace, image)]
+
+
+def _agent_rules(appliers: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "apiGroups": [GROUP],
+            "resources": ["stacks", "trustpolicies"],
+            "verbs": ["get", "list", "watch"],
+        },
+        # For the finalizer: a Stack must not go before its objects are dealt with.
+        {"apiGroups": [GROUP], "resources": ["stacks"], "verbs": ["patch"]},
+        {"apiGroups": [GROUP], "resources": ["stacks/status"], "verbs": ["patch"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+        {
+            "apiGroups": [""],
+            "resources": ["serviceaccounts"],
+            "resourceNames": sorted({DEFAULT_APPLIER, *appliers}),
+            "verbs": ["impersonate"],
+        },
+    ]
+
+
+def _view(namespace: str, read_secrets: bool) -> list[dict[str, Any]]:
+    """What the agent may see: Kubernetes' own ``view`` (no Secrets), and what shapes a cluster."""
+    name = f"{AGENT}-view"
+    read = ["get", "list", "watch"]
+    rules = [
+        {"apiGroups": [""], "resources": ["namespaces", "persistentvolumes"], "verbs": read},
+        {
+            "apiGroups": ["apiextensions.k8s.io"],
+            "resources": ["customresourcedefinitions"],
+            "verbs": read,
+        },
+        {
+            "apiGroups": ["rbac.authorization.k8s.io"],
+            "resources": ["clusterroles", "clusterrolebindings", "roles", "rolebindings"],
+            "verbs": read,
+        },
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": [
+                "mutatingwebhookconfigurations",
+                "validatingadmissionpolicies",
+                "validatingadmissionpolicybindings",
+                "validatingwebhookconfigurations",
+            ],
+            "verbs": read,
+        },
+        {"apiGroups": ["apiregistration.k8s.io"], "resources": ["apiservices"], "verbs": read},
+        {
+            "apiGroups": [
+                "scheduling.k8s.io",
+                "storage.k8s.io",
+                "networking.k8s.io",
+                "node.k8s.io",
+            ],
+            "resources": ["priorityclasses", "storageclasses", "ingressclasses", "runtimeclasses"],
+            "verbs": read,
+        },
+    ]
+    if read_secrets:
+        rules.append({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]})
+    shape = _cluster_role(f"{name}-cluster", rules)
+    shape["metadata"]["labels"] = {**_LABELS, VIEW_LABEL: "true"}
+    aggregated = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": name, "labels": _LABELS},
+        "aggregationRule": {
+            "clusterRoleSelectors": [
+                {"matchLabels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
+                {"matchLabels": {VIEW_LABEL: "true"}},
+            ]
+        },
+        "rules": [],
+    }
+    return [shape, aggregated, _binding(name, name, namespace, AGENT)]
+
+
+def _account(namespace: str, name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": namespace, "labels": _LABELS},
+        "automountServiceAccountToken": False,
+    }
+
+
+def _cluster_role(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": name, "labels": _LABELS},
+        "rules": rules,
+    }
+
+
+def _binding(name: str, role: str, namespace: str, account: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name, "labels": _LABELS},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": role,
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    }
+
+
+def _deployment(namespace: str, image: str) -> dict[str, Any]:
+    container = {
+        "name": "agent",
+        "image": image,
+        "args": ["agent", "--state", "/var/lib/ocistate", "--listen", ":8080"],
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 20},
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5},
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "96Mi"},
+            "limits": {"memory": "512Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [
+            {"name": "state", "mountPath": "/var/lib/ocistate"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
+    }
+    labels = {**_LABELS, "app.kubernetes.io/component": "agent"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": AGENT, "namespace": namespace, "labels": labels},
+        "spec": {
+            "replicas": 1,
+            # Two agents would reconcile side by side; the old one goes before the new one comes.
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": {"app.kubernetes.io/component": "agent"}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "serviceAccountName": AGENT,
+                    "automountServiceAccountToken": True,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": _USER,
+                        "runAsGroup": _USER,
+                        "fsGroup": _USER,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [container],
+                    "volumes": [
+                        {"name": "state", "emptyDir": {"sizeLimit": "1Gi"}},
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+                    ],
+                    "terminationGracePeriodSeconds": 30,
+                },
+            },
+        },
+    }

@@ -1,0 +1,123 @@
+"""``ocistate apply``: verify an artifact and make a cluster equal to it, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocistate.cli.options import (
+    REFERENCE,
+    policies_of,
+    required_target,
+    run_async,
+    store_options,
+    trust_options,
+)
+from ocistate.cli.output import emit, note, output_option, result
+from ocistate.reference import Reference
+
+if TYPE_CHECKING:
+    from ocistate.cluster.outcome import Result
+    from ocistate.oci.store import Store
+    from ocistate.signing.policy import TrustPolicy
+
+_SIGNS = {"create": "+", "change": "~", "prune": "-", "refuse": "!", "skip": "·"}
+
+
+@click.command("apply")
+@click.argument("reference", type=REFERENCE, metavar="REF")
+@trust_options
+@click.option("-n", "--namespace", help="For objects that name none; the context's by default.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
+@click.option("--context", help="The kubeconfig's context to use.")
+@click.option("--name", default="", help="Tells two releases from one repository apart.")
+@click.option("--prune/--no-prune", default=True, help="Remove what the artifact has no more.")
+@click.option("--wait/--no-wait", default=True, help="Wait until everything is healthy.")
+@click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait for health.")
+@click.option("--dry-run", is_flag=True, help="Show the plan; the API server checks it all.")
+@store_options
+@output_option("table", "json", "yaml")
+def apply_command(
+    reference: Reference,
+    keys: tuple[str, ...],
+    policy: str | None,
+    connect: Callable[[Reference], Store],
+    output: str,
+    **options: Any,
+) -> None:
+    """Verify an artifact, then make a cluster equal to it, once.
+
+    Prints the plan, what became of it, and waits for health. Objects that an earlier apply of the
+    same repository left behind are pruned.
+    """
+    policies = policies_of(keys, policy)
+    target = required_target(reference, "apply")
+    facts = run_async(_apply(connect(reference), target, policies, output=output, **options))
+    error = facts.pop("failure", None)
+    if output != "table":
+        emit(facts, output)
+    if error is not None:
+        raise error
+
+
+async def _apply(
+    store: Store,
+    target: str,
+    policies: tuple[TrustPolicy, ...],
+    *,
+    namespace: str | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    name: str,
+    prune: bool,
+    wait: bool,
+    timeout: float,
+    dry_run: bool,
+    output: str,
+) -> dict[str, Any]:
+    from ocistate.cluster.client import KubeClient
+    from ocistate.steps.fetch import fetch_content, fetch_manifest
+    from ocistate.steps.rollout import carry_out, owner_of, plan_rollout, wait_rollout
+    from ocistate.steps.verify import verify_artifact
+
+    async with store:
+        digest = (await store.resolve(target)).digest
+        trust = await verify_artifact(store, digest, policies)
+        note(f"{store.reference}@{digest}: {trust.summary}")
+        content = await fetch_content(store, await fetch_manifest(store, digest))
+    facts: dict[str, Any] = {"digest": digest, "signers": list(trust.signers), "dryRun": dry_run}
+    results: list[dict[str, str]] = []
+
+    def show(done: Result) -> None:
+        error = str(done.error) if done.error else ""
+        results.append(
+            {"object": str(done.id), "verb": done.verb, "state": done.state, "error": error}
+        )
+        if output == "table":
+            sign = _SIGNS.get(done.verb, " ")
+            result(f"{sign} {done.id} {done.state}" + (f": {error}" if error else ""))
+
+    async with KubeClient.open(kubeconfig, context) as client:
+        into = namespace or client.access.namespace
+        owner = owner_of(store.reference.name, into, name)
+        rollout = await plan_rollout(client, content, owner=owner, namespace=into, prune=prune)
+        counts = {verb.value: count for verb, count in rollout.plan.counts().items()}
+        note("Plan: " + ", ".join(f"{count} to {verb}" for verb, count in counts.items() if count))
+        outcome = await carry_out(client, rollout, dry_run=dry_run, on_result=show)
+        facts |= {"plan": counts, "results": results, "healthy": None}
+        if error := outcome.error():
+            return facts | {"failure": error}
+        if dry_run:
+            note("Dry run: nothing was changed.")
+            return facts
+        if wait:
+            note(f"Waiting for health, up to {timeout:g} s")
+            waited = await wait_rollout(client, rollout, timeout)
+            facts |= {"healthy": waited.ok, "seconds": round(waited.seconds, 3)}
+            if late := waited.error():
+                return facts | {"failure": late}
+            note(f"Healthy after {waited.seconds:.1f} s.")
+    return facts

@@ -1,0 +1,78 @@
+"""``ocistate install``: everything a cluster needs to run the agent, as YAML."""
+
+from __future__ import annotations
+
+import click
+
+from ocistate import __version__
+from ocistate.cli.output import output_option
+
+
+@click.command("install")
+@click.option("-n", "--namespace", default="ocistate-system", show_default=True)
+@click.option(
+    "--image",
+    default=f"ghcr.io/ocistate/ocistate:{__version__}",
+    show_default=True,
+    help="The agent's image.",
+)
+@click.option(
+    "--applier",
+    type=click.Choice(["none", "cluster-admin"]),
+    default="none",
+    show_default=True,
+    help="cluster-admin: Stacks in this namespace may change everything.",
+)
+@click.option(
+    "--service-account",
+    "accounts",
+    multiple=True,
+    metavar="NAME",
+    help="One more name of service accounts that Stacks may write as; repeatable.",
+)
+@click.option("--read-secrets", is_flag=True, help="Let the agent list Secrets, to prune them.")
+@click.option("--crds-only", is_flag=True, help="Only the CustomResourceDefinitions.")
+@output_option("yaml", "json")
+def install_command(
+    namespace: str,
+    image: str,
+    applier: str,
+    accounts: tuple[str, ...],
+    read_secrets: bool,
+    crds_only: bool,
+    output: str,
+) -> None:
+    """Print everything a cluster needs to run the agent; pipe it into kubectl apply.
+
+    Namespace, CRDs, least-privilege RBAC and a Deployment under the restricted Pod Security
+    Standard. The agent may read, and act as the service accounts named ocistate-applier; each
+    team's own decides what that team's Stacks may change.
+    """
+    from ocistate.agent.crds import crds
+    from ocistate.agent.manifests import install_objects
+
+    objects = (
+        crds()
+        if crds_only
+        else install_objects(
+            namespace=namespace,
+            image=image,
+            appliers=accounts,
+            cluster_admin=applier == "cluster-admin",
+            read_secrets=read_secrets,
+        )
+    )
+    if output == "json":
+        from ocistate.cli.output import emit
+
+        emit({"apiVersion": "v1", "kind": "List", "items": objects}, "json")
+        return
+    import yaml
+
+    class Dumper(yaml.CSafeDumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    click.echo(
+        yaml.dump_all(objects, Dumper=Dumper, sort_keys=False, explicit_start=True), nl=False
+    )

@@ -1,0 +1,77 @@
+"""Apply verified content to a cluster once: plan, staged apply, prune, wait for health.
+
+What earlier digests left behind is found by the label on the objects themselves, so that nothing
+has to be remembered between two runs, and a run that was cut short is completed by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ocistate.cluster.apply import Options, apply
+from ocistate.cluster.client import KubeClient
+from ocistate.cluster.observe import observe
+from ocistate.cluster.outcome import Outcome, Result
+from ocistate.cluster.plan import Plan, make_plan
+from ocistate.cluster.prepare import Desired, Mode, prepare
+from ocistate.cluster.wait import Waited, wait_healthy
+from ocistate.steps.fetch import Content
+
+
+def owner_of(repository: str, namespace: str, name: str) -> str:
+    """The owner's label of a one-shot apply: the same for the same release, for ever.
+
+    ``name`` tells two releases from one repository apart; empty: the repository itself does.
+    """
+    text = "\n".join((name or repository, namespace))
+    return "cli-" + hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """A plan ready to be carried out: what is wanted, and what that means for the live objects."""
+
+    desired: Desired
+    plan: Plan
+
+
+async def plan_rollout(
+    client: KubeClient,
+    content: Content,
+    *,
+    owner: str,
+    namespace: str,
+    prune: bool = True,
+    adopt_from: Sequence[str] = (),
+) -> Rollout:
+    """Compare content with a cluster. Raises ClusterError, ArtifactError."""
+    kinds = await client.kinds()
+    desired = prepare(
+        content.resources().values(),
+        owner=owner,
+        artifact=content.digest,
+        namespaced=kinds.namespaced,
+        namespace=namespace,
+    )
+    mine, others = await observe(client, desired)
+    plan = make_plan(desired, mine, others, prune=prune, adopt_from=adopt_from)
+    return Rollout(desired=desired, plan=plan)
+
+
+async def carry_out(
+    client: KubeClient,
+    rollout: Rollout,
+    *,
+    dry_run: bool,
+    on_result: Callable[[Result], None],
+) -> Outcome:
+    """Apply and prune. With ``dry_run`` the API server checks everything and stores nothing."""
+    return await apply(client, rollout.plan, Options(dry_run=dry_run, on_result=on_result))
+
+
+async def wait_rollout(client: KubeClient, rollout: Rollout, timeout: float) -> Waited:
+    """Wait until everything applied is healthy, for ``timeout`` seconds at most."""
+    ids = [wanted.id for wanted in rollout.desired.wanted if wanted.mode is not Mode.IGNORE]
+    return await wait_healthy(client, ids, owner=rollout.desired.owner, timeout=timeout)
