@@ -1,0 +1,78 @@
+"""What the benchmarks share: figures, and whole processes measured by the operating system."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Figure = dict[str, Any]
+Figures = dict[str, Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One finished process: wall and CPU seconds, and the most memory it held, in MB."""
+
+    wall: float
+    cpu: float
+    megabytes: float
+
+
+def against(value: float, floor: float, *, unit: str, most: float) -> Figure:
+    """A figure that may be at most ``most`` times its floor."""
+    ratio = value / floor
+    return {
+        "value": round(value, 4),
+        "unit": unit,
+        "floor": round(floor, 4),
+        "ratio": round(ratio, 3),
+        "bar": f"at most {most:g} times the floor",
+        "ok": ratio <= most,
+    }
+
+
+def below(value: float, *, unit: str, most: float) -> Figure:
+    """A figure that has a bar of its own and no floor."""
+    return {
+        "value": round(value, 4),
+        "unit": unit,
+        "floor": None,
+        "ratio": None,
+        "bar": f"at most {most:g} {unit}",
+        "ok": value <= most,
+    }
+
+
+def measure(command: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Run:
+    """Run a process to its end. Raises RuntimeError with its output when it fails."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(environ or {})},
+    )
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"{command} failed:\n{output.decode(errors='replace')[-4000:]}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def ocistate(*arguments: str) -> list[str]:
+    """The command that runs ocistate in this environment."""
+    return [sys.executable, "-m", "ocistate", *arguments]
+
+
+def median(values: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(values)
