@@ -1,0 +1,67 @@
+"""One control plane, one registry and one agent for all tests of this folder.
+
+The agent has the rights that `ocistate install` prints, and none beside.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.controlplane import ControlPlane
+from testbed.registries import Distribution
+from tests.integration.agent.world import NAMESPACE, World, install
+from tests.unit.agent.parts import AgentProcess, Key, policy
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    with ControlPlane() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Distribution]:
+    with Distribution() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def installed(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane with everything that `ocistate install` prints applied."""
+    printed = subprocess.run(
+        [sys.executable, "-m", "ocistate", "install", "-n", NAMESPACE, "-o", "json"],
+        check=True,
+        capture_output=True,
+    )
+    install(control_plane, json.loads(printed.stdout)["items"])
+    return control_plane
+
+
+@pytest.fixture(scope="session")
+def world(
+    installed: ControlPlane, registry: Distribution, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    folder: Path = tmp_path_factory.mktemp("agent")
+    key = Key.make()
+    kubeconfig = installed.kubeconfig_for(NAMESPACE, "ocistate-agent")
+    agent = AgentProcess(
+        ["--kubeconfig", str(kubeconfig), "--state", str(folder / "state")], folder / "agent.log"
+    )
+    world = World(cluster=installed, registry=registry, key=key, agent=agent)
+    world.apply(policy(key))
+    with agent:
+        yield world
+
+
+@pytest.fixture(autouse=True)
+def agent_runs(world: World) -> None:
+    """Every test begins with a running agent, and shows its log when it fails."""
+    if not world.agent.running:
+        world.agent.start()
+    print(f"agent's log: {world.agent.log}")
