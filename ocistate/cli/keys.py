@@ -15,7 +15,7 @@ from ocistate.errors import WrongPassword
 if TYPE_CHECKING:
     from ocistate.signing.keys import Signer
 
-_VARIABLES = ("OCISTATE_PASSWORD", "COSIGN_PASSWORD")
+PASSWORD_VARIABLES = ("OCISTATE_PASSWORD", "COSIGN_PASSWORD")
 
 
 @click.command("keygen")
@@ -49,7 +49,7 @@ def _password(source: str) -> bytes:
 
 
 def _from_environment() -> bytes | None:
-    for name in _VARIABLES:
+    for name in PASSWORD_VARIABLES:
         if name in os.environ:
             return os.environ[name].encode()
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -98,12 +99,10 @@ def push_command(
     if key and not sign:
         raise UsageError("--key without --sign does nothing", hint="add --sign")
     tags = _tags(reference, options.pop("tags"))
+    # Both before anything is sent, so that a wrong password or manifest leaves no trace.
+    unlocked = _unlock(key) if key else None
     packed = _pack(inputs, **options)
-    signer = None
-    if key:
-        from ocistate.cli.keys import load_signer_for
-
-        signer = load_signer_for(key)  # before anything is sent: a wrong password leaves no trace
+    signer = unlocked() if unlocked else None
     pushed = None if dry_run else run_async(_push(connect(reference), packed, tags, signer))
     _report(reference, packed, pushed, tags, output)
 
@@ -115,6 +114,22 @@ def _tags(reference: Reference, more: tuple[str, ...]) -> list[str]:
         )
     tags = [reference.tag] if reference.tag else []
     return list(dict.fromkeys([*tags, *(check_tag(tag) for tag in more)]))
+
+
+def _unlock(key: str) -> Callable[[], Signer]:
+    """Load the signer: in a thread when nobody has to be asked, since stretching the password takes
+    as long as packing does."""
+    from ocistate.cli.keys import PASSWORD_VARIABLES, load_signer_for
+
+    if not any(name in os.environ for name in PASSWORD_VARIABLES):
+        signer = load_signer_for(key)
+        return lambda: signer
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(1)
+    loading = pool.submit(load_signer_for, key)
+    pool.shutdown(wait=False)
+    return loading.result
 
 
 def _pack(

@@ -74,7 +74,7 @@ class Http:
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
     base: str = field(init=False)
-    _client: httpx.AsyncClient = field(init=False, repr=False)
+    _clients: dict[str, httpx.AsyncClient] = field(default_factory=dict, repr=False)
     _tokens: Tokens = field(default_factory=Tokens, repr=False)
     _challenge: Challenge | None = None
     _credentials: Credentials | None = field(default=None, repr=False)
@@ -85,20 +85,29 @@ class Http:
         own_ca = self.options.ca_file is not None or self.options.ca_data is not None
         plain = self.options.insecure or (is_loopback(self.host) and not own_ca)
         self.base = f"{'http' if plain else 'https'}://{endpoint}"
-        self._client = httpx.AsyncClient(
-            timeout=_TIMEOUT,
-            verify=_tls(self.options),
-            http2=not plain,
-            # What we may follow, and what goes along, is decided here and not in the library.
-            follow_redirects=False,
-            trust_env=not is_loopback(self.host),
-            headers={"User-Agent": f"ocistate/{__version__}", "Accept-Encoding": "identity"},
-            limits=httpx.Limits(max_connections=16, max_keepalive_connections=8),
-        )
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
+
+    def _client(self, url: str) -> httpx.AsyncClient:
+        """The client for a URL's scheme: reading the CAs costs a tenth of a second, so not for
+        plain HTTP to a registry on this machine."""
+        scheme = urlsplit(url).scheme
+        if scheme not in self._clients:
+            encrypted = scheme == "https"
+            self._clients[scheme] = httpx.AsyncClient(
+                timeout=_TIMEOUT,
+                verify=_tls(self.options) if encrypted else False,
+                http2=encrypted,
+                # What we may follow, and what goes along, is decided here and not in the library.
+                follow_redirects=False,
+                trust_env=not is_loopback(self.host),
+                headers={"User-Agent": f"ocistate/{__version__}", "Accept-Encoding": "identity"},
+                limits=httpx.Limits(max_connections=16, max_keepalive_connections=8),
+            )
+        return self._clients[scheme]
 
     async def send(
         self,
@@ -214,12 +223,13 @@ class Http:
         """Send, following redirects of reads; the credentials stay with the registry."""
         url = path if "://" in path else self.base + path
         for _ in range(_MAX_REDIRECTS + 1):
-            request = self._client.build_request(
+            client = self._client(url)
+            request = client.build_request(
                 method, url, headers=headers, content=body() if callable(body) else body
             )
             if authorization and self._is_ours(url):
                 request.headers["Authorization"] = authorization
-            response = await self._client.send(request, stream=True)
+            response = await client.send(request, stream=True)
             location = response.headers.get("location")
             if method not in ("GET", "HEAD") or not response.is_redirect or not location:
                 return response
@@ -268,6 +278,7 @@ class Http:
     async def _ask_token_server(self, key: tuple[str, str, str], doing: str) -> Any:
         """Distribution token spec: GET with Basic, or POST with a refresh token (OAuth2)."""
         realm = check_realm(key[0], self.base)
+        client = self._client(realm)
         parameters = {"service": key[1], "scope": key[2], "client_id": "ocistate"}
         credentials = self._credentials
         headers = {"Accept": "application/json"}
@@ -276,12 +287,12 @@ class Http:
                 "grant_type": "refresh_token",
                 "refresh_token": credentials.identity_token,
             }
-            request = self._client.build_request("POST", realm, data=form, headers=headers)
+            request = client.build_request("POST", realm, data=form, headers=headers)
         else:
             if credentials is not None:
                 headers["Authorization"] = credentials.basic
-            request = self._client.build_request("GET", realm, params=parameters, headers=headers)
-        response = await self._client.send(request, stream=True)
+            request = client.build_request("GET", realm, params=parameters, headers=headers)
+        response = await client.send(request, stream=True)
         try:
             if response.status_code in (400, 401, 403):
                 raise refused(self.host, credentials is not None, doing)
