@@ -1,0 +1,126 @@
+"""A plan carried out, repeated and undone, beside bare loops of lightkube (16 at a time)."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from benches.common.measure import Figures, against, below, median
+from benches.common.objects import mixed
+from testbed.controlplane import ControlPlane
+
+OWNER = "bench"
+
+
+def run(size: int | None = None) -> Figures:
+    """``size`` mixed objects, 1,000 by default, three times each way in turn."""
+    count = size or 1000
+    turns = 3 if count <= 2000 else 1
+    with ControlPlane(controllers=False, nodes=0) as plane:
+        return asyncio.run(_measure(plane.kubeconfig, count, turns))
+
+
+async def _measure(kubeconfig: Path, count: int, turns: int) -> Figures:
+    seconds: dict[str, list[float]] = {}
+    for turn in range(turns):
+        for name, taken in (
+            *(await _floor(kubeconfig, count, f"floor-{turn}")).items(),
+            *(await _ours(kubeconfig, count, f"ours-{turn}")).items(),
+        ):
+            seconds.setdefault(name, []).append(taken)
+    middle = {name: median(values) for name, values in seconds.items()}
+    apply, delete = middle["bare apply"], middle["bare delete"]
+    return {
+        f"apply {count} objects": against(middle["apply"], apply, unit="s", most=1.25),
+        f"look and plan, {count} unchanged": against(middle["look"], apply, unit="s", most=1),
+        f"plan {count} watched, unchanged, CPU": below(middle["plan"], unit="s", most=0.05),
+        f"delete {count} objects": against(middle["delete"], delete, unit="s", most=1.25),
+    }
+
+
+async def _floor(kubeconfig: Path, count: int, namespace: str) -> dict[str, float]:
+    from lightkube import AsyncClient, KubeConfig
+    from lightkube.codecs import from_dict
+
+    client = AsyncClient(config=KubeConfig.from_file(kubeconfig), field_manager="floor")
+    home = from_dict(_namespace(namespace))
+    await client.apply(home, force=True)
+    objects = [from_dict(obj) for obj in mixed(count, namespace)]
+    applied = await _sixteen(objects, lambda obj: client.apply(obj, force=True))
+    deleted = await _sixteen(
+        objects, lambda obj: client.delete(type(obj), obj.metadata.name, namespace=namespace)
+    )
+    await client.close()
+    return {"bare apply": applied, "bare delete": deleted}
+
+
+async def _sixteen(objects: Iterable[Any], work: Callable[[Any], Awaitable[Any]]) -> float:
+    queue = iter(list(objects))
+
+    async def worker() -> None:
+        for obj in queue:
+            await work(obj)
+
+    gc.collect()
+    begun = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(16)))
+    return time.perf_counter() - begun
+
+
+async def _ours(kubeconfig: Path, count: int, namespace: str) -> dict[str, float]:
+    from ocistate.cluster.apply import apply
+    from ocistate.cluster.client import KubeClient
+    from ocistate.cluster.observe import observe
+    from ocistate.cluster.plan import make_plan, plan_deletion
+    from ocistate.cluster.prepare import prepare
+    from ocistate.objects import Resource, object_digest, object_id
+
+    resources = [
+        Resource(
+            id=object_id(obj),
+            api_version=obj["apiVersion"],
+            digest=object_digest(obj),
+            path="all.yaml",
+            index=0,
+            object=obj,
+        )
+        for obj in (_namespace(namespace), *mixed(count, namespace))
+    ]
+    gc.collect()
+    async with KubeClient.open(kubeconfig) as client:
+        begun = time.perf_counter()
+        served = await client.kinds()
+        desired = prepare(
+            resources,
+            owner=f"{OWNER}-{namespace}",
+            artifact="sha256:0",
+            namespaced=served.namespaced,
+        )
+        mine, others = await observe(client, desired)
+        outcome = await apply(client, make_plan(desired, mine, others))
+        applied = time.perf_counter() - begun
+        if error := outcome.error():
+            raise error
+        begun = time.perf_counter()
+        mine, others = await observe(client, desired)
+        plan = make_plan(desired, mine, others)
+        looked = time.perf_counter() - begun
+        if not plan.empty or len(plan.keep) != count + 1:
+            raise RuntimeError(f"not unchanged: {plan.counts()}")
+        cpu = time.process_time()
+        make_plan(desired, mine, others)
+        planned = time.process_time() - cpu
+        begun = time.perf_counter()
+        outcome = await apply(client, plan_deletion(desired.owner, mine))
+        deleted = time.perf_counter() - begun
+        if error := outcome.error():
+            raise error
+    return {"apply": applied, "look": looked, "plan": planned, "delete": deleted}
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
