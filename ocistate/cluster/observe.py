@@ -38,8 +38,9 @@ async def observe(
 
     ``kinds`` are the kinds to look at, beside those of ``desired``: by default every kind the
     cluster serves that can be listed and deleted, so that what an earlier artifact left behind is
-    found. A kind that may not be listed is an error only when it is wanted. With ``namespaces``
-    only these are read, and nothing cluster-scoped.
+    found. A kind that may not be listed everywhere is looked for where it is wanted; one that may
+    not be listed there either is an error only when it is wanted. With ``namespaces`` only these
+    are read, and nothing cluster-scoped.
     """
     served = await client.kinds(max_age=5.0)
     if kinds is None:
@@ -61,8 +62,13 @@ async def observe(
             try:
                 await _read(client, resource, namespace, desired, mine, others)
             except StatusError as error:
-                wanted = (resource.group, resource.kind) in desired.kinds
-                if wanted or error.status not in (401, 403, 404, 405):
+                key = (resource.group, resource.kind)
+                if error.status == 403 and not namespace and resource.namespaced:
+                    # Not everywhere, then: where its objects shall be.
+                    narrower = {id.namespace for id in desired.by_id if (id.group, id.kind) == key}
+                    for each in sorted(narrower):
+                        await _read(client, resource, each, desired, mine, others)
+                elif key in desired.kinds or error.status not in (401, 403, 404, 405):
                     raise
 
     await together(

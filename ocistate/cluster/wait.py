@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,8 +21,9 @@ from ocistate.cluster.conditions import Check, Health, Status
 from ocistate.cluster.health import Summary, summarize
 from ocistate.cluster.labels import STACK_LABEL
 from ocistate.cluster.owned import Change, OwnedObjects
+from ocistate.cluster.status import StatusError
 from ocistate.cluster.watch import Watches
-from ocistate.errors import HealthTimeout
+from ocistate.errors import HealthTimeout, OcistateError
 from ocistate.objects import ObjectId
 
 GIVE_UP_AFTER: Final = 30.0
@@ -77,11 +79,22 @@ async def wait_healthy(
     owned = OwnedObjects(checks=checks)
     kinds = {(id.group, id.kind) for id in ids}
     started = time.monotonic()
-    async with Watches(
-        client, owned, namespaces=namespaces, selector=f"{STACK_LABEL}={owner}"
-    ) as watches:
+    selector = f"{STACK_LABEL}={owner}"
+    async with AsyncExitStack() as stack:
+        watches = await stack.enter_async_context(
+            Watches(client, owned, namespaces=namespaces, selector=selector)
+        )
         watches.want(kinds)
         await watches.synced(timeout=timeout)
+        forbidden = {key[:2] for key, trouble in watches.troubles.items() if _forbidden(trouble)}
+        if forbidden and namespaces is None:
+            # Only some namespaces may be read: those of the objects.
+            places = sorted({id.namespace for id in ids} - {""})
+            watches = await stack.enter_async_context(
+                Watches(client, owned, namespaces=places, selector=selector)
+            )
+            watches.want(forbidden)
+            await watches.synced(timeout=timeout)
         for trouble in watches.troubles.values():
             raise trouble
         return await wait_on(
@@ -91,6 +104,10 @@ async def wait_healthy(
             on_change=on_change,
             give_up_after=give_up_after,
         )
+
+
+def _forbidden(trouble: OcistateError) -> bool:
+    return isinstance(trouble, StatusError) and trouble.status == 403
 
 
 async def wait_on(
