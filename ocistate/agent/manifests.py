@@ -129,7 +129,6 @@ def _view(namespace: str, read_secrets: bool) -> list[dict[str, Any]]:
                 {"matchLabels": {VIEW_LABEL: "true"}},
             ]
         },
-        "rules": [],
     }
     return [shape, aggregated, _binding(name, name, namespace, AGENT)]
 
