@@ -26,6 +26,7 @@ from ocistate.oci.http import Answer, Http
 from ocistate.oci.model import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
+    EMPTY_JSON,
     INDEX,
     MANIFEST,
     Descriptor,
@@ -185,11 +186,13 @@ class RegistryStore:
             path = self._next(answer)
             if not path or not page:
                 break
-        # A registry may pass over the filter (distribution spec 1.1, "Listing Referrers").
+        # A registry may pass over the filter (distribution spec 1.1, "Listing Referrers"), and some
+        # name the config's type instead: what may be of the type is left for its reader to see.
+        possible = (artifact_type, None, EMPTY_JSON)
         return [
             item
             for item in found.values()
-            if artifact_type is None or item.artifact_type in (artifact_type, None)
+            if artifact_type is None or item.artifact_type in possible
         ]
 
     async def _fallback(self, digest: str) -> Index:

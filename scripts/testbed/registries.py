@@ -184,5 +184,5 @@ class ReferrersRegistry(Registry):
     def _command(self) -> list[str]:
         program = ensure("referrers-registry")["referrers-registry"]
         data = self.folder / "data"
-        data.mkdir(exist_ok=True)
+        (data / "blobs").mkdir(parents=True, exist_ok=True)
         return [str(program), "-listen", self.host, "-data", str(data)]
