@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,14 +14,20 @@ from ocistate.agent.target import Applied, HealthReport, select_path
 from ocistate.cluster.apply import apply
 from ocistate.cluster.client import KubeClient, service_account
 from ocistate.cluster.health import summarize
+from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.cluster.outcome import Outcome, State
 from ocistate.cluster.owned import Change, OwnedObjects, What
-from ocistate.cluster.plan import Plan, Verb, make_plan
+from ocistate.cluster.plan import Plan, Verb, make_plan, plan_deletion
 from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, prepare
+from ocistate.cluster.status import StatusError
 from ocistate.cluster.watch import Watches
 from ocistate.errors import ClusterUnavailable
+from ocistate.objects import ObjectId
 from ocistate.steps.fetch import Content
 
+log = logging.getLogger("ocistate.agent")
+
+_AT_ONCE: Final = 16
 _SYNC_SECONDS: Final = 60.0
 _CALM_DRIFTS: Final = 5
 _DRIFT_WINDOW: Final = 60.0
@@ -143,15 +150,33 @@ class ClusterPlace:
     async def remove(self) -> int:
         owner = self.stack.uid
         kinds = {kind_of(text) for text in self.places.kinds_of(self.stack)}
-        nothing = Desired(owner=owner, wanted=(), by_id={}, unknown=frozenset())
-        self.places.owned.desire(nothing)
+        self.places.owned.undesire(owner)
         await self._see(kinds | self.places.owned.kinds(owner))
-        plan = make_plan(nothing, self.places.owned.mine(owner))
+        plan = plan_deletion(owner, self.places.owned.mine(owner))
         outcome = await self._carry_out(plan)
         if error := outcome.error():
             raise error
+        return sum(result.state is State.DELETED for result in outcome.results)
+
+    async def release(self) -> None:
+        # With our label left on, the next Stack would be told that they belong to another one.
+        await self._see({kind_of(text) for text in self.places.kinds_of(self.stack)})
+        writer = self.places.writer(self.stack)
+        bare = {"labels": {STACK_LABEL: None}, "annotations": {DIGEST_ANNOTATION: None}}
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(id: ObjectId, uid: str) -> None:
+            async with limit:
+                try:
+                    await writer.patch(id, {"metadata": {"uid": uid, **bare}}, metadata_only=True)
+                except StatusError as error:
+                    log.warning("cannot release %s: %s", id, error, extra={"stack": self.stack})
+
+        mine = self.places.owned.mine(self.stack.uid)
+        await asyncio.gather(*(one(id, live.uid) for id, live in list(mine.items())))
+
+    def forget(self) -> None:
         self.places.forget(self.stack)
-        return len(outcome.results)
 
     async def _prepare(self, content: Content) -> Desired:
         """What is wanted, told to the watches before they list, so that they can compare."""

@@ -49,6 +49,9 @@ class FolderKeeper:
             )
         return StoreOptions(insecure=stack.source.insecure)
 
+    async def is_abandoned(self, stack: Stack) -> bool:
+        return False
+
     async def forget(self, stack: Stack) -> None:
         """The agent itself removes what is kept."""
 
@@ -77,6 +80,7 @@ class FileSource:
     folder: StateFolder
     path: Path
     _seen: object = None
+    _trouble: str = ""
 
     def load(self) -> None:
         """Read the files and tell the agent. Raises ConfigError; nothing has changed then."""
@@ -86,7 +90,7 @@ class FileSource:
         self.agent.set_policies(declared.policies)
         self.agent.has_looked = True
         for stack in declared.stacks:
-            self.agent.set_stack(stack, self.folder.load(stack.key))
+            self.agent.set_stack(stack, self._remembered(stack))
         keys = {stack.key for stack in declared.stacks}
         gone = ({*self.agent.keys, *self.folder.known()}) - keys
         if gone and not keys:
@@ -95,10 +99,23 @@ class FileSource:
             log.error("%s declares no Stack any more; %s stay as they are", self.path, names)
             return
         for key in gone:
-            departed = self.folder.departed(key)
+            self.agent.drop_stack(key)
+            try:
+                departed = self.folder.departed(key)
+            except ConfigError as error:
+                log.error("%s; what it put in place stays there", error)
+                continue
             if departed is not None:
-                self.agent.drop_stack(key)
                 self.agent.set_stack(departed)
+
+    def _remembered(self, stack: Stack) -> Status:
+        try:
+            return self.folder.load(stack.key)
+        except ConfigError as error:
+            # It costs a verification and a look at every file; nothing is believed for its sake.
+            log.error("%s; put aside", error, extra={"stack": str(stack)})
+            self.folder.put_aside(stack.key)
+            return Status()
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Load again whenever a file changes. What is wrong is logged, and what ran goes on."""
@@ -111,4 +128,8 @@ class FileSource:
                     self.load()
                     log.info("loaded %s", self.path)
             except (ConfigError, OSError) as error:
-                log.error("%s; what ran before goes on", error)
+                if str(error) != self._trouble:
+                    log.error("%s; what ran before goes on", error)
+                self._trouble = str(error)
+            else:
+                self._trouble = ""

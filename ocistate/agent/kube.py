@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ocistate.agent.api import API_VERSION, FINALIZER, GROUP, Stack, parse_stack
 from ocistate.agent.runtime import Agent
-from ocistate.agent.status import Status, rfc3339, status_from_dict, status_to_dict
+from ocistate.agent.status import Status, refused, rfc3339, status_from_dict, status_to_dict
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.status import StatusError
 from ocistate.errors import ClusterError, ConfigError, OcistateError
@@ -122,6 +122,12 @@ class ClusterKeeper:
         if source.ca_secret:
             ca_data = await self._secret(stack, source.ca_secret, "ca.crt")
         return StoreOptions(insecure=source.insecure, docker_config=docker_config, ca_data=ca_data)
+
+    async def is_abandoned(self, stack: Stack) -> bool:
+        """Whether its namespace is being deleted: its account may be gone already, and the
+        finalizer must not keep the namespace for ever."""
+        live = await self.client.get(ObjectId("", "Namespace", "", stack.namespace))
+        return live is None or "deletionTimestamp" in live["metadata"]
 
     async def forget(self, stack: Stack) -> None:
         """Take our finalizer away, so that the API server lets the Stack go."""
@@ -264,26 +270,22 @@ class ClusterSource:
     async def _refuse(self, obj: Mapping[str, Any], error: ConfigError) -> None:
         """Say on the Stack itself that its spec can't be read; what ran before goes on."""
         metadata = obj["metadata"]
+        generation = metadata.get("generation", 0)
         log.error("%s", error, extra={"reason": error.reason})
+        key = (metadata["namespace"], metadata["name"])
+        if self.agent.refuse_stack(key, metadata["uid"], generation, error):
+            return
         stub = Stack(
-            namespace=metadata["namespace"],
-            name=metadata["name"],
+            namespace=key[0],
+            name=key[1],
             uid=metadata["uid"],
-            generation=metadata.get("generation", 0),
+            generation=generation,
             source=_NOWHERE,
         )
-        status = status_from_dict(obj.get("status"))
-        for type_, truth in (("Ready", "False"), ("Stalled", "True")):
-            status = status.with_condition(
-                type_,
-                "True" if truth == "True" else "False",
-                error.reason,
-                str(error),
-                now=datetime.now(UTC),
-                generation=stub.generation,
-            )
-        if status_to_dict(status) != obj.get("status"):
-            await self.keeper.save(stub, status)
+        old = status_from_dict(obj.get("status"))
+        new = refused(old, error, now=datetime.now(UTC), generation=generation)
+        if new != old:
+            await self.keeper.save(stub, new)
 
 
 _NOWHERE: Final = parse_stack(

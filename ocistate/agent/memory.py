@@ -6,6 +6,7 @@ that a cut leaves the old state or the new one.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -86,6 +87,12 @@ class StateFolder:
                 hint="check the permissions and the space left",
             ) from None
 
+    def put_aside(self, key: tuple[str, str]) -> None:
+        """Start anew with a Stack whose state can't be read, keeping that for a person to see."""
+        path = self._path("stacks", key)
+        with contextlib.suppress(OSError):
+            path.rename(path.with_suffix(".broken"))
+
     def departed(self, key: tuple[str, str]) -> Stack | None:
         """A Stack that is declared no more, with just what its removal needs."""
         kept = self._read(key)
@@ -114,7 +121,12 @@ class StateFolder:
                 f"the state in {path} cannot be read: {error}",
                 hint="remove the file: the Stack is then verified and applied anew",
             ) from None
-        return value if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"the state in {path} is not one",
+                hint="remove the file: the Stack is then verified and applied anew",
+            )
+        return value
 
     def forget(self, key: tuple[str, str]) -> None:
         """Remove all that is kept of a Stack."""

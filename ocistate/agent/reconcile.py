@@ -1,13 +1,14 @@
 """One pass for one Stack: resolve, verify, fetch, apply, prune, health, status.
 
-The order never changes. A step that fails ends the pass, says so in the status, and leaves what is
-running as it is. What is costly is done only when something changed: an unchanged pointer under
-unchanged policies costs one HEAD and nothing more.
+The order never changes. A step that fails ends the pass and says so in the status; what was good
+last is still kept equal. What is costly is done only when something changed: an unchanged pointer
+under unchanged policies costs one HEAD an interval and nothing more.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -22,11 +23,10 @@ from ocistate.errors import (
     ArtifactError,
     ConfigError,
     InputError,
-    NotFound,
     OcistateError,
     StoreError,
     TrustError,
-    Unauthorized,
+    Unavailable,
 )
 from ocistate.oci.store import Store
 from ocistate.signing.policy import TrustPolicy
@@ -37,6 +37,10 @@ HEALTH_INTERVAL: Final = 1.0
 """Seconds between two looks while objects are not healthy yet."""
 
 DEPENDENCY_INTERVAL: Final = 5.0
+_LONGEST_BACKOFF: Final = 60.0
+
+_WELL: Final = ("Healthy", "Suspended")
+"""What is suspended, like a CronJob, was meant to be: it is no trouble."""
 
 
 class Services(Protocol):
@@ -88,16 +92,18 @@ class Memo:
     applied: tuple[str, Stack] | None = None
     """(digest, spec) that this process has applied as a whole."""
     content: Content | None = None
+    looked: tuple[Stack, str, datetime] | None = None
+    """The spec, the digest its pointer named, and when: it holds for an interval."""
     healthy_by: datetime | None = None
+    """When objects that are not healthy yet are late; None while all are."""
     failures: int = 0
 
 
 class Halt(Exception):
-    """Ends a pass early with a status that is no error. ``after``: seconds to the next pass."""
+    """Ends a pass early without an error. ``after``: seconds to the next pass."""
 
-    def __init__(self, status: Status, after: float | None) -> None:
+    def __init__(self, after: float | None) -> None:
         super().__init__()
-        self.status = status
         self.after = after
 
 
@@ -111,38 +117,46 @@ class Pass:
     services: Services
     jitter: Callable[[], float]
     _digest: str = ""
+    _mark: str = ""
 
     async def run(self) -> tuple[Status, float | None]:
         """Do the pass. Errors of the tree end up in the status, never with the caller."""
+        seen_generation = self.status.observed_generation
         self.status = replace(
             self.status,
             observed_generation=self.stack.generation,
             last_handled_reconcile_at=self.stack.reconcile_at,
         )
         try:
-            after = await self._steps()
+            after = await self._steps(resumed=seen_generation == self.stack.generation)
         except Halt as halt:
-            return halt.status, halt.after
+            return self.status, halt.after
         except OcistateError as error:
-            result = self._failed(error)
-            await self._keep_last_good()
-            return self.status, result
+            after = self._failed(error)
+            return self.status, after
         self.memo.failures = 0
+        if self.status.last_attempt is not None and self.status.last_attempt.error:
+            self._attempt("")
         return self.status, after
 
-    async def _steps(self) -> float | None:
+    async def _steps(self, *, resumed: bool) -> float | None:
         stack = self.stack
         if stack.suspend:
             self._condition("Ready", "Unknown", "Suspended", "reconciling is suspended")
-            raise Halt(self.status, None)
-        self._check_dependencies()
-        async with await self.services.connect_store(stack) as store:
-            self._digest = await self._resolve(store)
-            trust = await self._verify(store)
-            content = await self._content(store)
+            raise Halt(None)
+        self._mark = self._policy_mark()
+        try:
+            self._check_dependencies()
+            content, trust = await self._wanted()
+        except (Halt, OcistateError):
+            await self._keep_last_good()
+            raise
         changed = self.memo.applied != (self._digest, stack)
         if changed or await self._must_correct(content):
-            await self._apply(content, trust, changed=changed)
+            current = self.status.current
+            known = current is not None and current.digest == self._digest
+            new = changed and not (resumed and known and self.status.is_true("Applied"))
+            await self._apply(content, trust, changed=changed, new=new)
         return await self._health()
 
     def _check_dependencies(self) -> None:
@@ -150,52 +164,92 @@ class Pass:
         if missing:
             names = ", ".join("/".join(key) for key in missing)
             self._condition("Ready", "False", "DependencyNotReady", f"waiting for {names}")
-            raise Halt(self.status, DEPENDENCY_INTERVAL)
+            raise Halt(DEPENDENCY_INTERVAL)
+
+    async def _wanted(self) -> tuple[Content, Verified]:
+        """What the pointer names, verified: as it was seen within the interval, or anew."""
+        looked, content = self.memo.looked, self.memo.content
+        if looked is not None and looked[0] == self.stack and self._is_fresh():
+            trust = self._trust_of(looked[1])
+            if trust is not None and content is not None and content.digest == looked[1]:
+                self._digest = looked[1]
+                return content, trust
+        self.memo.looked = None
+        async with await self.services.connect_store(self.stack) as store:
+            self._digest = await self._resolve(store)
+            at = self.services.now()
+            trust = await self._verify(store, self._digest)
+            self._say_verified(trust)
+            content = await self._content(store)
+        self.memo.looked = (self.stack, self._digest, at)
+        return content, trust
+
+    def _is_fresh(self) -> bool:
+        return self._age() < self.stack.source.interval
+
+    def _age(self) -> float:
+        """Seconds since the last look; for ever, when there is none or the clock went back."""
+        if self.memo.looked is None:
+            return math.inf
+        age = (self.services.now() - self.memo.looked[2]).total_seconds()
+        return age if age >= 0 else math.inf
 
     async def _resolve(self, store: Store) -> str:
         source = self.stack.source
         return (await store.resolve(source.digest or source.tag)).digest
 
-    async def _verify(self, store: Store) -> Verified:
-        trust = self._trust_of(self._digest)
+    async def _verify(self, store: Store, digest: str) -> Verified:
+        trust = self._trust_of(digest)
         if trust is None:
             trust = await verify_artifact(
-                store,
-                self._digest,
-                self.services.policies(),
-                policy_name=self.stack.policy or None,
+                store, digest, self.services.policies(), policy_name=self.stack.policy or None
             )
             current = self.status.current.digest if self.status.current else ""
             self.memo.trusted = {
-                digest: known for digest, known in self.memo.trusted.items() if digest == current
-            } | {self._digest: (self._policy_mark(), trust)}
+                known: outcome for known, outcome in self.memo.trusted.items() if known == current
+            } | {digest: (self._mark, trust)}
+        return trust
+
+    def _say_verified(self, trust: Verified) -> None:
         if trust.mode == "off":
             self._condition("Verified", "Unknown", "VerificationOff", trust.summary)
         elif not trust.satisfied:
             self._condition("Verified", "False", "NotEnforced", trust.summary)
         else:
             self._condition("Verified", "True", "Verified", trust.summary)
-        return trust
 
     def _trust_of(self, digest: str) -> Verified | None:
         """The outcome of an earlier verification, if the policies are still the same."""
         mark, trust = self.memo.trusted.get(digest, ("", None))
-        return trust if mark == self._policy_mark() else None
+        return trust if mark == self._mark else None
 
     async def _keep_last_good(self) -> None:
         """What the pointer names now can't be had or trusted: what runs is still kept equal."""
         current = self.status.current
-        if current is None or self._trust_of(current.digest) is None:
+        if current is None:
             return
-        content = self.memo.content
-        if content is None or content.digest != current.digest:
-            content = await self.services.cache(self.stack).load(current.digest)
+        try:
+            content = await self._last_good(current.digest)
+        except OcistateError:
+            return  # why it can't be had or trusted any more is what this pass ends with
         try:
             if content is not None and await self._must_correct(content):
                 done = await self.services.target(self.stack).apply(content, changed=False)
                 self._tell(done, changed=False)
         except OcistateError as error:
             self.services.event(self.stack, "Warning", error.reason, str(error))
+
+    async def _last_good(self, digest: str) -> Content | None:
+        if self._trust_of(digest) is None:
+            if digest == self._digest:
+                return None  # it has just failed
+            async with await self.services.connect_store(self.stack) as store:
+                await self._verify(store, digest)
+        if self.memo.content is not None and self.memo.content.digest == digest:
+            return self.memo.content
+        content = await self.services.cache(self.stack).load(digest)
+        self.memo.content = content or self.memo.content
+        return content
 
     def _policy_mark(self) -> str:
         policies = sorted(repr(policy) for policy in self.services.policies())
@@ -213,23 +267,28 @@ class Pass:
         if self.stack.drift == "ignore":
             return False
         if not await self.services.target(self.stack).drifted(content):
+            applied = self.status.condition("Applied")
+            if applied is not None and applied.reason == "Drifted":
+                self._condition("Applied", "True", "Applied", f"{content.digest}: as it should be")
             return False
         if self.stack.drift == "correct":
             return True
         self._condition("Applied", "False", "Drifted", "the target differs from the artifact")
         return False
 
-    async def _apply(self, content: Content, trust: Verified | None, *, changed: bool) -> None:
+    async def _apply(self, content: Content, trust: Verified, *, changed: bool, new: bool) -> None:
+        """Make the target equal. ``changed``: this process has not applied it as a whole yet;
+        ``new``: no other one has, either."""
         stack, target = self.stack, self.services.target(self.stack)
-        kinds = tuple(sorted({*self.status.kinds, *target.kinds(content)}))
-        if changed:
+        if new:
             # Written before the first object is: whatever happens, we know where to look for them.
+            kinds = tuple(sorted({*self.status.kinds, *target.kinds(content)}))
             self.status = replace(self.status, kinds=kinds)
             self._attempt("applying")
             await self.services.prepare(stack)
             await self.services.save(stack, self.status)
-        done = await target.apply(content, changed=changed)
-        self._tell(done, changed=changed)
+        done = await target.apply(content, changed=new)
+        self._tell(done, changed=new)
         if done.errors:
             self.memo.applied = None
             raise ApplyFailed(
@@ -238,12 +297,13 @@ class Pass:
                 hint="the others are applied; these are tried again",
             )
         self.memo.applied = (self._digest, stack)
-        self._attempt("")
-        self._condition("Applied", "True", "Applied", f"{self._digest}: {done}")
+        if new or done.touched or not self.status.is_true("Applied"):
+            self._attempt("")
+            self._condition("Applied", "True", "Applied", f"{self._digest}: {done}")
         if changed:
             self._adopt(content, trust)
 
-    def _adopt(self, content: Content, trust: Verified | None) -> None:
+    def _adopt(self, content: Content, trust: Verified) -> None:
         """The content is in place: it is the current one from now on."""
         now = self.services.now()
         old = self.status.current
@@ -254,7 +314,7 @@ class Pass:
             digest=self._digest,
             tag=self.stack.source.tag,
             revision=revision,
-            signed_by=trust.signers if trust is not None else (),
+            signed_by=trust.signers,
             applied_at=applied_at,
         )
         self.status = replace(
@@ -272,17 +332,21 @@ class Pass:
     async def _health(self) -> float | None:
         report = await self.services.target(self.stack).health()
         self.status = replace(self.status, resources=report.counts)
+        if report.worst in _WELL:
+            self.memo.healthy_by = None
+            self._set_health("True", report.worst, report)
+            return self._interval()
+        if report.worst != "Progressing":
+            self._set_health("False", report.worst, report)
+            return self._interval()
         now = self.services.now()
-        waiting = report.worst == "Progressing"
-        late = waiting and self.memo.healthy_by is not None and now > self.memo.healthy_by
-        if report.worst == "Healthy":
-            self._set_health("True", "Healthy", report)
-        elif late:
+        if self.memo.healthy_by is None:
+            self.memo.healthy_by = now + timedelta(seconds=self.stack.timeout)
+        if now > self.memo.healthy_by:
             self._set_health("False", "HealthTimeout", report)
-        else:
-            self._set_health("Unknown" if waiting else "False", report.worst, report)
-        interval = self.stack.source.interval
-        return min(HEALTH_INTERVAL, interval) if waiting and not late else self._interval()
+            return self._interval()
+        self._set_health("Unknown", "Progressing", report)
+        return min(HEALTH_INTERVAL, self._interval())
 
     def _set_health(self, truth: Truth, reason: str, report: HealthReport) -> None:
         was = self.status.condition("Healthy")
@@ -312,14 +376,12 @@ class Pass:
         self.memo.failures += 1
         old = self.status.condition("Ready")
         self._attempt(str(error))
-        unreachable = isinstance(error, StoreError) and not isinstance(
-            error, NotFound | Unauthorized
-        )
-        if unreachable and old is not None and old.status == "True":
+        if isinstance(error, Unavailable) and old is not None and old.status == "True":
             # Out of reach is no verdict on what runs.
             message = f"{old.message.split('; ')[0]}; last look failed: {error.message}"
             self._condition("Ready", "True", error.reason, message)
             return self._backoff()
+        longest = _LONGEST_BACKOFF
         if isinstance(error, TrustError):
             self._condition("Verified", "False", error.reason, str(error))
         elif not isinstance(error, StoreError | ConfigError):
@@ -327,10 +389,11 @@ class Pass:
         if isinstance(error, TrustError | ArtifactError | ConfigError | InputError):
             # Nothing will change by itself: only another artifact, policy or spec helps.
             self._condition("Stalled", "True", error.reason, str(error))
+            longest = self.stack.source.interval
         self._condition("Ready", "False", error.reason, str(error))
         if old is None or (old.reason, old.message) != (error.reason, str(error)[:1024]):
             self.services.event(self.stack, "Warning", error.reason, str(error))
-        return self._backoff()
+        return self._backoff(longest)
 
     def _tell(self, done: Applied, *, changed: bool) -> None:
         if done.drifted:
@@ -340,10 +403,12 @@ class Pass:
             self.services.event(self.stack, "Normal", "Applied", f"{self._digest}: {done}")
 
     def _attempt(self, error: str) -> None:
+        old, error = self.status.last_attempt, error[:1024]
+        if error and old is not None and (old.digest, old.error) == (self._digest, error):
+            return  # the same again: not worth a write each time
         at = rfc3339(self.services.now())
-        self.status = replace(
-            self.status, last_attempt=Attempt(digest=self._digest, error=error[:1024], at=at)
-        )
+        attempt = Attempt(digest=self._digest, error=error, at=at)
+        self.status = replace(self.status, last_attempt=attempt)
 
     def _condition(self, type_: str, truth: Truth, reason: str, message: str) -> None:
         self.status = self.status.with_condition(
@@ -356,10 +421,11 @@ class Pass:
         )
 
     def _interval(self) -> float:
-        """The Stack's interval, spread a little so that a thousand of them do not move as one."""
-        return self.stack.source.interval * (1 + 0.1 * self.jitter())
+        """What is left of the Stack's interval, spread so that a thousand do not move as one."""
+        interval = self.stack.source.interval
+        return max(interval - self._age(), 0.0) + 0.1 * interval * self.jitter()
 
-    def _backoff(self) -> float:
-        longest = max(self.stack.source.interval, 1.0)
+    def _backoff(self, longest: float = _LONGEST_BACKOFF) -> float:
+        longest = max(min(longest, self.stack.source.interval), 1.0)
         delay: float = min(longest, 0.5 * 2.0 ** min(self.memo.failures, 20))
         return delay * (1 + 0.2 * self.jitter())

@@ -11,23 +11,26 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from ocistate.agent.api import Stack
 from ocistate.agent.cache import ContentCache
 from ocistate.agent.controller import Controller, Key
 from ocistate.agent.memory import StateFolder
 from ocistate.agent.reconcile import Memo, Pass
-from ocistate.agent.status import Status
+from ocistate.agent.status import Status, refused
 from ocistate.agent.target import Target
-from ocistate.errors import OcistateError
+from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.oci import StoreOptions
 from ocistate.oci.store import Store
 from ocistate.signing.policy import TrustPolicy
 
 log = logging.getLogger("ocistate.agent")
+
+_RETRY_SECONDS: Final = 5.0
+"""Until the next try when a status could not be kept."""
 
 
 class Keeper(Protocol):
@@ -47,6 +50,10 @@ class Keeper(Protocol):
 
     async def connect_options(self, stack: Stack) -> StoreOptions:
         """How to reach the Stack's repository: credentials, CA."""
+        ...
+
+    async def is_abandoned(self, stack: Stack) -> bool:
+        """Whether the Stack's surroundings go away with it, and its rights to remove anything."""
         ...
 
     async def forget(self, stack: Stack) -> None:
@@ -69,7 +76,10 @@ class Entry:
     stack: Stack
     status: Status
     memo: Memo = field(default_factory=Memo)
-    place: Target | None = None
+    place: tuple[Stack, Target] | None = None
+    """The place, as this spec describes it."""
+    refusal: tuple[int, ConfigError] | None = None
+    """A later generation of the spec, and why it can't be read; ``stack`` is the one before."""
     saved: Status | None = None
     passes: Counter[str] = field(default_factory=Counter)
 
@@ -102,26 +112,35 @@ class Agent:
         """A Stack is new, or its spec changed. ``status`` counts only for a new one."""
         entry = self._entries.get(stack.key)
         if entry is None or entry.stack.uid != stack.uid:
+            self.drop_stack(stack.key)
             known = status or Status()
             self._entries[stack.key] = Entry(stack=stack, status=known, saved=known)
-        elif entry.stack == stack:
+        elif entry.stack == stack and entry.refusal is None:
             return
         else:
-            if _place_of(entry.stack) != _place_of(stack):
-                entry.place = None
-            entry.stack = stack
+            entry.stack, entry.refusal = stack, None
         self._controller.wake(stack.key)
+
+    def refuse_stack(self, key: Key, uid: str, generation: int, error: ConfigError) -> bool:
+        """A Stack's spec can't be read any more: what it said before goes on, under protest.
+
+        False when nothing is known from before.
+        """
+        entry = self._entries.get(key)
+        if entry is None or entry.stack.uid != uid:
+            self.drop_stack(key)
+            return False
+        if entry.refusal is None or entry.refusal[0] != generation:
+            entry.refusal = (generation, error)
+            self._controller.wake(key)
+        return True
 
     def drop_stack(self, key: Key) -> None:
         """A Stack is gone without asking to take its objects away."""
-        self._entries.pop(key, None)
+        entry = self._entries.pop(key, None)
         self._controller.forget(key)
-
-    def remove_stack(self, key: Key) -> None:
-        """A Stack is gone from the files: its objects go too, unless it says otherwise."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            self.set_stack(replace(entry.stack, deleting=True))
+        if entry is not None and entry.place is not None:
+            entry.place[1].forget()
 
     def set_policies(self, policies: tuple[TrustPolicy, ...]) -> None:
         """The trust policies are these now: every Stack is looked at again if they changed."""
@@ -194,8 +213,21 @@ class Agent:
             jitter=random.random,
         )
         status, after = await run.run()
+        if self._entries.get(key) is not entry:
+            return None  # it went, or was replaced by another one of its name, meanwhile
+        if entry.refusal is not None:
+            generation, refusal = entry.refusal
+            status = refused(status, refusal, now=self.now(), generation=generation)
         entry.status = status
-        await self.save(stack, status)
+        try:
+            await self.save(stack, status)
+        except OcistateError as error:
+            log.warning(
+                "cannot keep the status: %s",
+                error,
+                extra={"stack": str(stack), "reason": error.reason},
+            )
+            after = _RETRY_SECONDS if after is None else min(after, _RETRY_SECONDS)
         ready = status.condition("Ready")
         entry.passes[ready.reason if ready else "Unknown"] += 1
         for other in self._entries.values():
@@ -206,9 +238,7 @@ class Agent:
     async def _delete(self, entry: Entry) -> float | None:
         stack = entry.stack
         try:
-            if stack.deletion_policy == "delete":
-                removed = await self.target(stack).remove()
-                log.info("removed", extra={"stack": str(stack), "objects": removed})
+            await self._clear(stack)
             await self.keeper.forget(stack)
         except OcistateError as error:
             log.warning(
@@ -220,6 +250,19 @@ class Agent:
         self.folder.forget(stack.key)
         self.drop_stack(stack.key)
         return None
+
+    async def _clear(self, stack: Stack) -> None:
+        if stack.deletion_policy == "orphan":
+            await self.target(stack).release()
+            log.info("left in place", extra={"stack": str(stack)})
+            return
+        try:
+            removed = await self.target(stack).remove()
+            log.info("removed", extra={"stack": str(stack), "objects": removed})
+        except ClusterError as error:
+            if not await self.keeper.is_abandoned(stack):
+                raise
+            log.warning("let go as it is: %s", error, extra={"stack": str(stack)})
 
     def _on_bug(self, key: Key, error: Exception) -> None:
         log.error("a pass failed unexpectedly", exc_info=error, extra={"stack": "/".join(key)})
@@ -237,9 +280,10 @@ class Agent:
 
     def target(self, stack: Stack) -> Target:
         entry = self._entries[stack.key]
-        if entry.place is None or entry.memo.applied is None or entry.memo.applied[1] != stack:
-            entry.place = self.places.place(stack, lambda after: self.wake(stack.key, after))
-        return entry.place
+        if entry.place is None or entry.place[0] != stack:
+            place = self.places.place(stack, lambda after: self.wake(stack.key, after))
+            entry.place = (stack, place)
+        return entry.place[1]
 
     def cache(self, stack: Stack) -> ContentCache:
         return ContentCache(self.folder.content(stack.key))
@@ -257,7 +301,7 @@ class Agent:
 
     async def save(self, stack: Stack, status: Status) -> None:
         entry = self._entries.get(stack.key)
-        if entry is None or entry.saved == status:
+        if entry is None or entry.stack.uid != stack.uid or entry.saved == status:
             return
         await self.keeper.save(stack, status)
         entry.saved = status
@@ -268,7 +312,3 @@ class Agent:
         task = asyncio.create_task(self.keeper.event(stack, kind, reason, message))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _place_of(stack: Stack) -> tuple[object, ...]:
-    return (stack.directory, stack.uid)

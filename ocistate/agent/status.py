@@ -7,9 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from ocistate.errors import OcistateError
+
 Truth = Literal["True", "False", "Unknown"]
 
 HISTORY_LENGTH: Final = 10
+
+_REFUSED: Final[tuple[tuple[str, Truth], ...]] = (("Ready", "False"), ("Stalled", "True"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,16 @@ class Status:
         if rest and rest[0].digest == entry.digest:
             rest = rest[1:]
         return replace(self, history=(entry, *rest)[:HISTORY_LENGTH])
+
+
+def refused(status: Status, error: OcistateError, *, now: datetime, generation: int) -> Status:
+    """The status of a Stack whose spec can't be read."""
+    status = replace(status, observed_generation=generation)
+    for type_, truth in _REFUSED:
+        status = status.with_condition(
+            type_, truth, error.reason, str(error), now=now, generation=generation
+        )
+    return status
 
 
 def rfc3339(moment: datetime) -> str:

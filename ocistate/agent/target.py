@@ -69,6 +69,14 @@ class Target(Protocol):
         """Take away everything that is the Stack's; how many objects that were."""
         ...
 
+    async def release(self) -> None:
+        """Leave everything where it is, as nobody's."""
+        ...
+
+    def forget(self) -> None:
+        """The Stack is gone: remember nothing of it any more."""
+        ...
+
 
 def select_path(content: Content, path: str) -> dict[str, bytes]:
     """The files of one folder inside the artifact, or all. Raises ConfigError for none."""
@@ -119,6 +127,12 @@ class FolderPlace:
 
     async def remove(self) -> int:
         return len(self.target.remove())
+
+    async def release(self) -> None:
+        self.target.record.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Nothing to forget."""
 
     def _files(self, content: Content) -> dict[str, bytes]:
         if self.stack.force_namespace or self.stack.target_namespace:

@@ -15,6 +15,7 @@ import pytest
 
 from testbed.controlplane import ControlPlane
 from testbed.registries import Distribution
+from tests.integration.agent.relay import Relay
 from tests.integration.agent.world import NAMESPACE, World, install
 from tests.unit.agent.parts import AgentProcess, Key, policy
 
@@ -49,19 +50,30 @@ def world(
 ) -> Iterator[World]:
     folder: Path = tmp_path_factory.mktemp("agent")
     key = Key.make()
-    kubeconfig = installed.kubeconfig_for(NAMESPACE, "ocistate-agent")
-    agent = AgentProcess(
-        ["--kubeconfig", str(kubeconfig), "--state", str(folder / "state")], folder / "agent.log"
-    )
-    world = World(cluster=installed, registry=registry, key=key, agent=agent)
-    world.apply(policy(key))
-    with agent:
-        yield world
+    with Relay(installed.port) as relay:
+        kubeconfig = folder / "kubeconfig.yaml"
+        kubeconfig.write_text(
+            installed.kubeconfig_for(NAMESPACE, "ocistate-agent")
+            .read_text()
+            .replace(installed.server, f"https://127.0.0.1:{relay.port}")
+        )
+        agent = AgentProcess(
+            ["--kubeconfig", str(kubeconfig), "--state", str(folder / "state")],
+            folder / "agent.log",
+        )
+        world = World(cluster=installed, registry=registry, key=key, agent=agent, relay=relay)
+        world.apply(policy(key))
+        with agent:
+            yield world
 
 
 @pytest.fixture(autouse=True)
-def agent_runs(world: World) -> None:
-    """Every test begins with a running agent, and shows its log when it fails."""
+def agent_runs(world: World) -> Iterator[None]:
+    """Every test begins with a running agent and no Stack but its own."""
     if not world.agent.running:
         world.agent.start()
     print(f"agent's log: {world.agent.log}")
+    yield
+    for team in world.tenants:
+        team.clear()
+    world.tenants.clear()

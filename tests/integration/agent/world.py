@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.controlplane import ControlPlane
 from testbed.registries import Registry
+from tests.integration.agent.relay import Relay
 from tests.unit.agent.parts import AgentProcess, Key, Publisher, condition, stack, wait_for
 
 NAMESPACE = "ocistate-system"
@@ -146,6 +147,12 @@ class Tenant:
         )
         assert answer.status in (200, 202), answer.body
 
+    def clear(self) -> None:
+        """Let the Stacks go, without waiting for what they leave behind."""
+        collection = path_of("ocistate.dev/v1alpha1", "Stack", self.namespace)
+        for obj in self.world.cluster.request("GET", collection).body["items"]:
+            self.world.cluster.request("DELETE", f"{collection}/{obj['metadata']['name']}")
+
     def events(self, name: str = "app") -> list[dict[str, Any]]:
         answer = self.world.cluster.request("GET", path_of("v1", "Event", self.namespace))
         return [e for e in answer.body["items"] if e["involvedObject"]["name"] == name]
@@ -159,6 +166,8 @@ class World:
     registry: Registry
     key: Key
     agent: AgentProcess
+    relay: Relay
+    tenants: list[Tenant] = field(default_factory=list)
     _numbers: Any = field(default_factory=itertools.count)
 
     def apply(self, *objects: dict[str, Any]) -> None:
@@ -186,16 +195,9 @@ class World:
         if applier:
             self.apply(*applier_objects(name, role))
         publisher = Publisher(f"oci://{self.registry.host}/{name}", self.key)
-        return Tenant(self, name, publisher)
-
-    def metric(self, look: Callable[[str], bool]) -> float:
-        """The sum of the API server's request counters whose labels pass."""
-        text = str(self.cluster.request("GET", "/metrics").body)
-        return sum(
-            float(line.rpartition(" ")[2])
-            for line in text.splitlines()
-            if line.startswith("apiserver_request_total{") and look(line)
-        )
+        tenant = Tenant(self, name, publisher)
+        self.tenants.append(tenant)
+        return tenant
 
 
 def applier_objects(namespace: str, role: str, account: str = "ocistate-applier") -> list[Any]:

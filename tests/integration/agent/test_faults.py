@@ -1,0 +1,112 @@
+"""The agent stops and dies, the API server and the registry go away: afterwards all is equal."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from tests.integration.agent.world import Tenant, World
+from tests.unit.agent.parts import condition, config_map, wait_for
+
+
+def equal(team: Tenant, version: str, count: int) -> bool:
+    listed = world_objects(team)
+    return listed == {f"app-{number}": {"v": version} for number in range(count)}
+
+
+def world_objects(team: Tenant) -> dict[str, dict[str, str]]:
+    answer = team.world.cluster.request(
+        "GET", f"/api/v1/namespaces/{team.namespace}/configmaps?labelSelector=ocistate.dev%2Fstack"
+    )
+    return {obj["metadata"]["name"]: obj.get("data") or {} for obj in answer.body["items"]}
+
+
+def test_sigterm_ends_it_cleanly_and_the_next_one_sees_what_happened_meanwhile(
+    world: World,
+) -> None:
+    team = world.tenant()
+    digest = team.push(config_map("app", v="1"), config_map("still", v="1"))
+    team.create()
+    team.wait_ready(digest)
+    still = team.get("ConfigMap", "still")
+
+    assert world.agent.terminate() == 0
+    team.change("app", {"data": {"v": "9"}})
+    world.agent.start()
+
+    team.wait_data("app", v="1")
+    team.wait_ready(digest)
+    assert team.get("ConfigMap", "still") == still, "what was intact must not be written again"
+
+
+def test_killed_at_random_moments_the_next_one_finishes(world: World) -> None:
+    team = world.tenant()
+    rng = random.Random(7)
+    count = 30
+    team.push(*(config_map(f"app-{n}", v="0") for n in range(count)))
+    team.create()
+    team.wait_ready()
+
+    for version in map(str, range(1, 5)):
+        count += rng.choice((-5, 5))
+        digest = team.push(*(config_map(f"app-{n}", v=version) for n in range(count)))
+        time.sleep(rng.uniform(0.0, 0.6))  # not a wait: the moment of the crash
+        world.agent.kill()
+        world.agent.start()
+        team.wait_ready(digest)
+        assert equal(team, version, count)
+
+
+def test_a_deletion_that_was_cut_short_is_finished(world: World) -> None:
+    team = world.tenant()
+    team.push(*(config_map(f"app-{n}", v="0") for n in range(30)))
+    team.create()
+    team.wait_ready()
+
+    team.delete("Stack", "app", "ocistate.dev/v1alpha1")
+    wait_for("the deletion begun", lambda: len(world_objects(team)) < 30)
+    world.agent.kill()
+    world.agent.start()
+
+    team.wait_gone("Stack", "app", "ocistate.dev/v1alpha1")
+    wait_for("all gone", lambda: not world_objects(team))
+
+
+def test_the_api_server_goes_away_and_comes_back(world: World) -> None:
+    team = world.tenant()
+    team.push(config_map("app", v="1"))
+    team.create()
+    team.wait_ready()
+
+    world.cluster.apiserver.stop()
+    before = len(world.agent.lines())
+    second = team.push(config_map("app", v="2"))
+    wait_for(
+        "the agent notices",
+        lambda: any(line["level"] == "warning" for line in world.agent.lines()[before:]),
+    )
+    world.cluster.apiserver.start()
+
+    team.wait_ready(second)
+    team.change("app", {"data": {"v": "9"}})
+    team.wait_data("app", v="2")
+    bugs = [line for line in world.agent.lines() if "unexpectedly" in line["message"]]
+    assert not bugs
+
+
+def test_without_the_registry_what_runs_is_kept_equal(world: World) -> None:
+    team = world.tenant()
+    first = team.push(config_map("app", v="1"))
+    team.create()
+    team.wait_ready(first)
+
+    world.registry.stop()
+    try:
+        team.wait_condition("Ready", "True", "RegistryUnavailable", digest=first)
+        team.change("app", {"data": {"v": "9"}})
+        team.wait_data("app", v="1")
+        assert condition(team.status(), "Verified")[0] == "True"
+    finally:
+        world.registry.start()
+    second = team.push(config_map("app", v="2"))
+    team.wait_ready(second)

@@ -1,0 +1,85 @@
+"""Applied is not healthy: what the status says of objects that do not do well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.agent.world import World
+from tests.unit.agent.parts import condition, config_map
+
+
+def deployment(name: str = "web", **annotations: str) -> dict[str, Any]:
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": {"containers": [{"name": "web", "image": "example.com/web:1"}]},
+            },
+        },
+    }
+
+
+def test_a_deployment_becomes_available(world: World) -> None:
+    team = world.tenant()
+    digest = team.push(deployment())
+
+    team.create()
+    team.wait_ready(digest)
+
+    live = team.get("Deployment", "web", "apps/v1") or {}
+    assert live["status"]["availableReplicas"] == 2
+
+
+def test_a_stuck_deployment_is_unhealthy_when_its_time_is_over(world: World) -> None:
+    team = world.tenant()
+    digest = team.push(deployment(**{"ocistate.dev/testbed": "unready"}))
+
+    team.create(wait={"timeout": "1s"})
+    message = team.wait_condition("Healthy", "False", "HealthTimeout", digest=digest)
+
+    assert "Deployment" in message
+    assert "web" in message
+    assert condition(team.status(), "Applied")[0] == "True"
+    assert condition(team.status(), "Ready")[:2] == ("False", "HealthTimeout")
+    better = team.push(deployment())
+    team.wait_ready(better)
+
+
+def test_one_bad_object_is_reported_and_the_others_are_applied(world: World) -> None:
+    team = world.tenant()
+    bad = {**config_map("bad"), "data": {"not a key!": "1"}}
+    team.push(config_map("a", v="1"), bad, config_map("b", v="1"))
+
+    team.create()
+    message = team.wait_condition("Ready", "False", "ApplyFailed")
+
+    assert "1 of 3 objects failed" in message
+    assert "ConfigMap" in message
+    assert "bad" in message
+    assert team.data("a") == team.data("b") == {"v": "1"}
+    better = team.push(config_map("a", v="2"), config_map("bad", v="2"))
+    team.wait_ready(better)
+
+
+def test_a_bad_object_in_a_new_artifact_does_not_undo_the_good_ones(world: World) -> None:
+    team = world.tenant()
+    first = team.push(config_map("a", v="1"), config_map("bad", v="1"))
+    team.create()
+    team.wait_ready(first)
+
+    bad = {**config_map("bad"), "data": {"not a key!": "2"}}
+    team.push(config_map("a", v="2"), bad)
+    team.wait_condition("Ready", "False", "ApplyFailed", digest=first)
+
+    assert team.data("a") == {"v": "2"}
+    team.push(config_map("a", v="2"), bad, config_map("more", v="2"))
+    team.wait_data("more", v="2")
+    live = team.get("ConfigMap", "a") or {}
+    assert live["data"] == {"v": "2"}
+    assert len(live["metadata"]["managedFields"]) == 1, "nobody else wrote it"

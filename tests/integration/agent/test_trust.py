@@ -1,0 +1,124 @@
+"""What nobody trusted has signed does not get in; what runs stays, and is kept equal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.agent.world import Tenant, World
+from tests.unit.agent.parts import Key, condition, config_map, policy, wait_for
+
+
+def corrupt_layers(team: Tenant, digest: str) -> None:
+    """Flip bytes of an artifact's layer where the registry keeps it."""
+    blobs = team.world.registry.folder / "data/docker/registry/v2/blobs/sha256"
+
+    def blob(digest: str) -> Path:
+        text = digest.removeprefix("sha256:")
+        return blobs / text[:2] / text / "data"
+
+    for layer in json.loads(blob(digest).read_bytes())["layers"]:
+        path = blob(layer["digest"])
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        path.write_bytes(data)
+
+
+def publish_bad(team: Tenant, how: str) -> str:
+    """Move the tag to an artifact that must be refused."""
+    if how == "unsigned":
+        return team.push(config_map("app", v="bad"), sign=None)
+    if how == "foreign":
+        return team.push(config_map("app", v="bad"), sign=Key.make())
+    digest = team.push(config_map("app", v="bad"), tag="aside")
+    corrupt_layers(team, digest)
+    team.publisher.point("prod", digest)
+    return digest
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("unsigned", "NotSigned"),
+        ("foreign", "UntrustedSigner"),
+        ("tampered", "DigestMismatch"),
+    ],
+)
+def test_refused_content_leaves_the_last_good_state_and_keeps_it_equal(
+    world: World, how: str, reason: str
+) -> None:
+    team = world.tenant()
+    good = team.push(config_map("app", v="good"))
+    team.create()
+    team.wait_ready(good)
+
+    bad = publish_bad(team, how)
+
+    team.wait_condition("Ready", "False", reason, digest=good)
+    status = team.status()
+    if how != "tampered":
+        assert condition(status, "Verified")[:2] == ("False", reason)
+    assert status["lastAttempt"]["digest"] == bad
+    assert team.data("app") == {"v": "good"}
+    team.change("app", {"data": {"v": "edited"}})
+    team.wait_data("app", v="good")
+
+    better = team.push(config_map("app", v="better"))
+    team.wait_ready(better)
+    assert team.data("app") == {"v": "better"}
+
+
+def test_after_a_restart_the_last_good_state_is_still_kept_equal(world: World) -> None:
+    team = world.tenant()
+    good = team.push(config_map("app", v="good"))
+    team.create()
+    team.wait_ready(good)
+    publish_bad(team, "unsigned")
+    team.wait_condition("Ready", "False", "NotSigned")
+
+    assert world.agent.terminate() == 0
+    team.change("app", {"data": {"v": "edited"}})
+    world.agent.start()
+
+    team.wait_data("app", v="good")
+    team.wait_condition("Ready", "False", "NotSigned", digest=good)
+
+
+def test_an_unrelated_policy_does_not_end_the_care_for_the_last_good_state(world: World) -> None:
+    team = world.tenant()
+    good = team.push(config_map("app", v="good"))
+    team.create()
+    team.wait_ready(good)
+    publish_bad(team, "unsigned")
+    team.wait_condition("Ready", "False", "NotSigned")
+
+    world.apply(policy(world.key, name="other", repositories="nowhere.example.com/**"))
+    try:
+        team.change("app", {"data": {"v": "edited"}})
+        team.wait_data("app", v="good")
+    finally:
+        world.cluster.request("DELETE", "/apis/ocistate.dev/v1alpha1/trustpolicies/other")
+
+
+def test_a_revoked_key_is_noticed_and_tears_nothing_down(world: World) -> None:
+    team = world.tenant()
+    new = Key.make()
+    world.apply(policy(world.key, name=team.namespace, repositories=team.repository[6:]))
+    digest = team.push(config_map("app", v="1"))
+    team.create(trust={"policy": team.namespace}, source={"interval": "1h"})
+    team.wait_ready(digest)
+
+    world.apply(policy(new, name=team.namespace, repositories=team.repository[6:]))
+    team.wait_condition("Ready", "False", "UntrustedSigner", digest=digest)
+    assert team.data("app") == {"v": "1"}
+
+    world.apply(policy(world.key, new, name=team.namespace, repositories=team.repository[6:]))
+    team.wait_ready(digest)
+
+    path = f"/apis/ocistate.dev/v1alpha1/trustpolicies/{team.namespace}"
+    world.cluster.request("DELETE", path)
+    team.wait_condition("Ready", "False", "NoTrustPolicy", digest=digest)
+    assert team.data("app") == {"v": "1"}
+    wait_for("the event", lambda: "UntrustedSigner" in {e["reason"] for e in team.events()})
