@@ -1,0 +1,388 @@
+"""`ocistate agent --stacks FILE --state DIR` as a process: folders for store and target."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.agent.parts import (
+    AgentProcess,
+    Key,
+    Publisher,
+    condition,
+    config_map,
+    policy,
+    stack,
+    wait_for,
+)
+
+
+class Site:
+    """A folder with Stacks, a registry, a state folder and a target."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.key = Key.make()
+        self.publisher = Publisher(f"layout:{root / 'registry'}", self.key)
+        self.stacks = root / "stacks.yaml"
+        self.state = root / "state"
+        self.target = root / "target"
+        self.arguments = ["--stacks", str(self.stacks), "--state", str(self.state)]
+        self.agent = AgentProcess(self.arguments, root / "agent.log")
+
+    def declare(self, *objects: dict[str, Any]) -> None:
+        """Write the Stacks file, in one step."""
+        new = self.stacks.with_suffix(".new")
+        new.write_text(yaml.safe_dump_all([policy(self.key), *objects]))
+        new.replace(self.stacks)
+
+    def shop(self, name: str = "shop", **spec: Any) -> dict[str, Any]:
+        return stack(name, "layout:registry", target={"directory": name}, **spec)
+
+    def file(self, name: str = "app", stack: str = "shop") -> Path:
+        return self.root / stack / f"{name}.yaml"
+
+    def push(self, tag: str = "prod", sign: Any = True, **versions: str) -> str:
+        files = {
+            f"{name}.yaml": yaml.safe_dump(config_map(name, v=version)).encode()
+            for name, version in versions.items()
+        }
+        return self.publisher.push(files, tag, sign=sign)
+
+    def holds(self, **versions: str) -> bool:
+        """Whether the target is equal to this and nothing else."""
+        return self.files() == {f"{name}.yaml": version for name, version in versions.items()}
+
+    def files(self, stack: str = "shop") -> dict[str, str]:
+        found = {}
+        folder = self.root / stack
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            try:
+                found[path.name] = str(yaml.safe_load(path.read_bytes())["data"]["v"])
+            except FileNotFoundError:
+                continue
+        return found
+
+    def status(self, name: str = "shop") -> dict[str, Any]:
+        path = self.state / "stacks" / f"default.{name}.json"
+        if not path.exists():
+            return {}
+        status: dict[str, Any] = json.loads(path.read_bytes())["status"]
+        return status
+
+    def wait(self, reason: str, *, digest: str = "", name: str = "shop") -> dict[str, Any]:
+        def look() -> bool:
+            status = self.status(name)
+            current = (status.get("current") or {}).get("digest", "")
+            return condition(status, "Ready")[1] == reason and digest in ("", current)
+
+        try:
+            wait_for(f"{reason} {digest}", look, seconds=20)
+        except AssertionError as error:
+            log = self.agent.log.read_text()[-3000:] if self.agent.log.exists() else ""
+            raise AssertionError(f"{error}; status {self.status(name)}; log {log}") from None
+        return self.status(name)
+
+    def once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ocistate", "agent", *self.arguments, "--once", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    def logged(self, text: str) -> bool:
+        return any(text in line["message"] for line in self.agent.lines())
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    site.declare(site.shop())
+    yield site
+    site.agent.kill()
+
+
+def test_the_whole_life_of_a_stack(site: Site) -> None:
+    first = site.push(app="1", gone="1")
+    with site.agent:
+        site.wait("Ready", digest=first)
+        assert site.holds(app="1", gone="1")
+
+        second = site.push(app="2", new="2")
+        site.wait("Ready", digest=second)
+        assert site.holds(app="2", new="2")
+
+        site.file().write_text(site.file().read_text().replace("'2'", "'9'"))
+        wait_for("the edit undone", lambda: site.holds(app="2", new="2"))
+        site.file("new").unlink()
+        wait_for("the file back", lambda: site.holds(app="2", new="2"))
+
+        site.push(sign=None, app="3")
+        status = site.wait("NotSigned", digest=second)
+        assert condition(status, "Verified")[:2] == ("False", "NotSigned")
+        site.file("new").unlink()
+        wait_for("the last good state kept", lambda: site.holds(app="2", new="2"))
+
+        site.publisher.point("prod", first)
+        status = site.wait("Ready", digest=first)
+        assert site.holds(app="1", gone="1")
+        assert [h["digest"] for h in status["history"]] == [first, second, first]
+
+        assert site.agent.terminate() == 0
+
+
+def test_tampered_bytes_are_refused(site: Site) -> None:
+    first = site.push(app="1")
+    second = site.push(tag="aside", app="2")
+    manifest = json.loads((site.publisher.blobs / second[7:]).read_bytes())
+    blob = site.publisher.blobs / manifest["layers"][0]["digest"][7:]
+    data = bytearray(blob.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    blob.chmod(0o644)
+    blob.write_bytes(data)
+
+    with site.agent:
+        site.wait("Ready", digest=first)
+        site.publisher.point("prod", second)
+
+        site.wait("DigestMismatch", digest=first)
+        assert site.holds(app="1")
+        site.file().unlink()
+        wait_for("the last good state kept", lambda: site.holds(app="1"))
+
+
+def test_a_stack_gone_from_the_files_takes_its_own_away_and_no_more(site: Site) -> None:
+    site.push(app="1")
+    site.declare(site.shop(), site.shop("other"))
+    with site.agent:
+        site.wait("Ready")
+        site.wait("Ready", name="other")
+        (site.root / "other" / "mine.yaml").write_text("data: {v: mine}")
+
+        site.declare(site.shop())
+
+        wait_for("removed", lambda: site.files("other") == {"mine.yaml": "mine"})
+        wait_for("forgotten", lambda: not site.status("other"))
+        assert site.holds(app="1")
+        assert not list(site.state.glob("*/default.other*"))
+
+
+def test_a_stack_gone_while_nobody_looked_is_removed_at_the_start(site: Site) -> None:
+    site.push(app="1")
+    site.declare(site.shop(), site.shop("other"), site.shop("kept", deletionPolicy="orphan"))
+    assert site.once().returncode == 0
+    site.declare(site.shop())
+
+    assert site.once().returncode == 0
+
+    assert site.files("other") == {}
+    assert site.files("kept") == {"app.yaml": "1"}
+    assert site.holds(app="1")
+    assert not list(site.state.glob("*/default.other*"))
+    assert not list(site.state.glob("*/default.kept*"))
+
+
+def test_files_without_any_stack_remove_nothing(site: Site) -> None:
+    site.push(app="1")
+    with site.agent:
+        site.wait("Ready")
+        site.declare()
+        wait_for("the refusal", lambda: site.logged("declares no Stack any more"))
+        second = site.push(app="2")
+        site.wait("Ready", digest=second)
+        assert site.holds(app="2")
+
+
+def test_a_file_edited_to_nonsense_changes_nothing_until_it_is_mended(site: Site) -> None:
+    site.push(app="1")
+    with site.agent:
+        site.wait("Ready")
+        good = site.stacks.read_text()
+
+        site.stacks.write_text(good + "\n  - {broken")
+        wait_for("the complaint", lambda: site.logged("what ran before goes on"))
+        second = site.push(app="2")
+        site.wait("Ready", digest=second)
+        site.stacks.unlink()
+        wait_for("the complaint", lambda: site.logged("does not exist"))
+        complaints = len(site.agent.lines())
+        third = site.push(app="3")
+        site.wait("Ready", digest=third)
+        assert sum("does not exist" in e["message"] for e in site.agent.lines()[complaints:]) == 0
+
+        site.declare(site.shop(source={"tag": "other"}))
+        other = site.push(tag="other", app="4")
+        site.wait("Ready", digest=other)
+
+
+def test_two_agents_do_not_share_a_state_folder(site: Site) -> None:
+    site.push(app="1")
+    with site.agent:
+        site.wait("Ready")
+
+        second = site.once()
+
+    assert second.returncode == 4
+    assert "another agent uses the state folder" in second.stderr
+
+
+def test_killed_at_random_moments_it_converges(site: Site) -> None:
+    rng = random.Random(11)
+    names = [f"app{number}" for number in range(12)]
+    record = site.state / "targets" / "default.shop.json"
+
+    def mark(path: Path) -> object:
+        return path.stat().st_ino if path.exists() else None
+
+    for number in range(20):
+        chosen = {name: str(number) for name in names if rng.random() < 0.7}
+        digest = site.push(**(chosen or {"app0": "x"}))
+        before = mark(record)
+        site.agent.start()
+        if number % 2:
+            time.sleep(rng.uniform(0.2, 0.7))  # not a wait: the moment of the crash
+        else:
+            wait_for("the first write", lambda before=before: mark(record) != before)
+        site.agent.kill()
+    with site.agent:
+        site.wait("Ready", digest=digest)
+        wait_for("the target equal", lambda: site.holds(**(chosen or {"app0": "x"})))
+
+
+def test_a_state_that_cannot_be_read_costs_a_look_and_nothing_else(site: Site) -> None:
+    digest = site.push(app="1")
+    assert site.once().returncode == 0
+    path = site.state / "stacks" / "default.shop.json"
+    path.write_bytes(path.read_bytes()[:40])
+
+    assert site.once().returncode == 0
+
+    assert condition(site.status(), "Ready")[1] == "Ready"
+    assert site.status()["current"]["digest"] == digest
+    assert path.with_suffix(".broken").exists()
+
+
+def test_a_broken_record_of_one_stack_is_its_own_trouble(site: Site) -> None:
+    site.push(app="1")
+    site.declare(site.shop(), site.shop("other"))
+    assert site.once().returncode == 0
+    record = site.state / "targets" / "default.shop.json"
+    record.write_text("{")
+
+    done = site.once("-o", "json")
+
+    assert done.returncode == 1
+    reasons = {row["name"]: condition(row, "Ready") for row in json.loads(done.stdout)}
+    assert reasons["shop"][1] == "TargetError"
+    assert str(record) in reasons["shop"][2]
+    assert reasons["other"][1] == "Ready"
+    record.unlink()
+    assert site.once().returncode == 0
+
+
+def test_a_broken_content_cache_is_fetched_again(site: Site) -> None:
+    site.push(app="1")
+    assert site.once().returncode == 0
+    for path in (site.state / "content").rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+            path.write_bytes(b"x")
+    site.file().unlink()
+
+    assert site.once().returncode == 0
+    assert site.holds(app="1")
+
+
+def test_once_says_by_its_exit_code_whether_all_is_ready(site: Site) -> None:
+    site.push(app="1")
+    done = site.once()
+    assert (done.returncode, site.holds(app="1")) == (0, True)
+    assert "Ready" in done.stdout
+
+    site.push(sign=None, app="2")
+    done = site.once()
+    assert (done.returncode, site.holds(app="1")) == (1, True)
+    assert "NotSigned" in done.stdout
+
+
+def test_once_respects_dependencies_and_ends_when_they_cannot_come(site: Site) -> None:
+    site.push(app="1")
+    site.declare(
+        site.shop("a", dependsOn=[{"name": "b"}]),
+        site.shop("b"),
+        site.shop("c", dependsOn=[{"name": "missing"}]),
+    )
+
+    done = site.once("-o", "json")
+
+    reasons = {row["name"]: condition(row, "Ready")[1] for row in json.loads(done.stdout)}
+    assert reasons == {"a": "Ready", "b": "Ready", "c": "DependencyNotReady"}
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "text"),
+    [
+        ("kind: [", 4, "stacks.yaml"),
+        ("apiVersion: v1\nkind: Pod\n", 4, "not an object of ocistate.dev/v1alpha1"),
+    ],
+)
+def test_once_on_files_that_are_wrong(site: Site, content: str, code: int, text: str) -> None:
+    site.stacks.write_text(content)
+    done = site.once()
+    assert done.returncode == code
+    assert text in done.stderr
+
+
+def test_a_target_in_the_way_is_named_and_left_alone(site: Site) -> None:
+    site.push(app="1")
+    (site.root / "shop").mkdir()
+    site.file().write_text("data: {v: mine}")
+
+    done = site.once("-o", "json")
+
+    assert done.returncode == 1
+    (row,) = json.loads(done.stdout)
+    assert "not ours" in condition(row, "Ready")[2]
+    assert site.files() == {"app.yaml": "mine"}
+
+
+def test_nothing_is_written_while_nothing_changes(site: Site) -> None:
+    site.push(app="1")
+    with site.agent:
+        site.wait("Ready")
+        path = site.state / "stacks" / "default.shop.json"
+        mark = path.stat().st_ino, path.stat().st_mtime_ns
+        site.declare(site.shop(), site.shop("later"))
+        site.wait("Ready", name="later")  # some passes later
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == mark
+
+
+def test_a_restart_writes_nothing_where_nothing_changed(site: Site) -> None:
+    site.push(app="1")
+    assert site.once().returncode == 0
+    path = site.state / "stacks" / "default.shop.json"
+    before = path.read_bytes(), path.stat().st_ino, site.file().stat().st_ino
+
+    assert site.once().returncode == 0
+
+    assert (path.read_bytes(), path.stat().st_ino, site.file().stat().st_ino) == before
+
+
+def test_a_removal_that_fails_is_no_success(site: Site) -> None:
+    site.push(app="1")
+    site.declare(site.shop(), site.shop("other"))
+    assert site.once().returncode == 0
+    (site.state / "targets" / "default.other.json").write_text("{")
+    site.declare(site.shop())
+
+    done = site.once()
+
+    assert done.returncode == 1
+    assert site.files("other") == {"app.yaml": "1"}
