@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from testbed.controlplane import ControlPlane
+from testbed.process import free_port
 from testbed.registries import Distribution
 from tests.integration.agent.relay import Relay
 from tests.integration.agent.world import NAMESPACE, World, install
@@ -49,7 +50,7 @@ def world(
     installed: ControlPlane, registry: Distribution, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     folder: Path = tmp_path_factory.mktemp("agent")
-    key = Key.make()
+    key, port = Key.make(), free_port()
     with Relay(installed.port) as relay:
         kubeconfig = folder / "kubeconfig.yaml"
         kubeconfig.write_text(
@@ -58,10 +59,15 @@ def world(
             .replace(installed.server, f"https://127.0.0.1:{relay.port}")
         )
         agent = AgentProcess(
-            ["--kubeconfig", str(kubeconfig), "--state", str(folder / "state")],
+            [
+                *("--kubeconfig", str(kubeconfig), "--state", str(folder / "state")),
+                *("--listen", f"127.0.0.1:{port}"),
+            ],
             folder / "agent.log",
         )
-        world = World(cluster=installed, registry=registry, key=key, agent=agent, relay=relay)
+        world = World(
+            cluster=installed, registry=registry, key=key, agent=agent, relay=relay, port=port
+        )
         world.apply(policy(key))
         with agent:
             yield world

@@ -167,6 +167,7 @@ class World:
     key: Key
     agent: AgentProcess
     relay: Relay
+    port: int
     tenants: list[Tenant] = field(default_factory=list)
     _numbers: Any = field(default_factory=itertools.count)
 

@@ -1,0 +1,100 @@
+"""What an agent costs that has nothing to do."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.integration.agent.world import Tenant, World
+from tests.unit.agent.parts import config_map, wait_for
+
+
+def registry_requests(team: Tenant) -> list[tuple[str, str]]:
+    """(method, URL) of what the registry answered about the team's repository."""
+    found = []
+    for line in team.world.registry.server.log.read_text(errors="replace").splitlines():
+        try:
+            entry: dict[str, Any] = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("msg") == "response completed" and team.namespace in str(
+            entry.get("http.request.uri")
+        ):
+            found.append((entry["http.request.method"], entry["http.request.uri"]))
+    return found
+
+
+def test_an_idle_pass_is_one_look_at_the_registry_and_nothing_at_the_api_server(
+    world: World,
+) -> None:
+    team = world.tenant()
+    team.push(*(config_map(f"app-{number}", v="1") for number in range(20)))
+    team.create()
+    team.wait_ready()
+    assert len(registry_requests(team)) > 0
+    wait_for("what follows the rollout is over", lambda: quiet(world, team, 2), seconds=60)
+
+    begun = len(registry_requests(team))
+    sent = world.relay.sent
+    wait_for("five passes", lambda: len(registry_requests(team)) >= begun + 5)
+
+    assert world.relay.sent == sent, "an idle pass must not talk to the API server"
+    looks = registry_requests(team)[begun:]
+    manifest = f"/v2/{team.namespace}/manifests/prod"
+    assert {look for look in looks if look[1] != "/v2/"} == {("HEAD", manifest)}
+
+
+def quiet(world: World, team: Tenant, passes: int) -> bool:
+    """Whether nothing was said to the API server for some passes."""
+    begun, sent = len(registry_requests(team)), world.relay.sent
+    wait_for("passes", lambda: len(registry_requests(team)) >= begun + passes)
+    return world.relay.sent == sent
+
+
+def test_a_watch_event_does_not_cause_a_look_at_the_registry(world: World) -> None:
+    team = world.tenant()
+    team.push(config_map("app", v="1"))
+    team.create(source={"interval": "1h"})
+    team.wait_ready()
+    begun = registry_requests(team)
+
+    for _ in range(3):
+        team.change("app", {"data": {"v": "9"}})
+        team.wait_data("app", v="1")
+
+    assert registry_requests(team) == begun
+
+
+def test_memory_of_an_idle_agent_stays_below_its_bar(world: World) -> None:
+    world.agent.terminate()
+    team = world.tenant()
+    team.push(*(config_map(f"app-{number}", v="1") for number in range(20)))
+    team.create()
+    world.agent.start()
+    team.wait_ready()
+
+    status = Path(f"/proc/{world.agent.pid}/status").read_text()
+    resident = int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    print(f"idle agent: {resident:.1f} MB")
+    assert resident < 80
+
+
+def test_health_and_metrics_are_served(world: World) -> None:
+    team = world.tenant()
+    digest = team.push(config_map("app", v="1"))
+    team.create()
+    team.wait_ready(digest)
+
+    def get(path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=10) as reply:
+            return str(reply.read().decode())
+
+    assert get("/healthz") == "ok\n"
+    assert get("/readyz") == "ok\n"
+    labels = f'name="app",namespace="{team.namespace}"'
+    lines = get("/metrics").splitlines()
+    assert f'ocistate_stack_condition{{{labels},type="Ready"}} 1.0' in lines
+    assert f'ocistate_stack_info{{digest="{digest}",{labels},tag="prod"}} 1.0' in lines

@@ -1,0 +1,95 @@
+"""What `ocistate install` prints is what a cluster takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from testbed.controlplane import ControlPlane
+from testbed.tools import ensure
+from tests.integration.agent.world import NAMESPACE, World
+from tests.unit.agent.parts import wait_for
+
+
+def printed(*arguments: str) -> str:
+    command = [sys.executable, "-m", "ocistate", "install", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-n", NAMESPACE),
+        ("-n", NAMESPACE, "--applier=cluster-admin", "--read-secrets", "--service-account=ci"),
+    ],
+)
+def test_the_api_server_accepts_every_object(
+    installed: ControlPlane, arguments: tuple[str, ...]
+) -> None:
+    kubectl = ensure("kubectl")["kubectl"]
+    done = subprocess.run(
+        [
+            str(kubectl),
+            f"--kubeconfig={installed.kubeconfig}",
+            *("apply", "--server-side", "--dry-run=server", "--force-conflicts", "-f", "-"),
+        ],
+        input=printed(*arguments),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr, done.stderr
+
+
+def test_the_agents_pod_satisfies_the_restricted_pod_security_standard(world: World) -> None:
+    def pods() -> list[dict[str, object]]:
+        answer = world.cluster.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")
+        items: list[dict[str, object]] = answer.body["items"]
+        return items
+
+    # The namespace enforces the standard: a pod that does not satisfy it is never made.
+    wait_for("the agent's pod", pods)
+
+
+def test_the_definitions_alone_are_two_objects() -> None:
+    objects = json.loads(printed("--crds-only", "-o", "json"))["items"]
+    assert [obj["metadata"]["name"] for obj in objects] == [
+        "stacks.ocistate.dev",
+        "trustpolicies.ocistate.dev",
+    ]
+
+
+def test_get_and_kubectl_show_what_runs(world: World) -> None:
+    from tests.unit.agent.parts import config_map
+
+    team = world.tenant()
+    digest = team.push(config_map("app", v="1"))
+    team.create()
+    team.wait_ready(digest)
+    env = {**os.environ, "KUBECONFIG": str(world.cluster.kubeconfig)}
+
+    command = [sys.executable, "-m", "ocistate", "get", "-n", team.namespace]
+    table = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+    rows = json.loads(
+        subprocess.run(
+            [*command, "-o", "json"], check=True, capture_output=True, text=True, env=env
+        ).stdout
+    )
+    kubectl = str(ensure("kubectl")["kubectl"])
+    shown = subprocess.run(
+        [kubectl, "get", "stacks", "-n", team.namespace],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=env,
+    ).stdout
+
+    assert digest[:19] in table
+    assert rows[0]["digest"] == digest
+    assert rows[0]["ready"]["status"] == "True"
+    assert digest in shown
+    assert "True" in shown
