@@ -27,6 +27,7 @@ from .tools import ensure
 STAGES = Path(__file__).resolve().parent / "kwok.yaml"
 SERVICE_RANGE = "10.96.0.0/16"
 POD_RANGE = "10.244.0.0/16"
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 
 
 class ControlPlane:
