@@ -215,7 +215,11 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
             )
             for h in _mappings(value.get("history"))
         ),
-        resources={str(k): _integer(v) for k, v in (value.get("resources") or {}).items()},
+        resources={
+            str(key): _integer(count)
+            for found in _mappings([value.get("resources")])
+            for key, count in found.items()
+        },
         kinds=_texts(value.get("kinds")),
         last_handled_reconcile_at=_text(value.get("lastHandledReconcileAt")),
     )

@@ -1,0 +1,182 @@
+"""The queue, on a loop whose clock moves only when everybody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from ocistate.agent.controller import Controller, Key
+
+A, B, C = ("ns", "a"), ("ns", "b"), ("ns", "c")
+
+
+class _Jump(selectors.DefaultSelector):  # type: ignore[misc, valid-type, unused-ignore]
+    """Instead of waiting, moves the clock on."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0)
+        if not ready and timeout:
+            self.now += timeout
+        return ready
+
+
+class FakeTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop in which hours pass in no time."""
+
+    def __init__(self) -> None:
+        self.jump = _Jump()
+        super().__init__(self.jump)
+
+    def time(self) -> float:
+        return self.jump.now
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
+        runner.run(main)
+
+
+class Recorder:
+    """Passes and when they were."""
+
+    def __init__(self, work: Callable[[Key], Awaitable[float | None]], workers: int = 8) -> None:
+        self.seen: list[tuple[Key, float]] = []
+        self.bugs: list[tuple[Key, Exception]] = []
+        self.stop = asyncio.Event()
+        self.work = work
+        self.controller = Controller(
+            reconcile=self._one, on_bug=lambda k, e: self.bugs.append((k, e)), workers=workers
+        )
+
+    async def _one(self, key: Key) -> float | None:
+        self.seen.append((key, asyncio.get_running_loop().time()))
+        return await self.work(key)
+
+    async def run_for(self, seconds: float) -> None:
+        async def end() -> None:
+            await asyncio.sleep(seconds)
+            self.stop.set()
+
+        await asyncio.gather(self.controller.run(self.stop), end())
+
+
+def test_a_key_comes_back_after_what_its_pass_says() -> None:
+    async def main() -> None:
+        async def work(key: Key) -> float | None:
+            return 60.0 if key == A else None
+
+        it = Recorder(work)
+        it.controller.wake(A)
+        it.controller.wake(B, after=5)
+        await it.run_for(150)
+        assert it.seen == [(A, 0), (B, 5), (A, 60), (A, 120)]
+
+    run(main())
+
+
+def test_a_wake_brings_a_pass_forward_and_never_back() -> None:
+    async def main() -> None:
+        async def work(key: Key) -> float | None:
+            return None
+
+        it = Recorder(work)
+        it.controller.wake(A, after=100)
+        it.controller.wake(A, after=10)
+        it.controller.wake(A, after=50)
+        await it.run_for(200)
+        assert it.seen == [(A, 10)]
+
+    run(main())
+
+
+def test_one_pass_at_a_time_and_a_wake_in_between_is_not_lost() -> None:
+    async def main() -> None:
+        running = 0
+
+        async def work(key: Key) -> float | None:
+            nonlocal running
+            running += 1
+            assert running == 1
+            if len(it.seen) == 1:
+                it.controller.wake(A)
+            await asyncio.sleep(10)
+            running -= 1
+            return None
+
+        it = Recorder(work)
+        it.controller.wake(A)
+        await it.run_for(100)
+        assert it.seen == [(A, 0), (A, 10)]
+
+    run(main())
+
+
+def test_no_more_passes_side_by_side_than_workers() -> None:
+    async def main() -> None:
+        async def work(key: Key) -> float | None:
+            await asyncio.sleep(10)
+            return None
+
+        it = Recorder(work, workers=2)
+        for key in (A, B, C):
+            it.controller.wake(key)
+        await it.run_for(100)
+        assert [at for _, at in it.seen] == [0, 0, 10]
+
+    run(main())
+
+
+def test_a_bug_in_one_pass_is_reported_and_tried_again_later() -> None:
+    async def main() -> None:
+        async def work(key: Key) -> float | None:
+            if key == A and len(it.bugs) == 0:
+                raise ZeroDivisionError
+            return None
+
+        it = Recorder(work)
+        it.controller.wake(A)
+        it.controller.wake(B)
+        await it.run_for(100)
+        assert it.seen == [(A, 0), (B, 0), (A, 60)]
+        assert [(key, type(error)) for key, error in it.bugs] == [(A, ZeroDivisionError)]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("duration", "ended"), [(5.0, True), (60.0, False)])
+def test_a_stop_lets_passes_end_but_not_for_ever(duration: float, ended: bool) -> None:
+    async def main() -> None:
+        finished = []
+
+        async def work(key: Key) -> float | None:
+            await asyncio.sleep(duration)
+            finished.append(key)
+            return None
+
+        it = Recorder(work)
+        it.controller.wake(A)
+        await it.run_for(1)
+        assert bool(finished) is ended
+        assert asyncio.get_running_loop().time() == min(duration, 21.0)
+
+    run(main())
+
+
+def test_what_is_forgotten_does_not_come_back() -> None:
+    async def main() -> None:
+        async def work(key: Key) -> float | None:
+            return None
+
+        it = Recorder(work)
+        it.controller.wake(A, after=10)
+        it.controller.forget(A)
+        await it.run_for(100)
+        assert it.seen == []
+
+    run(main())

@@ -1,0 +1,138 @@
+"""Status is plain data: conditions keep their times, history its length, and all survives JSON."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocistate.agent.status import (
+    HISTORY_LENGTH,
+    Attempt,
+    Condition,
+    Current,
+    HistoryEntry,
+    Status,
+    refused,
+    status_from_dict,
+    status_to_dict,
+)
+from ocistate.errors import ConfigError
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+
+TEXT = st.text(max_size=20)
+NUMBER = st.integers(0, 2**53 - 1)
+STATUSES = st.builds(
+    Status,
+    observed_generation=NUMBER,
+    conditions=st.lists(
+        st.builds(
+            Condition,
+            type=TEXT,
+            status=st.sampled_from(("True", "False", "Unknown")),
+            reason=TEXT,
+            message=TEXT,
+            since=TEXT,
+            generation=NUMBER,
+        ),
+        max_size=5,
+    ).map(tuple),
+    current=st.none()
+    | st.builds(
+        Current,
+        digest=TEXT,
+        tag=TEXT,
+        revision=TEXT,
+        signed_by=st.lists(TEXT).map(tuple),
+        applied_at=TEXT,
+    ),
+    last_attempt=st.none() | st.builds(Attempt, digest=TEXT, error=TEXT, at=TEXT),
+    history=st.lists(
+        st.builds(HistoryEntry, digest=TEXT, revision=TEXT, at=TEXT, outcome=TEXT), max_size=3
+    ).map(tuple),
+    resources=st.dictionaries(TEXT, NUMBER),
+    kinds=st.lists(TEXT).map(tuple),
+    last_handled_reconcile_at=TEXT,
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def entry(digest: str, outcome: str = "applied") -> HistoryEntry:
+    return HistoryEntry(digest=digest, revision="", at="", outcome=outcome)
+
+
+@given(STATUSES)
+def test_what_is_written_is_read_back(status: Status) -> None:
+    assert status_from_dict(json.loads(json.dumps(status_to_dict(status)))) == status
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(status_to_dict(Status()).keys() | {"current", "lastAttempt"})),
+        ANYTHING,
+    )
+)
+def test_whatever_somebody_wrote_there_is_read_as_something(value: dict[str, Any]) -> None:
+    assert isinstance(status_from_dict(value), Status)
+
+
+def test_a_conditions_time_moves_only_when_the_truth_changes() -> None:
+    status = Status().with_condition("Ready", "False", "A", "a", now=NOW, generation=1)
+    same = status.with_condition("Ready", "False", "B", "b", now=LATER, generation=2)
+    other = same.with_condition("Ready", "True", "C", "c", now=LATER, generation=2)
+
+    (condition,) = same.conditions
+    assert (condition.since, condition.reason, condition.generation) == (
+        "2026-01-02T03:04:05Z",
+        "B",
+        2,
+    )
+    assert [c.since for c in other.conditions] == ["2026-01-02T03:09:05Z"]
+
+
+def test_the_same_again_is_the_same_status() -> None:
+    status = Status().with_condition("Ready", "True", "A", "a", now=NOW, generation=1)
+    assert status.with_condition("Ready", "True", "A", "a", now=LATER, generation=1) == status
+
+
+def test_long_messages_are_cut_to_what_the_api_server_takes() -> None:
+    status = Status().with_condition("Ready", "True", "A", "x" * 5000, now=NOW, generation=1)
+    assert len(status.conditions[0].message) == 1024
+
+
+def test_history_has_the_newest_first_and_an_end() -> None:
+    status = Status()
+    for number in range(HISTORY_LENGTH + 5):
+        status = status.with_history(entry(str(number)))
+    assert len(status.history) == HISTORY_LENGTH
+    assert status.history[0].digest == str(HISTORY_LENGTH + 4)
+
+
+def test_the_same_digest_again_replaces_its_entry_but_not_an_older_one() -> None:
+    status = Status().with_history(entry("a")).with_history(entry("b"))
+    status = status.with_history(entry("b", "healthy")).with_history(entry("a"))
+    assert [(e.digest, e.outcome) for e in status.history] == [
+        ("a", "applied"),
+        ("b", "healthy"),
+        ("a", "applied"),
+    ]
+
+
+def test_a_refused_spec_is_neither_ready_nor_forgotten() -> None:
+    known = Status(current=Current(digest="d"))
+    status = refused(known, ConfigError("spec.source: no"), now=NOW, generation=7)
+    assert status.current == known.current
+    assert status.observed_generation == 7
+    assert {c.type: (c.status, c.reason) for c in status.conditions} == {
+        "Ready": ("False", "InvalidConfiguration"),
+        "Stalled": ("True", "InvalidConfiguration"),
+    }
