@@ -1,0 +1,65 @@
+"""Real parts for the tests: registries, other people's tools, a Docker engine.
+
+Each is started when the first test asks for it, and shared by all of the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.docker import Engine, ensure_docker
+from testbed.packages import ensure_command
+from testbed.registries import Distribution, ReferrersRegistry, Registry
+from testbed.tools import ensure
+
+
+@pytest.fixture(scope="session")
+def distribution() -> Iterator[Distribution]:
+    """CNCF distribution: no referrers API, so the fallback tag is used."""
+    with Distribution() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def referrers_registry() -> Iterator[ReferrersRegistry]:
+    """A registry with the referrers API."""
+    with ReferrersRegistry() as running:
+        yield running
+
+
+@pytest.fixture(params=["distribution", "referrers"])
+def any_registry(request: pytest.FixtureRequest) -> Registry:
+    """Each of the two registries in turn."""
+    name = "distribution" if request.param == "distribution" else "referrers_registry"
+    registry: Registry = request.getfixturevalue(name)
+    return registry
+
+
+@pytest.fixture(scope="session")
+def cosign() -> Path:
+    return ensure("cosign")["cosign"]
+
+
+@pytest.fixture(scope="session")
+def oras() -> Path:
+    return ensure("oras")["oras"]
+
+
+@pytest.fixture(scope="session")
+def crane() -> Path:
+    return ensure("crane")["crane"]
+
+
+@pytest.fixture(scope="session")
+def skopeo() -> Path:
+    return ensure_command("skopeo")
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[Engine]:
+    """A real Docker engine: the one that answers already, else one started here."""
+    with ensure_docker() as engine:
+        yield engine
