@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ocistate.agent.api import DEFAULT_APPLIER, Stack
+from ocistate.agent.manifests import VIEW_LABEL
 from ocistate.agent.target import Applied, HealthReport, select_path
 from ocistate.cluster.apply import apply
 from ocistate.cluster.client import KubeClient, service_account
@@ -142,9 +143,23 @@ class ClusterPlace:
             if wanted.mode is not Mode.IGNORE
         )
         counts = {status.value.lower(): count for status, count in summary.counts.items()}
-        message = "; ".join(f"{id}: {health.message}" for id, health in summary.worst[:3])
+        troubles = [f"{id}: {health.message}" for id, health in summary.worst[:3]]
+        if blind := self._unseen_kinds():
+            troubles.append(
+                f"the agent may not list {', '.join(blind)}: it sees neither drift there nor what "
+                f"to prune (a ClusterRole with the label {VIEW_LABEL} gives it the right)"
+            )
+        message = "; ".join(troubles)
         return HealthReport(
             counts={"total": summary.total, **counts}, worst=summary.status.value, message=message
+        )
+
+    def _unseen_kinds(self) -> list[str]:
+        known = {kind_of(text) for text in self.places.kinds_of(self.stack)}
+        return sorted(
+            kind_text((group, kind))
+            for (group, kind, _), error in self.places.watches.troubles.items()
+            if (group, kind) in known and isinstance(error, StatusError) and error.status == 403
         )
 
     async def remove(self) -> int:

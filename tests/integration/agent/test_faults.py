@@ -78,7 +78,7 @@ def test_the_api_server_goes_away_and_comes_back(world: World) -> None:
     team.create()
     team.wait_ready()
 
-    world.cluster.apiserver.stop()
+    world.cluster.apiserver.kill()
     before = len(world.agent.lines())
     second = team.push(config_map("app", v="2"))
     wait_for(

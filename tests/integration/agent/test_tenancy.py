@@ -73,3 +73,22 @@ def test_a_secret_is_read_with_the_rights_of_the_stacks_own_account(world: World
     message = team.wait_condition("Ready", "False")
     assert "secrets" in message
     assert "ocistate-applier" in message
+
+
+def test_what_the_agent_may_not_see_is_applied_and_said(world: World) -> None:
+    team = world.tenant()
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "token"},
+        "stringData": {"key": "1"},
+    }
+    digest = team.push(secret, config_map("app", v="1"))
+
+    team.create()
+    team.wait_ready(digest)
+
+    assert team.get("Secret", "token") is not None
+    message = team.wait_condition("Healthy", "True")
+    assert "may not list Secret" in message
+    assert "ocistate.dev/aggregate-to-agent-view" in message
