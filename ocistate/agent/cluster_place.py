@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -144,7 +144,7 @@ class ClusterPlace:
         )
         counts = {status.value.lower(): count for status, count in summary.counts.items()}
         troubles = [f"{id}: {health.message}" for id, health in summary.worst[:3]]
-        if blind := self._unseen_kinds():
+        if blind := self._unseen_kinds(self._desired.kinds):
             troubles.append(
                 f"the agent may not list {', '.join(blind)}: it sees neither drift there nor what "
                 f"to prune (a ClusterRole with the label {VIEW_LABEL} gives it the right)"
@@ -154,8 +154,8 @@ class ClusterPlace:
             counts={"total": summary.total, **counts}, worst=summary.status.value, message=message
         )
 
-    def _unseen_kinds(self) -> list[str]:
-        known = {kind_of(text) for text in self.places.kinds_of(self.stack)}
+    def _unseen_kinds(self, desired: Collection[Kind]) -> list[str]:
+        known = {kind_of(text) for text in self.places.kinds_of(self.stack)}.union(desired)
         return sorted(
             kind_text((group, kind))
             for (group, kind, _), error in self.places.watches.troubles.items()

@@ -7,6 +7,7 @@ under unchanged policies costs one HEAD an interval and nothing more.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 from collections.abc import Callable
@@ -37,6 +38,7 @@ HEALTH_INTERVAL: Final = 1.0
 """Seconds between two looks while objects are not healthy yet."""
 
 DEPENDENCY_INTERVAL: Final = 5.0
+LOOK_SECONDS: Final = 10.0
 _LONGEST_BACKOFF: Final = 60.0
 
 _WELL: Final = ("Healthy", "Suspended")
@@ -175,6 +177,9 @@ class Pass:
                 self._digest = looked[1]
                 return content, trust
         self.memo.looked = None
+        current = self.status.current
+        if self.memo.failures and current is not None and self._trust_of(current.digest):
+            await self._keep_last_good()  # the look may take its time, as it did before
         async with await self.services.connect_store(self.stack) as store:
             self._digest = await self._resolve(store)
             at = self.services.now()
@@ -196,7 +201,15 @@ class Pass:
 
     async def _resolve(self, store: Store) -> str:
         source = self.stack.source
-        return (await store.resolve(source.digest or source.tag)).digest
+        try:
+            # The store is patient; but as long as it waits, nobody looks after what runs.
+            async with asyncio.timeout(LOOK_SECONDS):
+                return (await store.resolve(source.pointer)).digest
+        except TimeoutError:
+            raise Unavailable(
+                f"{source.repository} did not answer within {LOOK_SECONDS:g} s",
+                hint="is the registry up, and reachable from here?",
+            ) from None
 
     async def _verify(self, store: Store, digest: str) -> Verified:
         trust = self._trust_of(digest)
@@ -230,7 +243,7 @@ class Pass:
             return
         try:
             content = await self._last_good(current.digest)
-        except OcistateError:
+        except (OcistateError, TimeoutError):
             return  # why it can't be had or trusted any more is what this pass ends with
         try:
             if content is not None and await self._must_correct(content):
@@ -243,7 +256,10 @@ class Pass:
         if self._trust_of(digest) is None:
             if digest == self._digest:
                 return None  # it has just failed
-            async with await self.services.connect_store(self.stack) as store:
+            async with (
+                asyncio.timeout(LOOK_SECONDS),
+                await self.services.connect_store(self.stack) as store,
+            ):
                 await self._verify(store, digest)
         if self.memo.content is not None and self.memo.content.digest == digest:
             return self.memo.content
