@@ -37,7 +37,7 @@ Headers = Sequence[tuple[str, str]]
 class Transport:
     """Sends requests to one API server.
 
-    ``sleep`` and ``rng`` (0 to 1) are passed in by tests.
+    ``session``, ``sleep`` and ``rng`` (0 to 1) are passed in by tests.
     """
 
     def __init__(
@@ -45,11 +45,12 @@ class Transport:
         access: Access,
         *,
         attempts: int = 6,
+        session: Session | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Callable[[], float] = random.random,
     ) -> None:
         self.access = access
-        self._session = Session(access)
+        self._session = session or Session(access)
         self._attempts = attempts
         self._sleep = sleep
         self._rng = rng
