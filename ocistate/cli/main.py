@@ -21,7 +21,6 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     "diff": ("ocistate.cli.diff:diff_command", "Show what differs between two artifacts."),
     "keygen": ("ocistate.cli.keys:keygen_command", "Make a key pair for signing."),
     "sign": ("ocistate.cli.sign:sign_command", "Sign an artifact."),
-    "attest": ("ocistate.cli.sign:attest_command", "Attach a signed statement to an artifact."),
     "verify": ("ocistate.cli.verify:verify_command", "Check who signed an artifact."),
     "apply": ("ocistate.cli.apply:apply_command", "Verify an artifact and apply it once."),
     "install": (
@@ -30,12 +29,7 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     ),
     "get": ("ocistate.cli.get:get_command", "Show Stacks and how they are."),
     "agent": ("ocistate.cli.agent:agent_command", "Run the agent: reconcile Stacks continuously."),
-    "login": ("ocistate.cli.login:login_command", "Store credentials for a registry."),
-    "logout": ("ocistate.cli.login:logout_command", "Forget credentials of a registry."),
-    "copy": ("ocistate.cli.copy:copy_command", "Copy artifacts with all that refers to them."),
     "tag": ("ocistate.cli.tag:tag_command", "Give an artifact more tags."),
-    "ls": ("ocistate.cli.ls:ls_command", "List the tags of a repository."),
-    "gc": ("ocistate.cli.gc:gc_command", "Remove artifacts that nothing needs any more."),
     "completion": ("ocistate.cli.completion:completion_command", "Print a shell's completion."),
 }
 

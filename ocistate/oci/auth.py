@@ -188,7 +188,7 @@ def _from_entry(entry: dict[str, Any], name: str, origin: str) -> Credentials | 
     username, password = entry.get("username"), entry.get("password")
     if isinstance(entry.get("auth"), str) and entry["auth"]:
         try:
-            pair = base64.b64decode(entry["auth"]).decode().rstrip("\0")
+            pair = base64.b64decode(entry["auth"], validate=True).decode().rstrip("\0")
         except (binascii.Error, UnicodeDecodeError):
             raise ConfigError(f"{origin}: auths[{name!r}].auth is not base64") from None
         username, _, password = pair.partition(":")

@@ -254,6 +254,11 @@ class RegistryStore:
                     headers=headers,
                     accept=(200, 206) if size else (200,),
                 ) as response:
+                    declared = response.headers.get("content-length", str(descriptor.size))
+                    if response.status_code == 200 and declared != str(descriptor.size):
+                        raise DigestMismatch(
+                            f"{doing}: {declared} bytes instead of {descriptor.size}"
+                        )
                     skip = size if response.status_code == 200 else 0
                     async for piece in response.aiter_raw(_CHUNK):
                         if skip:  # the registry began anew, although asked to go on

@@ -1,0 +1,243 @@
+"""The same checks for every store: two registries, with login, with TLS, and a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ocistate.errors import DigestMismatch, LimitExceeded, NotFound, Unauthorized, Unavailable
+from ocistate.oci import StoreOptions, open_store
+from ocistate.oci.model import (
+    EMPTY_CONFIG,
+    Descriptor,
+    Manifest,
+    build_index,
+    build_manifest,
+    describe,
+)
+from ocistate.oci.store import Store
+from ocistate.reference import parse_reference
+from testbed.registries import Distribution
+
+Opener = Callable[[], Store]
+TYPE = "application/vnd.example.thing"
+
+
+@pytest.fixture(params=["distribution", "referrers", "login", "tls", "layout"])
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    """Opens the store under test, a repository of its own for each test."""
+    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:16]
+    if request.param == "layout":
+        yield lambda: open_store(parse_reference(f"layout:{tmp_path}/store"))
+        return
+    if request.param in ("distribution", "referrers"):
+        fixture = "distribution" if request.param == "distribution" else "referrers_registry"
+        host = request.getfixturevalue(fixture).host
+        yield lambda: open_store(parse_reference(f"{host}/{name}/x"))
+        return
+    with Distribution(auth=request.param == "login", tls=request.param == "tls") as registry:
+        options = StoreOptions(ca_file=registry.ca_file)
+        if request.param == "login":
+            folder = registry.write_docker_config(tmp_path / "docker")
+            config = folder if folder.is_file() else folder / "config.json"
+            options = StoreOptions(docker_config=config.read_bytes())
+        yield lambda: open_store(parse_reference(f"{registry.host}/{name}/x"), options)
+
+
+def run(opener: Opener, story: Callable[[Store], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with opener() as store:
+            await story(store)
+
+    asyncio.run(main())
+
+
+async def push(
+    store: Store, text: bytes, tag: str | None = None, subject: Descriptor | None = None
+) -> Manifest:
+    layer = describe(text, "text/plain")
+    await store.push_blob(EMPTY_CONFIG, b"{}")
+    await store.push_blob(layer, text)
+    manifest = build_manifest(
+        config=EMPTY_CONFIG, layers=(layer,), artifact_type=TYPE, subject=subject
+    )
+    await store.push_manifest(manifest, tag)
+    return manifest
+
+
+def test_what_is_pushed_comes_back_byte_for_byte(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        made = await push(store, b"content", "v1")
+        for target in ("v1", made.descriptor.digest):
+            found = await store.resolve(target)
+            assert (found.digest, found.size) == (made.descriptor.digest, len(made.raw))
+            fetched = await store.fetch_manifest(target)
+            assert fetched.raw == made.raw
+        assert await store.fetch_blob(made.layers[0], limit=100) == b"content"
+        assert await store.has_blob(made.layers[0])
+
+    run(opener, story)
+
+
+def test_what_is_not_there_is_not_found(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        await push(store, b"content", "v1")
+        absent = describe(b"absent", "text/plain")
+        for target in ("v2", absent.digest):
+            with pytest.raises(NotFound):
+                await store.resolve(target)
+            with pytest.raises(NotFound):
+                await store.fetch_manifest(target)
+        with pytest.raises(NotFound):
+            await store.fetch_blob(absent, limit=100)
+        assert not await store.has_blob(absent)
+        assert await store.referrers(absent.digest) == []
+
+    run(opener, story)
+
+
+def test_a_blob_is_sent_once(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        blob = describe(b"once", "text/plain")
+        assert await store.push_blob(blob, b"once")
+        assert not await store.push_blob(blob, b"once")
+
+    run(opener, story)
+
+
+def test_a_large_blob_goes_from_a_file_and_comes_in_pieces(opener: Opener, tmp_path: Path) -> None:
+    content = b"0123456789abcdef" * 400_000
+    path = tmp_path / "large"
+    path.write_bytes(content)
+
+    async def story(store: Store) -> None:
+        blob = describe(content, "application/octet-stream")
+        await store.push_blob(blob, path)
+        pieces = [piece async for piece in store.stream_blob(blob)]
+        assert len(pieces) > 1
+        assert b"".join(pieces) == content
+        with pytest.raises(LimitExceeded):
+            await store.fetch_blob(blob, limit=1000)
+
+    run(opener, story)
+
+
+def test_an_empty_blob_is_a_blob(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        blob = describe(b"", "text/plain")
+        await store.push_blob(blob, b"")
+        assert await store.fetch_blob(blob, limit=0) == b""
+
+    run(opener, story)
+
+
+def test_a_blob_of_another_size_than_described_is_refused(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        blob = describe(b"content", "text/plain")
+        await store.push_blob(blob, b"content")
+        for size in (3, 70):
+            lie = Descriptor(media_type="text/plain", digest=blob.digest, size=size)
+            with pytest.raises(DigestMismatch):
+                await store.fetch_blob(lie, limit=100)
+
+    run(opener, story)
+
+
+def test_a_tag_moves(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        first, second = await push(store, b"1", "v"), await push(store, b"2", "v")
+        assert (await store.resolve("v")).digest == second.descriptor.digest
+        assert (await store.resolve(first.descriptor.digest)).digest == first.descriptor.digest
+
+    run(opener, story)
+
+
+def test_tags_are_listed_in_order_however_many(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        made = await push(store, b"content", "t0")
+        names = [f"t{number}" for number in range(1, 40)]
+        for name in names:
+            await store.push_manifest(made, name)
+        assert await store.tags() == sorted(["t0", *names])
+
+    run(opener, story)
+
+
+def test_what_refers_to_an_artifact_is_listed_by_type(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        subject = await push(store, b"subject", "v1")
+        other = await push(store, b"other", "v2")
+        made = [await push(store, f"r{n}".encode(), subject=subject.descriptor) for n in range(3)]
+        found = await store.referrers(subject.descriptor.digest, TYPE)
+        assert {item.digest for item in found} == {item.descriptor.digest for item in made}
+        assert await store.referrers(other.descriptor.digest, TYPE) == []
+        again = await push(store, b"r0", subject=subject.descriptor)
+        assert again.descriptor.digest == made[0].descriptor.digest
+        assert len(await store.referrers(subject.descriptor.digest)) == 3
+
+    run(opener, story)
+
+
+def test_writers_of_referrers_at_once_lose_none(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        subject = await push(store, b"subject", "v1")
+        made = await asyncio.gather(
+            *(push(store, f"r{n}".encode(), subject=subject.descriptor) for n in range(6))
+        )
+        found = await store.referrers(subject.descriptor.digest, TYPE)
+        assert {item.digest for item in found} == {item.descriptor.digest for item in made}
+
+    run(opener, story)
+
+
+def test_an_index_is_kept_as_it_is(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        made = await push(store, b"content")
+        index = build_index((made.descriptor,))
+        await store.push_manifest(index, "all")
+        assert (await store.fetch_manifest("all")).raw == index.raw
+
+    run(opener, story)
+
+
+def test_a_manifest_is_deleted_by_its_digest(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        made = await push(store, b"content", "v1")
+        await store.delete(made.descriptor.digest)
+        with pytest.raises(NotFound):
+            await store.resolve(made.descriptor.digest)
+        with pytest.raises(NotFound):
+            await store.delete(made.descriptor.digest)
+
+    run(opener, story)
+
+
+def test_a_registry_that_wants_a_login_says_so() -> None:
+    async def story(options: StoreOptions) -> None:
+        async with open_store(parse_reference(f"{registry.host}/a/b"), options) as store:
+            await store.resolve("v1")
+
+    wrong = b'{"auths":{"HOST":{"username":"testbed","password":"hunter2"}}}'
+    with Distribution(auth=True) as registry:
+        for config in (b"{}", wrong.replace(b"HOST", registry.host.encode())):
+            with pytest.raises(Unauthorized) as caught:
+                asyncio.run(story(StoreOptions(docker_config=config)))
+            assert "hunter2" not in str(caught.value)
+
+
+def test_a_certificate_that_is_not_trusted_is_said_to_be_the_trouble() -> None:
+    async def story() -> None:
+        options = StoreOptions(ca_file=other.ca_file)
+        async with open_store(parse_reference(f"{registry.host}/a/b"), options) as store:
+            await store.resolve("v1")
+
+    with (
+        Distribution(tls=True) as registry,
+        Distribution(tls=True) as other,
+        pytest.raises(Unavailable, match="--ca-file"),
+    ):
+        asyncio.run(story())

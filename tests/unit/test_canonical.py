@@ -1,0 +1,62 @@
+"""Canonical and strict JSON."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocistate.canonical import canonical_json, digest_of, parse_json
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+def test_keys_are_sorted_and_no_space_is_left() -> None:
+    assert canonical_json({"b": [1, {"z": None, "a": "é"}], "a": True}) == (
+        '{"a":true,"b":[1,{"a":"é","z":null}]}'.encode()
+    )
+
+
+def test_the_digest_is_that_of_the_specification() -> None:
+    empty = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert digest_of(b"{}") == f"sha256:{empty}"
+
+
+@given(JSON.filter(lambda value: "inf" not in repr(value)))
+def test_what_is_written_is_read_back(value: object) -> None:
+    assert parse_json(canonical_json(value)) == value
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b'{"a":1,"a":2}',
+        b'{"x":{"a":1,"b":0,"a":1}}',
+        b"NaN",
+        b"[Infinity]",
+        b"[-Infinity]",
+        b"{} {}",
+        b"{}x",
+        b"\xff",
+        b"\xef\xbb\xbf{}",
+        b"[" * 100_000,
+        b"'a'",
+        b"[1,]",
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the texts are the decoder's
+        parse_json(raw)
+
+
+def test_what_json_cannot_say_is_refused() -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the texts are the decoder's
+        canonical_json({"a": float("nan")})
+    with pytest.raises(TypeError):
+        canonical_json({"a": object()})
