@@ -24,6 +24,9 @@ from ocistate.errors import ConfigError, ProtocolError, Unauthorized
 _DOCKER_HUB: Final = "https://index.docker.io/v1/"
 _HELPER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _PARAMETER: Final = re.compile(r'([a-zA-Z]+)=(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))')
+_TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
+"""What may stand in a header; a line break would begin another one."""
+
 _DEFAULT_LIFETIME: Final = 60.0
 """Seconds: the distribution token spec, "expires_in" when it is left out."""
 _MARGIN: Final = 10.0
@@ -68,7 +71,7 @@ class Tokens:
         token = (
             answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else None
         )
-        if not isinstance(token, str) or not token or not token.isascii() or len(token) > 64 * 1024:
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise ProtocolError(f"the token server {key[0]} answered without a usable token")
         seconds = answer.get("expires_in", _DEFAULT_LIFETIME)
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:

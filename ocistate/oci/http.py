@@ -49,9 +49,7 @@ _LONGEST_PAUSE: Final = 30.0
 _MAX_ERROR_BODY: Final = 64 * 1024
 _MAX_TOKEN_BODY: Final = 256 * 1024
 _TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
-_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
-_WHOLE_SECONDS: Final = 300.0
-"""For one request with a small answer, all retries included."""
+_CONNECT_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ class Http:
         if scheme not in self._clients:
             encrypted = scheme == "https"
             self._clients[scheme] = httpx.AsyncClient(
-                timeout=_TIMEOUT,
+                timeout=httpx.Timeout(self.options.silence, connect=_CONNECT_SECONDS),
                 verify=_tls(self.options) if encrypted else False,
                 http2=encrypted,
                 # What we may follow, and what goes along, is decided here and not in the library.
@@ -129,7 +127,7 @@ class Http:
         statuses than those in ``accept`` raise NotFound, Unauthorized, Unavailable or StoreError.
         """
         try:
-            async with asyncio.timeout(_WHOLE_SECONDS):
+            async with asyncio.timeout(self.options.whole):
                 async with self.stream(
                     method, path, scope=scope, doing=doing, headers=headers, body=body,
                     accept=accept, repeat=repeat,
@@ -139,7 +137,7 @@ class Http:
                         response.status_code, response.headers, content, str(response.url)
                     )
         except TimeoutError:
-            raise self._unavailable(doing, f"took more than {_WHOLE_SECONDS:g} s") from None
+            raise self._unavailable(doing, f"took more than {self.options.whole:g} s") from None
         except httpx.HTTPError as error:
             raise self._unavailable(doing, _describe(error)) from None
 

@@ -24,6 +24,10 @@ class StoreOptions:
     ca_file: Path | None = None
     ca_data: bytes | None = field(default=None, repr=False)
     docker_config: bytes | None = field(default=None, repr=False)
+    silence: float = 30.0
+    """Seconds without a byte after which a connection is given up."""
+    whole: float = 300.0
+    """Seconds for one small request, retries included, and for 16 MiB of a blob."""
     on_warning: Callable[[str], None] | None = None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -20,8 +19,8 @@ from ocistate.errors import (
     LimitExceeded,
     NotFound,
     ProtocolError,
-    Unavailable,
 )
+from ocistate.oci.download import CHUNK, download
 from ocistate.oci.http import Answer, Http
 from ocistate.oci.model import (
     DOCKER_INDEX,
@@ -42,12 +41,10 @@ from ocistate.reference import Reference
 
 _INDEXES: Final = (INDEX, DOCKER_INDEX)
 _ACCEPT: Final = {"Accept": ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))}
-_CHUNK: Final = 1024 * 1024
 _MAX_PAGES: Final = 200
 _MAX_TAGS: Final = 1_000_000
 _MAX_REFERRERS: Final = 100_000
 _FALLBACK_TRIES: Final = 10
-_RESUMES: Final = 5
 
 
 class RegistryStore:
@@ -59,6 +56,7 @@ class RegistryStore:
         if reference.registry == "docker.io" and "/" not in self._name:
             self._name = f"library/{self._name}"
         self._http = Http(reference.registry, options)
+        self._listing = asyncio.Lock()
 
     @property
     def reference(self) -> Reference:
@@ -120,7 +118,8 @@ class RegistryStore:
         if tag is None and subject is not None and "oci-subject" not in answer.headers:
             # Distribution spec 1.1, "Pushing manifests with subject": then it is up to us.
             assert isinstance(manifest, Manifest)
-            await self._list_by_tag(manifest, subject)
+            async with self._listing:
+                await self._list_by_tag(manifest, subject)
         return descriptor
 
     async def _put_manifest(self, manifest: Manifest | Index, target: str) -> Answer:
@@ -152,13 +151,12 @@ class RegistryStore:
         for _ in range(_MAX_TAGS):
             answer = await self._send("GET", path, doing, limit=MAX_MANIFEST_BYTES)
             value = _json(answer, doing)
-            found = value.get("tags") if isinstance(value, dict) else None
-            if found is not None and not (
-                isinstance(found, list) and all(isinstance(tag, str) for tag in found)
-            ):
+            # A repository without tags answers null in some registries.
+            found = (value.get("tags") or []) if isinstance(value, dict) else None
+            if not isinstance(found, list) or not all(isinstance(tag, str) for tag in found):
                 raise ProtocolError(f"{doing}: the answer holds no list of tags")
             known = len(tags)
-            tags.update(found or ())
+            tags.update(found)
             if len(tags) > _MAX_TAGS:
                 raise LimitExceeded(f"{doing}: more than {_MAX_TAGS}")
             path = self._next(answer)
@@ -211,17 +209,11 @@ class RegistryStore:
         for attempt in range(_FALLBACK_TRIES):
             index = await self._fallback(subject.digest)
             if any(item.digest == entry.digest for item in index.manifests):
-                if attempt:
-                    return
-                # Listed before we wrote: by an earlier push of the same bytes.
                 return
             longer = build_index((*index.manifests, entry), index.annotations)
             await self._put_manifest(longer, _fallback_tag(subject.digest))
             # Time for a writer that read what we read to have written over it.
-            await asyncio.sleep(0.02 + random.random() * 0.05 * attempt)  # noqa: S311
-            again = await self._fallback(subject.digest)
-            if any(item.digest == entry.digest for item in again.manifests):
-                return
+            await asyncio.sleep(0.03 + random.random() * 0.1 * attempt)  # noqa: S311
         raise Conflict(
             f"other writers kept removing {entry.digest[:19]} from the referrers of "
             f"{subject.digest[:19]} in {self._reference}",
@@ -238,60 +230,14 @@ class RegistryStore:
             )
         return b"".join([piece async for piece in self.stream_blob(descriptor)])
 
-    async def stream_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
-        doing = f"fetching the blob {descriptor.digest[:19]} of {self._reference}"
-        hasher = hashlib.sha256()
-        size, held, failures = 0, b"", 0
-        while True:
-            headers = {"Range": f"bytes={size}-{descriptor.size - 1}"} if size else {}
-            before = size
-            try:
-                async with self._http.stream(
-                    "GET",
-                    f"/v2/{self._name}/blobs/{descriptor.digest}",
-                    scope=self._scope(),
-                    doing=doing,
-                    headers=headers,
-                    accept=(200, 206) if size else (200,),
-                ) as response:
-                    declared = response.headers.get("content-length", str(descriptor.size))
-                    if response.status_code == 200 and declared != str(descriptor.size):
-                        raise DigestMismatch(
-                            f"{doing}: {declared} bytes instead of {descriptor.size}"
-                        )
-                    skip = size if response.status_code == 200 else 0
-                    async for piece in response.aiter_raw(_CHUNK):
-                        if skip:  # the registry began anew, although asked to go on
-                            piece, skip = piece[skip:], max(0, skip - len(piece))
-                            if not piece:
-                                continue
-                        size += len(piece)
-                        if size > descriptor.size:
-                            raise DigestMismatch(
-                                f"{doing}: more than the {descriptor.size} bytes it should have"
-                            )
-                        hasher.update(piece)
-                        # The last piece is held back until the digest is known to be right.
-                        if held:
-                            yield held
-                        held = piece
-            except (httpx.HTTPError, httpx.StreamError) as error:
-                failures = failures + 1 if size == before else 1
-                if failures > _RESUMES:
-                    raise Unavailable(f"{doing}: {type(error).__name__} {error}") from None
-                await asyncio.sleep(0.1 * 2**failures)
-                continue
-            if size < descriptor.size and size > before and failures < _RESUMES:
-                failures += 1
-                continue  # ended early without an error: go on from here
-            break
-        if size != descriptor.size or f"sha256:{hasher.hexdigest()}" != descriptor.digest:
-            raise DigestMismatch(
-                f"{doing}: {size} bytes of another digest",
-                hint="the registry or something in between is broken or was tampered with",
-            )
-        if held:
-            yield held
+    def stream_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
+        return download(
+            self._http,
+            f"/v2/{self._name}/blobs/{descriptor.digest}",
+            descriptor,
+            scope=self._scope(),
+            doing=f"fetching the blob {descriptor.digest[:19]} of {self._reference}",
+        )
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
         answer = await self._send(
@@ -394,5 +340,5 @@ def _json(answer: Answer, doing: str) -> Any:
 
 async def _read_file(path: Path) -> AsyncIterator[bytes]:
     with path.open("rb") as stream:
-        while piece := await asyncio.to_thread(stream.read, _CHUNK):
+        while piece := await asyncio.to_thread(stream.read, CHUNK):
             yield piece

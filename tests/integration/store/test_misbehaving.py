@@ -1,0 +1,695 @@
+"""A registry that breaks one thing at a time: each ends in a clear error, in bounded time.
+
+The server is ours, because no real registry does such things when asked; what it serves when it
+behaves is what a real one would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from ocistate.artifact.pack import Packed, pack
+from ocistate.errors import (
+    ArtifactError,
+    DigestMismatch,
+    LimitExceeded,
+    OcistateError,
+    ProtocolError,
+    StoreError,
+    Unauthorized,
+    Unavailable,
+    UnsafeContent,
+)
+from ocistate.oci import StoreOptions
+from ocistate.oci.model import (
+    EMPTY_CONFIG,
+    INDEX,
+    LAYER_TAR_GZIP,
+    MANIFEST,
+    build_index,
+    build_manifest,
+    describe,
+)
+from ocistate.oci.registry import RegistryStore
+from ocistate.reference import parse_reference
+from ocistate.steps.extract import extract
+from ocistate.steps.fetch import fetch_content, fetch_manifest
+from ocistate.steps.push import push_artifact
+from ocistate.steps.verify import gather_signatures
+
+MANIFEST_TEXT = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: a, namespace: b}
+data: {k: v}
+"""
+PACKED: Packed = pack({"a.yaml": MANIFEST_TEXT.encode()})
+DIGEST = PACKED.manifest.descriptor.digest
+LAYER = PACKED.manifest.layers[0].digest
+PASSWORD = "hunter2-hunter2"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves PACKED under /v2/x/, unless the fault answers first."""
+
+    protocol_version = "HTTP/1.1"
+    fault: ClassVar[Callable[[Handler], bool]]
+    requests: ClassVar[list[tuple[str, str, str]]]
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+    def handle_all(self) -> None:
+        auth = self.headers.get("Authorization", "")
+        type(self).requests.append((self.command, self.path, auth))
+        length = int(self.headers.get("Content-Length") or 0)
+        self.rfile.read(length)
+        # The client may hang up on a misbehaving server at any moment.
+        with suppress(OSError):
+            if not type(self).fault(self):
+                self.behave()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_all
+
+    def behave(self) -> None:
+        name = self.path.partition("?")[0].rpartition("/")[2]
+        if "/manifests/" in self.path and name in ("v1", DIGEST) and self.command != "PUT":
+            self.answer(PACKED.manifest.raw, kind=MANIFEST, digest=DIGEST)
+        elif "/blobs/" in self.path and name == LAYER:
+            self.answer(PACKED.layer)
+        elif "/blobs/" in self.path and name == PACKED.manifest.config.digest:
+            self.answer(PACKED.config)
+        elif "/referrers/" in self.path:
+            self.answer(build_index(()).raw, kind=INDEX)
+        elif self.path.endswith("/tags/list") or "/tags/list?" in self.path:
+            self.answer(b'{"name":"x","tags":["v1"]}', kind="application/json")
+        elif self.command == "POST":
+            self.answer(b"", status=202, headers={"Location": "/v2/x/blobs/uploads/1"})
+        elif self.command == "PUT":
+            self.answer(b"", status=201)
+        else:
+            self.answer(b'{"errors":[{"code":"NOT_FOUND","message":"no"}]}', status=404)
+
+    def answer(
+        self,
+        body: bytes = b"",
+        *,
+        status: int = 200,
+        kind: str = "application/octet-stream",
+        digest: str = "",
+        length: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> bool:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        if digest:
+            self.send_header("Docker-Content-Digest", digest)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        if length is not None:
+            self.close_connection = True
+        return True
+
+    def pour(self, piece: bytes, *, pause: float = 0.0, kind: str = MANIFEST) -> bool:
+        """Chunks without end."""
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        chunk = b"%x\r\n%s\r\n" % (len(piece), piece)
+        for _ in range(2000):
+            self.wfile.write(chunk)
+            self.wfile.flush()
+            time.sleep(pause)
+        self.close_connection = True
+        return True
+
+
+class Registry:
+    """The server, and another one that must never see a secret."""
+
+    def __init__(self, fault: Callable[[Handler], bool]) -> None:
+        def make(fault: Callable[[Handler], bool]) -> tuple[ThreadingHTTPServer, type[Handler]]:
+            handler = type("Faulty", (Handler,), {"fault": staticmethod(fault), "requests": []})
+            server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+            return server, handler
+
+        self._server, self.handler = make(fault)
+        self._other, self.stranger = make(lambda handler: False)
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        self.other = f"127.0.0.1:{self._other.server_port}"
+
+    def close(self) -> None:
+        for server in (self._server, self._other):
+            server.shutdown()
+            server.server_close()
+
+
+slept: list[float] = []
+
+
+async def no_sleep(seconds: float) -> None:
+    slept.append(seconds)
+    await asyncio.sleep(0)
+
+
+def store_of(registry: Registry, **options: Any) -> RegistryStore:
+    config = {"auths": {registry.host: {"username": "robot", "password": PASSWORD}}}
+    store = RegistryStore(
+        parse_reference(f"{registry.host}/x"),
+        StoreOptions(
+            docker_config=json.dumps(config).encode(),
+            **{"silence": 1.0, "whole": 3.0, **options},
+        ),
+    )
+    store._http.sleep = no_sleep
+    return store
+
+
+async def use(store: RegistryStore, folder: Path) -> None:
+    """What an agent does: resolve, gather signatures, fetch, and write what came."""
+    async with store:
+        digest = (await store.resolve("v1")).digest
+        await gather_signatures(store, digest)
+        content = await fetch_content(store, await fetch_manifest(store, digest))
+        extract(content.files, folder)
+
+
+async def push(store: RegistryStore, folder: Path) -> None:
+    async with store:
+        await push_artifact(store, PACKED, ["v9"])
+
+
+async def tags(store: RegistryStore, folder: Path) -> None:
+    async with store:
+        await store.tags()
+
+
+def on(part: str, act: Callable[[Handler], bool], method: str = "") -> Callable[[Handler], bool]:
+    """Act on requests whose path holds ``part``; behave otherwise."""
+
+    def fault(handler: Handler) -> bool:
+        if part in handler.path and method in ("", handler.command):
+            return act(handler)
+        return False
+
+    return fault
+
+
+def manifest_of(**changes: Any) -> bytes:
+    return json.dumps({**json.loads(PACKED.manifest.raw), **changes}).encode()
+
+
+def served(raw: bytes, kind: str = MANIFEST) -> Callable[[Handler], bool]:
+    """Another manifest than the one asked for, under its own right digest."""
+    digest = describe(raw, kind).digest
+    return on("/manifests/", lambda h: h.answer(raw, kind=kind, digest=digest))
+
+
+def layered(layer: bytes) -> Callable[[Handler], bool]:
+    """A right artifact around a wrong layer, as somebody who may push would make it."""
+    descriptor = describe(layer, LAYER_TAR_GZIP)
+    manifest = build_manifest(
+        config=PACKED.manifest.config,
+        layers=(descriptor,),
+        artifact_type=PACKED.manifest.artifact_type,
+    )
+
+    def fault(handler: Handler) -> bool:
+        if "/manifests/" in handler.path and "sha256-" not in handler.path:
+            digest = manifest.descriptor.digest
+            return handler.answer(manifest.raw, kind=MANIFEST, digest=digest)
+        return descriptor.digest in handler.path and handler.answer(layer)
+
+    return fault
+
+
+def bomb() -> bytes:
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as stream:
+        for _ in range(300):
+            stream.write(bytes(1024 * 1024))
+    return buffer.getvalue()
+
+
+def challenge(text: str) -> Callable[[Handler], bool]:
+    return lambda h: h.answer(b"", status=401, headers={"WWW-Authenticate": text})
+
+
+def hang(handler: Handler) -> bool:
+    time.sleep(5)
+    return True
+
+
+def token_server(answer: Callable[[Handler], bool]) -> Callable[[Handler], bool]:
+    def fault(handler: Handler) -> bool:
+        if handler.path.startswith("/token"):
+            return answer(handler)
+        if handler.headers.get("Authorization", "").startswith("Bearer "):
+            return False
+        host = handler.headers["Host"]
+        return challenge(f'Bearer realm="http://{host}/token",service="x"')(handler)
+
+    return fault
+
+
+DUPLICATE = PACKED.manifest.raw[:-1] + b',"schemaVersion":2}'
+BIG_LAYER = {**PACKED.manifest.layers[0].to_dict(), "size": 10**12}
+ENTRY = PACKED.manifest.descriptor.to_dict()
+JSON_TYPE = "application/json"
+
+CASES: dict[str, tuple[Callable[[Handler], bool], type[OcistateError]]] = {
+    "another manifest under the digest asked for": (
+        on(DIGEST, lambda h: h.answer(manifest_of(x=1), kind=MANIFEST)),
+        DigestMismatch,
+    ),
+    "a digest header that is not the body's": (
+        on("/manifests/", lambda h: h.answer(PACKED.manifest.raw, kind=MANIFEST, digest=LAYER)),
+        StoreError,
+    ),
+    "a manifest cut short": (
+        on(DIGEST, lambda h: h.answer(PACKED.manifest.raw[:50], kind=MANIFEST, length=500)),
+        StoreError,
+    ),
+    "a manifest without end": (on("/manifests/", lambda h: h.pour(b" " * 65536)), LimitExceeded),
+    "a manifest that drips": (on(DIGEST, lambda h: h.pour(b" ", pause=0.2)), Unavailable),
+    "gigabytes promised": (
+        on(DIGEST, lambda h: h.answer(b"x", kind=MANIFEST, length=10**11)),
+        LimitExceeded,
+    ),
+    "a manifest compressed against our wish": (
+        on(
+            DIGEST,
+            lambda h: h.answer(
+                gzip.compress(PACKED.manifest.raw),
+                kind=MANIFEST,
+                headers={"Content-Encoding": "gzip"},
+            ),
+        ),
+        DigestMismatch,
+    ),
+    "a manifest of another type": (served(PACKED.manifest.raw, "application/vnd.x"), ProtocolError),
+    "a web page with 200": (
+        on("/v2/", lambda h: h.answer(b"<html>Please log in</html>", kind="text/html")),
+        ProtocolError,
+    ),
+    "an index instead of a manifest": (served(build_index(()).raw, INDEX), ArtifactError),
+    "an index that holds itself": (
+        served(json.dumps({"schemaVersion": 2, "manifests": [ENTRY]}).encode(), INDEX),
+        ArtifactError,
+    ),
+    "a type in the body that is not the header's": (
+        served(manifest_of(mediaType=INDEX)),
+        ProtocolError,
+    ),
+    "both layers and manifests": (served(manifest_of(manifests=[])), ProtocolError),
+    "no JSON": (served(b"{"), ProtocolError),
+    "a key twice": (served(DUPLICATE), ProtocolError),
+    "nesting without end": (served(b"[" * 200_000), ProtocolError),
+    "a list instead of an object": (served(b"[]"), ProtocolError),
+    "a schema of another version": (served(manifest_of(schemaVersion=1)), ProtocolError),
+    "a size below zero": (
+        served(manifest_of(config={**PACKED.manifest.config.to_dict(), "size": -1})),
+        ProtocolError,
+    ),
+    "a digest of another kind": (
+        served(manifest_of(config={**PACKED.manifest.config.to_dict(), "digest": "md5:0"})),
+        ProtocolError,
+    ),
+    "a digest that is a path": (
+        served(
+            manifest_of(config={**PACKED.manifest.config.to_dict(), "digest": "sha256:../../x"})
+        ),
+        ProtocolError,
+    ),
+    "a layer of a terabyte": (served(manifest_of(layers=[BIG_LAYER])), LimitExceeded),
+    "two layers where one belongs": (
+        served(manifest_of(layers=[PACKED.manifest.layers[0].to_dict()] * 2)),
+        ArtifactError,
+    ),
+    "a blob of other bytes": (
+        on(LAYER, lambda h: h.answer(bytes(len(PACKED.layer)))),
+        DigestMismatch,
+    ),
+    "a blob that is longer": (on(LAYER, lambda h: h.answer(PACKED.layer + b"x")), DigestMismatch),
+    "a blob that is shorter": (on(LAYER, lambda h: h.answer(PACKED.layer[:-1])), DigestMismatch),
+    "a blob cut short each time": (
+        on(LAYER, lambda h: h.answer(PACKED.layer[:9], length=len(PACKED.layer))),
+        Unavailable,
+    ),
+    "a blob without end": (on(LAYER, lambda h: h.pour(b"x" * 65536)), DigestMismatch),
+    "a blob that drips": (on(LAYER, lambda h: h.pour(b"x", pause=0.3)), Unavailable),
+    "a blob as a web page": (on(LAYER, lambda h: h.answer(b"<html>")), DigestMismatch),
+    "a layer that is a bomb": (layered(bomb()), ArtifactError),
+    "a layer that is no gzip": (layered(b"plain"), ArtifactError),
+    "a layer that the config does not describe": (
+        layered(gzip.compress(bytes(1024))),
+        ArtifactError,
+    ),
+    "redirects in a circle": (
+        on(LAYER, lambda h: h.answer(b"", status=307, headers={"Location": h.path})),
+        ProtocolError,
+    ),
+    "a redirect to a file": (
+        on(LAYER, lambda h: h.answer(b"", status=307, headers={"Location": "file:///etc/passwd"})),
+        ProtocolError,
+    ),
+    "a redirect with a password in it": (
+        on(LAYER, lambda h: h.answer(b"", status=307, headers={"Location": "http://u:p@h/x"})),
+        ProtocolError,
+    ),
+    "a login asked for again and again": (on("/v2/", challenge('Basic realm="x"')), Unauthorized),
+    "a login of a kind nobody knows": (on("/v2/", challenge("Negotiate")), Unauthorized),
+    "no challenge at all": (on("/v2/", lambda h: h.answer(b"", status=401)), Unauthorized),
+    "a token server of another scheme": (
+        on("/v2/", challenge('Bearer realm="ftp://x/token"')),
+        ProtocolError,
+    ),
+    "a token server that answers a web page": (
+        token_server(lambda h: h.answer(b"<html>")),
+        ProtocolError,
+    ),
+    "a token server without a token": (token_server(lambda h: h.answer(b"{}")), ProtocolError),
+    "a token that would begin another header": (
+        token_server(lambda h: h.answer(b'{"token":"a\\r\\nX-Evil: 1"}')),
+        ProtocolError,
+    ),
+    "a token server that is broken": (
+        token_server(lambda h: h.answer(b"", status=500)),
+        Unavailable,
+    ),
+    "a token server that refuses": (
+        token_server(lambda h: h.answer(b"", status=401)),
+        Unauthorized,
+    ),
+    "a token server that hangs": (token_server(hang), Unavailable),
+    "a token server without end": (
+        token_server(lambda h: h.pour(b" " * 65536, kind=JSON_TYPE)),
+        LimitExceeded,
+    ),
+    "a registry that only errs": (on("/v2/", lambda h: h.answer(b"", status=500)), Unavailable),
+    "a registry that is too busy for a day": (
+        on("/v2/", lambda h: h.answer(b"", status=429, headers={"Retry-After": "86400"})),
+        Unavailable,
+    ),
+    "a pause that is no number": (
+        on("/v2/", lambda h: h.answer(b"", status=503, headers={"Retry-After": "soon"})),
+        Unavailable,
+    ),
+    "a registry that hangs": (on("/v2/", hang), Unavailable),
+    "an error that is junk": (
+        on("/v2/", lambda h: h.answer(b"\xff\x00" * 9, status=418)),
+        StoreError,
+    ),
+    "headers without end": (
+        on("/v2/", lambda h: h.answer(b"", headers={"X": "y" * 300_000})),
+        Unavailable,
+    ),
+    "a listing of referrers at another host": (
+        on(
+            "/referrers/",
+            lambda h: h.answer(
+                json.dumps({"schemaVersion": 2, "manifests": [ENTRY]}).encode(),
+                kind=INDEX,
+                headers={"Link": '<http://127.0.0.2:1/v2/x>; rel="next"'},
+            ),
+        ),
+        ProtocolError,
+    ),
+    "a listing of referrers that is junk": (
+        on("/referrers/", lambda h: h.answer(b"{", kind=INDEX)),
+        ProtocolError,
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    slept.clear()
+    yield
+    assert all(seconds <= 60 for seconds in slept)
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_it_ends_in_a_clear_error_with_nothing_written(name: str, tmp_path: Path) -> None:
+    fault, expected = CASES[name]
+    registry = Registry(fault)
+    target = tmp_path / "out"
+    begun = time.monotonic()
+    try:
+        with pytest.raises(expected) as caught:
+            asyncio.run(use(store_of(registry), target))
+    finally:
+        registry.close()
+    assert time.monotonic() - begun < 60
+    assert list(tmp_path.iterdir()) == []
+    assert PASSWORD not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    assert registry.stranger.requests == []
+
+
+def test_it_is_used_when_it_behaves(tmp_path: Path) -> None:
+    registry = Registry(lambda h: False)
+    try:
+        asyncio.run(use(store_of(registry), tmp_path / "out"))
+    finally:
+        registry.close()
+    assert os.listdir(tmp_path / "out") == ["a.yaml"]
+
+
+def test_a_blob_elsewhere_is_fetched_without_the_password(tmp_path: Path) -> None:
+    def fault(handler: Handler) -> bool:
+        if not handler.headers.get("Authorization"):
+            return challenge('Basic realm="x"')(handler)
+        where = f"http://{registry.other}{handler.path}"
+        return LAYER in handler.path and handler.answer(status=307, headers={"Location": where})
+
+    registry = Registry(fault)
+    try:
+        asyncio.run(use(store_of(registry), tmp_path / "out"))
+    finally:
+        registry.close()
+    assert [auth for _, _, auth in registry.stranger.requests] == [""]
+
+
+def test_an_upload_elsewhere_gets_no_password(tmp_path: Path) -> None:
+    def fault(handler: Handler) -> bool:
+        if not handler.headers.get("Authorization"):
+            return challenge('Basic realm="x"')(handler)
+        if handler.command == "HEAD" or "/manifests/v9" in handler.path:
+            return handler.command != "PUT" and handler.answer(status=404)
+        where = f"http://{registry.other}/upload"
+        return handler.command == "POST" and handler.answer(status=202, headers={"Location": where})
+
+    registry = Registry(fault)
+    try:
+        asyncio.run(push(store_of(registry), tmp_path))
+    finally:
+        registry.close()
+    assert {method for method, _, _ in registry.stranger.requests} == {"PUT"}
+    assert {auth for _, _, auth in registry.stranger.requests} == {""}
+
+
+@pytest.mark.parametrize("location", ["", "ftp://x/y", "http://u:p@x/y"])
+def test_an_upload_that_leads_nowhere_is_refused(location: str, tmp_path: Path) -> None:
+    def fault(handler: Handler) -> bool:
+        if handler.command in ("HEAD", "GET"):
+            return handler.answer(status=404)
+        headers = {"Location": location} if location else {}
+        return handler.command == "POST" and handler.answer(status=202, headers=headers)
+
+    registry = Registry(fault)
+    try:
+        with pytest.raises(ProtocolError):
+            asyncio.run(push(store_of(registry), tmp_path))
+    finally:
+        registry.close()
+    assert not any(method == "PUT" for method, _, _ in registry.handler.requests)
+
+
+def test_credentials_are_not_sent_before_they_are_asked_for(tmp_path: Path) -> None:
+    registry = Registry(lambda h: False)
+    try:
+        asyncio.run(use(store_of(registry), tmp_path / "out"))
+    finally:
+        registry.close()
+    assert {auth for _, _, auth in registry.handler.requests} == {""}
+
+
+def test_the_token_asked_for_is_the_one_we_need(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def fault(handler: Handler) -> bool:
+        if handler.path.startswith("/token"):
+            asked.append(handler.path)
+            return handler.answer(b'{"token":"t","expires_in":300}', kind=JSON_TYPE)
+        if handler.headers.get("Authorization") == "Bearer t":
+            return False
+        realm = f"http://{handler.headers['Host']}/token"
+        scope = "repository:other/secret:*"
+        return challenge(f'Bearer realm="{realm}",service="x",scope="{scope}"')(handler)
+
+    registry = Registry(fault)
+    try:
+        asyncio.run(use(store_of(registry), tmp_path / "out"))
+    finally:
+        registry.close()
+    assert len(asked) == 1
+    assert "repository%3Ax%3Apull" in asked[0]
+    assert "secret" not in asked[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"[]", b'{"tags":5}', b'{"tags":[5]}', b"{", b'{"tags":["v1"],"tags":["v2"]}', b"<html>"],
+)
+def test_a_list_of_tags_that_is_none_is_refused(answer: bytes, tmp_path: Path) -> None:
+    registry = Registry(on("/tags/", lambda h: h.answer(answer, kind=JSON_TYPE)))
+    try:
+        with pytest.raises(ProtocolError):
+            asyncio.run(tags(store_of(registry), tmp_path))
+    finally:
+        registry.close()
+
+
+def test_pages_of_tags_in_a_circle_come_to_an_end(tmp_path: Path) -> None:
+    link = {"Link": '</v2/x/tags/list?last=v1>; rel="next"'}
+    registry = Registry(on("/tags/", lambda h: h.answer(b'{"tags":["v1"]}', headers=link)))
+    try:
+        asyncio.run(tags(store_of(registry), tmp_path))
+    finally:
+        registry.close()
+    assert len(registry.handler.requests) < 5
+
+
+def test_ten_thousand_referrers_are_read_up_to_a_limit_that_is_told(tmp_path: Path) -> None:
+    entries = [
+        describe(str(number).encode(), MANIFEST) for number in range(10_000)
+    ]  # none of which is there
+    index = build_index(tuple(entries)).raw
+    registry = Registry(on("/referrers/", lambda h: h.answer(index, kind=INDEX)))
+
+    async def look() -> list[str]:
+        async with store_of(registry) as store:
+            return [found.error for found in await gather_signatures(store, DIGEST)]
+
+    try:
+        errors = asyncio.run(look())
+    finally:
+        registry.close()
+    assert len(errors) == 513
+    assert "10000" in errors[-1]
+
+
+def test_a_fallback_tag_that_leads_to_itself_is_no_loop(tmp_path: Path) -> None:
+    loop = build_index((describe(b"x", INDEX),)).raw
+
+    def fault(handler: Handler) -> bool:
+        if "/referrers/" in handler.path:
+            return handler.answer(status=404)
+        return "sha256-" in handler.path and handler.answer(loop, kind=INDEX)
+
+    registry = Registry(fault)
+
+    async def look() -> int:
+        async with store_of(registry) as store:
+            return len(await gather_signatures(store, DIGEST))
+
+    try:
+        assert asyncio.run(look()) == 1
+    finally:
+        registry.close()
+    assert len(registry.handler.requests) < 10
+
+
+def test_a_signature_listed_for_another_artifact_is_seen_to_be_one(tmp_path: Path) -> None:
+    other = build_manifest(
+        config=EMPTY_CONFIG, layers=(EMPTY_CONFIG,), subject=describe(b"other", MANIFEST)
+    )
+    index = build_index((other.descriptor,)).raw
+
+    def fault(handler: Handler) -> bool:
+        if "/referrers/" in handler.path:
+            return handler.answer(index, kind=INDEX)
+        if other.descriptor.digest in handler.path:
+            return handler.answer(other.raw, kind=MANIFEST)
+        return False
+
+    registry = Registry(fault)
+
+    async def look() -> list[str]:
+        async with store_of(registry) as store:
+            return [found.error for found in await gather_signatures(store, DIGEST)]
+
+    try:
+        assert "something else" in asyncio.run(look())[0]
+    finally:
+        registry.close()
+
+
+def test_a_tag_moved_between_two_requests_changes_nothing(tmp_path: Path) -> None:
+    """What is fetched is the digest that was resolved, wherever the tag leads by then."""
+    moved = manifest_of(annotations={"moved": "yes"})
+
+    def fault(handler: Handler) -> bool:
+        first = not any("/manifests/v1" in path for _, path, _ in handler.requests[:-1])
+        return (
+            "/manifests/v1" in handler.path
+            and not first
+            and handler.answer(moved, kind=MANIFEST, digest=describe(moved, MANIFEST).digest)
+        )
+
+    registry = Registry(fault)
+    try:
+        asyncio.run(use(store_of(registry), tmp_path / "out"))
+    finally:
+        registry.close()
+    assert os.listdir(tmp_path / "out") == ["a.yaml"]
+
+
+def test_a_registry_that_is_not_there_is_said_not_to_be(tmp_path: Path) -> None:
+    registry = Registry(lambda h: False)
+    registry.close()
+    with pytest.raises(Unavailable, match=registry.host):
+        asyncio.run(use(store_of(registry), tmp_path / "out"))
+
+
+def test_a_bomb_is_met_with_the_right_words(tmp_path: Path) -> None:
+    registry = Registry(layered(bomb()))
+    try:
+        with pytest.raises(UnsafeContent, match="256 MiB"):
+            asyncio.run(use(store_of(registry), tmp_path / "out"))
+    finally:
+        registry.close()
+
+
+def test_warnings_of_the_registry_are_shown(tmp_path: Path) -> None:
+    shown: list[str] = []
+    headers = {"Warning": '299 - "this registry closes\x1b[31m tomorrow"'}
+    registry = Registry(on("/manifests/v1", lambda h: h.answer(
+        PACKED.manifest.raw, kind=MANIFEST, digest=DIGEST, headers=headers)))  # fmt: skip
+    try:
+        asyncio.run(use(store_of(registry, on_warning=shown.append), tmp_path / "out"))
+    finally:
+        registry.close()
+    assert "closes" in shown[0]
+    assert "\x1b" not in shown[0]
