@@ -35,7 +35,8 @@ class Resource:
     """One object of an artifact, with its hash and where in the artifact it stands.
 
     ``digest`` is SHA-256 over the object's canonical JSON; ``index`` is the place of its document
-    in the file, counted from 0 (the items of a ``List`` share their document's place).
+    in the file, counted from 0 (the items of a ``List`` share their document's place), ``line`` the
+    line it begins at, for errors.
     """
 
     id: ObjectId
@@ -44,6 +45,7 @@ class Resource:
     path: str
     index: int
     object: Mapping[str, Any]
+    line: int = 1
 
 
 def object_id(obj: Mapping[str, Any]) -> ObjectId:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from ocistate.artifact.images import images_of
-from ocistate.artifact.inventory import CONFIG_TYPE, Image, Inventory, entry_of, sort_entries
+from ocistate.artifact.inventory import (
+    CONFIG_TYPE,
+    Image,
+    Inventory,
+    entry_of,
+    is_clean,
+    sort_entries,
+)
 from ocistate.artifact.manifests import is_manifest_path, read_resources
-from ocistate.artifact.pack import REVISION_ANNOTATION, SOURCE_ANNOTATION
-from ocistate.artifact.unpack import DEFAULT_LIMITS, Limits, decompress, safe_path, untar
+from ocistate.artifact.pack import REVISION_ANNOTATION, SOURCE_ANNOTATION, canonical_tar
+from ocistate.artifact.unpack import (
+    DEFAULT_LIMITS,
+    FileSet,
+    Limits,
+    decompress,
+    safe_path,
+    untar,
+    untar_into,
+)
+from ocistate.artifact.unpack import MAX_COMPRESSED_BYTES as MAX_COMPRESSED_BYTES
 from ocistate.canonical import digest_of
-from ocistate.errors import ArtifactError, UnsafeContent
+from ocistate.errors import ArtifactError
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import LAYER_TAR_GZIP, Descriptor, Manifest
 
 FLUX_LAYER: Final = "application/vnd.cncf.flux.content.v1.tar+gzip"
 HELM_CONFIG: Final = "application/vnd.cncf.helm.config.v1+json"
 MAX_LAYERS: Final = 1000
-MAX_COMPRESSED_BYTES: Final = 64 * 1024 * 1024
-"""What a layer may weigh in the registry: 15 MB of manifests compress to about one."""
 
 _TITLE: Final = "org.opencontainers.image.title"
 _ORAS_UNPACK: Final = "io.deis.oras.content.unpack"
@@ -67,10 +81,22 @@ def read_layer(
     plan: LayerPlan, data: bytes, *, ours: bool, limits: Limits = DEFAULT_LIMITS
 ) -> dict[str, bytes]:
     """The files of one layer. Raises UnsafeContent."""
-    if plan.form == "file":
-        return {plan.path: data}
-    tar = decompress(data, limits.total_bytes) if plan.form == "tar+gzip" else data
-    return untar(tar, limits=limits, skip_links=not ours)
+    found = FileSet(limits)
+    _read_into(found, plan, data, skip_links=not ours)
+    return found.files
+
+
+def read_layers(
+    layers: Iterable[tuple[LayerPlan, bytes]], *, limits: Limits = DEFAULT_LIMITS
+) -> dict[str, bytes]:
+    """The files of several layers of another tool's artifact, within one artifact's limits.
+
+    Raises UnsafeContent, also when two layers bring the same path.
+    """
+    found = FileSet(limits)
+    for plan, data in layers:
+        _read_into(found, plan, data, skip_links=True)
+    return found.files
 
 
 def read_own_layer(
@@ -89,19 +115,18 @@ def read_own_layer(
 
 def merge_files(layers: list[dict[str, bytes]]) -> dict[str, bytes]:
     """The files of several layers. Raises UnsafeContent when two bring the same path."""
-    merged: dict[str, bytes] = {}
+    merged = FileSet()
     for files in layers:
         for path, content in files.items():
-            if path in merged:
-                raise UnsafeContent(f"{path!r} is in two layers")
-            merged[path] = content
-    return merged
+            merged.add(path, content)
+    return merged.files
 
 
 def compute_inventory(files: Mapping[str, bytes], manifest: Manifest) -> Inventory:
     """The inventory of an artifact that brings none, from its files.
 
-    Raises InvalidManifest where a file is not a manifest, ArtifactError for a resource twice.
+    Its content digest is that of the same files packed by ocistate. Raises InvalidManifest where a
+    file is not a manifest, ArtifactError for a resource twice.
     """
     resources: dict[ObjectId, Resource] = {}
     images: set[Image] = set()
@@ -113,10 +138,12 @@ def compute_inventory(files: Mapping[str, bytes], manifest: Manifest) -> Invento
                 raise ArtifactError(f"{resource.id} is in the artifact twice")
             resources[resource.id] = resource
             images.update(images_of(resource.object))
+    source = manifest.annotations.get(SOURCE_ANNOTATION, "")
+    revision = manifest.annotations.get(REVISION_ANNOTATION, "")
     return Inventory(
-        content_digest=manifest.layers[0].digest,
-        source=manifest.annotations.get(SOURCE_ANNOTATION, ""),
-        revision=manifest.annotations.get(REVISION_ANNOTATION, ""),
+        content_digest=digest_of(canonical_tar(files)),
+        source=source if is_clean(source) else "",
+        revision=revision if is_clean(revision) else "",
         resources=sort_entries(entry_of(resource) for resource in resources.values()),
         images=tuple(sorted(images)),
     )
@@ -134,8 +161,7 @@ def resources_of(files: Mapping[str, bytes], inventory: Inventory) -> dict[Objec
         if not is_manifest_path(path):
             continue
         for resource in read_resources(path, files[path]):
-            entry = listed.get(resource.id)
-            if entry is None or resource.id in found or entry.digest != resource.digest:
+            if resource.id in found or listed.get(resource.id) != entry_of(resource):
                 raise ArtifactError(
                     f"{resource.id} in {path} is not what the artifact's inventory lists",
                     hint="the artifact was put together wrongly: pack and push it again",
@@ -145,6 +171,15 @@ def resources_of(files: Mapping[str, bytes], inventory: Inventory) -> dict[Objec
     if missing:
         raise ArtifactError(f"{min(missing)} is in the artifact's inventory, but in no file of it")
     return found
+
+
+def _read_into(found: FileSet, plan: LayerPlan, data: bytes, *, skip_links: bool) -> None:
+    if plan.form == "file":
+        found.add(plan.path, data)
+        return
+    if plan.form == "tar+gzip":
+        data = decompress(data, found.limits.total_bytes - found.total_bytes)
+    untar_into(found, data, skip_links=skip_links)
 
 
 def _plan_foreign(layer: Descriptor) -> LayerPlan | None:

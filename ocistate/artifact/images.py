@@ -11,6 +11,7 @@ _POD_SPECS: Final = (
     ("spec",),
     ("spec", "template", "spec"),
     ("spec", "jobTemplate", "spec", "template", "spec"),
+    ("template", "spec"),  # a PodTemplate
 )
 _CONTAINERS: Final = ("initContainers", "containers", "ephemeralContainers")
 
@@ -47,5 +48,6 @@ def _containers(spec: Mapping[str, Any]) -> Iterator[Image]:
             continue
         for container in containers:
             image = container.get("image") if isinstance(container, Mapping) else None
-            if isinstance(image, str) and image:
+            # With a space or a control character it is no image that anything could pull.
+            if isinstance(image, str) and image.isprintable() and image and " " not in image:
                 yield Image(name=image, pinned="@sha256:" in image)

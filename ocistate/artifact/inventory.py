@@ -5,6 +5,7 @@ From one digest to the next it tells what changed without opening a layer or ask
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -61,6 +62,11 @@ class Inventory:
         )
 
 
+def is_clean(text: str) -> bool:
+    """Whether a text can be shown on a terminal and written as UTF-8."""
+    return text.isprintable() or all(unicodedata.category(c) not in ("Cc", "Cs") for c in text)
+
+
 def entry_of(resource: Resource) -> Entry:
     """A resource without its object."""
     return Entry(
@@ -86,7 +92,7 @@ def parse_inventory(raw: bytes) -> Inventory:
     if not isinstance(value, dict):
         raise ArtifactError("config: not an object")
     version = value.get("schemaVersion")
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION or not isinstance(version, int):
         raise ArtifactError(
             f"config: schemaVersion is {version!r}, this ocistate reads {SCHEMA_VERSION}",
             hint="upgrade ocistate to read artifacts made by a newer one",
@@ -160,6 +166,8 @@ def _text(value: dict[str, Any], key: str, where: str) -> str:
     text = value.get(key)
     if not isinstance(text, str):
         raise ArtifactError(f"{where}: {key} is not text")
+    if not is_clean(text):
+        raise ArtifactError(f"{where}: {key} has control characters")
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -10,6 +11,21 @@ from ocistate.errors import InvalidManifest
 from ocistate.objects import Resource, object_digest, object_id
 
 MANIFEST_SUFFIXES: Final = (".yaml", ".yml", ".json")
+
+_SHAPES: Final = (
+    (
+        "apiVersion",
+        re.compile(r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[a-z0-9]+"),
+        "write VERSION or GROUP/VERSION, such as v1 or apps/v1",
+    ),
+    (
+        "kind",
+        re.compile(r"[A-Za-z](?:[-A-Za-z0-9]*[A-Za-z0-9])?"),
+        "a kind is letters and digits, such as ConfigMap",
+    ),
+)
+# What the API server takes as one segment of a URL's path: all kinds' names are at least that.
+_SEGMENT: Final = re.compile(r"(?!\.{1,2}$)[^/%\x00-\x1f\x7f-\x9f]+")
 
 _BUILD_INPUTS: Final = {
     "kustomize.config.k8s.io": "render it first, with 'kustomize build'",
@@ -41,6 +57,7 @@ def read_resources(path: str, data: bytes) -> Iterator[Resource]:
                 path=path,
                 index=document.index,
                 object=obj,
+                line=document.line,
             )
 
 
@@ -69,17 +86,15 @@ def _open_lists(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _is_list(value: dict[str, Any]) -> bool:
     kind = value.get("kind")
-    return (
-        isinstance(kind, str)
-        and kind.endswith("List")
-        and isinstance(value.get("items"), list)
-        and "spec" not in value
-    )
+    if not isinstance(kind, str) or not isinstance(value.get("items"), list):
+        return False
+    # kubectl opens whatever has items; a custom resource may have them beside its spec.
+    return kind == "List" or (kind.endswith("List") and "spec" not in value)
 
 
 def _check(document: Document, where: str, obj: dict[str, Any]) -> None:
     metadata = obj.get("metadata")
-    for field in ("apiVersion", "kind"):
+    for field, shape, hint in _SHAPES:
         value = obj.get(field)
         if not isinstance(value, str) or not value:
             raise _invalid(
@@ -89,6 +104,8 @@ def _check(document: Document, where: str, obj: dict[str, Any]) -> None:
                 "not a manifest",
             )
         _check_rendered(document, where, field, value)
+        if not shape.fullmatch(value):
+            raise _invalid(document, f"{where}{value[:60]!r} is no {field}", hint=hint)
     if metadata is not None and not isinstance(metadata, dict):
         raise _invalid(document, f"{where}metadata is not a mapping")
     group = obj["apiVersion"].rpartition("/")[0]
@@ -110,6 +127,9 @@ def _check(document: Document, where: str, obj: dict[str, Any]) -> None:
     if namespace is not None and not isinstance(namespace, str):
         raise _invalid(document, f"{where}metadata.namespace is not text", hint="quote it")
     _check_texts(document, where, "metadata", metadata or {})
+    for field, text in (("name", name), ("namespace", namespace)):
+        if text and not _SEGMENT.fullmatch(text):
+            raise _invalid(document, f"{where}metadata.{field} cannot be {text[:60]!r}")
 
 
 def _check_texts(document: Document, where: str, field: str, value: Any) -> None:

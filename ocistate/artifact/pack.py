@@ -21,11 +21,13 @@ from ocistate.artifact.inventory import (
     Image,
     Inventory,
     entry_of,
+    is_clean,
     sort_entries,
 )
 from ocistate.artifact.manifests import read_resources
+from ocistate.artifact.unpack import DEFAULT_LIMITS, MAX_COMPRESSED_BYTES, FileSet, safe_path
 from ocistate.canonical import digest_of
-from ocistate.errors import InputError, InvalidManifest, PolicyRefused
+from ocistate.errors import InputError, InvalidManifest, PolicyRefused, UnsafeContent
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import LAYER_TAR_GZIP, Manifest, build_manifest, describe
 
@@ -78,10 +80,15 @@ def pack(
 ) -> Packed:
     """Make an artifact of manifest files, named by their paths with ``/``.
 
-    Raises InvalidManifest, PolicyRefused, or InputError when there is no resource in them.
+    Raises InvalidManifest, PolicyRefused, or InputError when there is no resource in them, or when
+    they could not be unpacked again.
     """
     provenance = provenance or Provenance()
     options = options or PackOptions()
+    _check_files(files)
+    for name, text in (("source", provenance.source), ("revision", provenance.revision)):
+        if not is_clean(text):
+            raise InputError(f"the {name} {text!r} has control characters")
     entries, images, warnings = _take_inventory(files, options)
     if not entries:
         raise InputError(
@@ -91,6 +98,12 @@ def pack(
     if options.strict and warnings:
         raise PolicyRefused("; ".join(warnings), hint="--strict refuses what is else a warning")
     tar = canonical_tar(files)
+    if len(tar) > DEFAULT_LIMITS.total_bytes:
+        raise InputError(
+            f"the manifests weigh {len(tar) // 1024**2} MiB, "
+            f"more than {DEFAULT_LIMITS.total_bytes // 1024**2}",
+            hint="split them into several artifacts",
+        )
     inventory = Inventory(
         content_digest=digest_of(tar),
         source=provenance.source,
@@ -100,6 +113,12 @@ def pack(
     )
     config = inventory.to_json()
     layer = compress(tar)
+    if len(layer) > MAX_COMPRESSED_BYTES:
+        raise InputError(
+            f"the manifests weigh {len(layer) // 1024**2} MiB compressed, "
+            f"more than {MAX_COMPRESSED_BYTES // 1024**2}",
+            hint="split them into several artifacts",
+        )
     manifest = build_manifest(
         artifact_type=ARTIFACT_TYPE,
         config=describe(config, CONFIG_TYPE),
@@ -133,21 +152,37 @@ def compress(tar: bytes) -> bytes:
     return compressor.compress(tar) + compressor.flush()
 
 
+def _check_files(files: Mapping[str, bytes]) -> None:
+    """What no reader of ours would unpack must not be packed."""
+    found = FileSet()
+    for path in sorted(files):
+        try:
+            if safe_path(path) != path:
+                raise UnsafeContent(f"{path!r} is not a plain relative path")
+            found.add(path, files[path])
+        except UnsafeContent as error:
+            raise InputError(
+                f"cannot pack {path!r}: {error.message}", hint=error.hint or "rename it"
+            ) from None
+
+
 def _take_inventory(
     files: Mapping[str, bytes], options: PackOptions
 ) -> tuple[dict[ObjectId, Entry], tuple[Image, ...], list[str]]:
     entries: dict[ObjectId, Entry] = {}
+    places: dict[ObjectId, str] = {}
     images: set[Image] = set()
     warnings: list[str] = []
     for path in sorted(files):
         for resource in read_resources(path, files[path]):
-            twin = entries.get(resource.id)
-            if twin is not None:
+            place = f"{path}:{resource.line}"
+            if resource.id in entries:
                 raise InvalidManifest(
-                    f"{path} (document {resource.index + 1})",
-                    f"{resource.id} is already in {twin.path} (document {twin.index + 1})",
+                    place,
+                    f"{resource.id} is already at {places[resource.id]}",
                     hint="keep one of them",
                 )
+            places[resource.id] = place
             if not options.allow_secrets:
                 _refuse_secret(resource)
             # The object itself is let go here: ten thousand of them would fill the memory.
@@ -155,7 +190,7 @@ def _take_inventory(
             for image in images_of(resource.object):
                 if is_floating(image.name) and image not in images:
                     warnings.append(
-                        f"{path}: {resource.id} runs {image.name}, which names no fixed version"
+                        f"{place}: {resource.id} runs {image.name}, which names no fixed version"
                     )
                 images.add(image)
     return entries, tuple(sorted(images)), warnings
@@ -166,8 +201,8 @@ def _refuse_secret(resource: Resource) -> None:
         return
     if resource.object.get("data") or resource.object.get("stringData"):
         raise PolicyRefused(
-            f"{resource.path}: {resource.id} holds its data in plain sight of everyone who can "
-            "read the registry",
+            f"{resource.path}:{resource.line}: {resource.id} holds its data in plain sight of "
+            "everyone who can read the registry",
             hint="use an ExternalSecret or SealedSecret, or allow it with --allow-secrets",
         )
 

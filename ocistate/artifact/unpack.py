@@ -1,22 +1,25 @@
 """Layers to files, safely: nothing a hostile tar says is believed before it is checked.
 
 Only regular files with plain relative paths come out; sizes, counts and names are bounded before
-anything is kept; nothing is written here at all, that is ``steps/pull.py``'s work.
+anything is kept; nothing is written here at all, that is ``steps/extract.py``'s work.
 """
 
 from __future__ import annotations
 
-import io
-import tarfile
 import unicodedata
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO, Final
+from dataclasses import dataclass, field
+from typing import Final
 
+from ocistate.artifact.tarread import read_entries
 from ocistate.errors import UnsafeContent
 
-_CHUNK: Final = 256 * 1024
+MAX_COMPRESSED_BYTES: Final = 64 * 1024 * 1024
+"""What a layer may weigh in the registry: 15 MB of manifests compress to about one."""
+
+_CHUNK_IN: Final = 16 * 1024
+_CHUNK_OUT: Final = 256 * 1024
+_MAX_MEMBERS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,28 +36,89 @@ class Limits:
 DEFAULT_LIMITS: Final = Limits()
 
 
+@dataclass(slots=True)
+class FileSet:
+    """Files by path, taken in one by one: bounded, and the same files on any file system."""
+
+    limits: Limits = DEFAULT_LIMITS
+    files: dict[str, bytes] = field(default_factory=dict)
+    total_bytes: int = 0
+    _folded: dict[str, str] = field(default_factory=dict)
+    _folders: set[str] = field(default_factory=set)
+
+    def add(self, path: str, content: bytes) -> None:
+        """Take in a file. Raises UnsafeContent when it is too much, or in another one's way."""
+        self.check_size(path, len(content))
+        key = _fold(path)
+        if key in self._folded:
+            raise UnsafeContent(
+                f"{path!r} is there twice"
+                if self._folded[key] == path
+                else f"{path!r} and {self._folded[key]!r} are one file on some file systems"
+            )
+        if key in self._folders:
+            raise UnsafeContent(f"{path!r} is a file and a folder")
+        self._add_parents(path, key)
+        self._folded[key] = path
+        self.files[path] = content
+        self.total_bytes += len(content)
+
+    def add_folder(self, path: str) -> None:
+        """Take note of a folder."""
+        key = _fold(path)
+        if key in self._folded:
+            raise UnsafeContent(f"{path!r} is a file and a folder")
+        self._add_parents(path, key)
+        self._folders.add(key)
+
+    def check_size(self, path: str, size: int) -> None:
+        """Refuse one file more of that size before it is read. Raises UnsafeContent."""
+        if len(self.files) >= self.limits.files:
+            raise UnsafeContent(f"more than {self.limits.files} files")
+        if size > self.limits.file_bytes or self.total_bytes + size > self.limits.total_bytes:
+            raise UnsafeContent(
+                f"{path!r} is too large, or too large with the others",
+                hint="split the manifests into several artifacts",
+            )
+
+    def _add_parents(self, path: str, key: str) -> None:
+        while "/" in key:
+            key = key.rpartition("/")[0]
+            if key in self._folded:
+                raise UnsafeContent(
+                    f"{self._folded[key]!r} is a file, and a folder too for {path!r}"
+                )
+            if key in self._folders:
+                break
+            self._folders.add(key)
+
+
 def decompress(data: bytes, limit: int) -> bytes:
     """Gunzip, several members too, up to ``limit`` bytes. Raises UnsafeContent."""
+    view = memoryview(data)
     pieces: list[bytes] = []
-    total = 0
-    while data:
+    total = at = members = 0
+    while at < len(view):
+        members += 1
+        if members > _MAX_MEMBERS:
+            raise UnsafeContent("the layer's gzip stream has members without end")
         stream = zlib.decompressobj(wbits=31)
-        try:
-            while not stream.eof:
-                piece = stream.decompress(data, min(_CHUNK, limit + 1 - total))
-                data = stream.unconsumed_tail
-                total += len(piece)
-                if total > limit:
-                    raise UnsafeContent(
-                        f"the layer unpacks to more than {limit // 1024**2} MiB",
-                        hint="split the manifests into several artifacts",
-                    )
-                pieces.append(piece)
-                if not piece and not data and not stream.eof:
-                    raise UnsafeContent("the layer's gzip stream ends too early")
-        except zlib.error as error:
-            raise UnsafeContent(f"the layer is not gzip: {error}") from None
-        data = stream.unused_data
+        while not stream.eof:
+            chunk = view[at : at + _CHUNK_IN]
+            try:
+                piece = stream.decompress(chunk, min(_CHUNK_OUT, limit + 1 - total))
+            except zlib.error as error:
+                raise UnsafeContent(f"the layer is not gzip: {error}") from None
+            at += len(chunk) - len(stream.unconsumed_tail) - len(stream.unused_data)
+            total += len(piece)
+            if total > limit:
+                raise UnsafeContent(
+                    f"the layer unpacks to more than {limit // 1024**2} MiB",
+                    hint="split the manifests into several artifacts",
+                )
+            pieces.append(piece)
+            if not piece and not chunk and not stream.eof:
+                raise UnsafeContent("the layer's gzip stream ends too early")
     return b"".join(pieces)
 
 
@@ -66,84 +130,52 @@ def untar(
     Links are refused; with ``skip_links`` (for artifacts of tools that pack them) left out.
     Raises UnsafeContent for traversal, devices, duplicates, bombs and broken archives.
     """
-    files: dict[str, bytes] = {}
-    folded: dict[str, str] = {}
-    total = 0
-    buffer = io.BytesIO(data)
-    try:
-        with tarfile.open(fileobj=buffer, mode="r:") as tar:
-            for count, member in enumerate(_members(tar), start=1):
-                if count > limits.files:
-                    raise UnsafeContent(f"the layer holds more than {limits.files} entries")
-                path = safe_path(member.name, limits)
-                if member.isdir():
-                    continue
-                if member.issym() or member.islnk():
-                    if skip_links:
-                        continue
-                    raise UnsafeContent(f"{member.name!r} in the layer is a link")
-                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
-                    raise UnsafeContent(f"{member.name!r} in the layer is not a regular file")
-                total += member.size
-                if member.size > limits.file_bytes or total > limits.total_bytes:
-                    raise UnsafeContent(f"{member.name!r} in the layer is too large")
-                _add(files, folded, path, _read(tar, member))
-            end = tar.offset
-    except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
-        raise UnsafeContent(f"the layer is not a tar: {error}") from None
-    except RecursionError:
-        # tarfile reads extended headers one inside the other.
-        raise UnsafeContent("the layer's headers are nested without end") from None
-    if data[end:].strip(b"\0"):
-        raise UnsafeContent("the layer goes on behind the tar's end")
-    _refuse_file_as_folder(files)
-    return files
+    found = FileSet(limits)
+    untar_into(found, data, skip_links=skip_links)
+    return found.files
+
+
+def untar_into(found: FileSet, data: bytes, *, skip_links: bool = False) -> None:
+    """Like ``untar``, beside files that are there already."""
+    limits = found.limits
+    for count, entry in enumerate(read_entries(data), start=1):
+        if count > limits.files:
+            raise UnsafeContent(f"the layer holds more than {limits.files} entries")
+        path = safe_path(entry.name, limits)
+        if entry.kind == "folder":
+            if path:
+                found.add_folder(path)
+        elif entry.kind == "link":
+            if not skip_links:
+                raise UnsafeContent(f"{entry.name!r} in the layer is a link")
+        elif not path:
+            raise UnsafeContent(f"{entry.name!r} in the layer is a file without a name")
+        else:
+            found.check_size(path, entry.size)
+            found.add(path, data[entry.start : entry.start + entry.size])
 
 
 def safe_path(name: str, limits: Limits = DEFAULT_LIMITS) -> str:
-    """A tar entry's name as a plain relative path with ``/``. Raises UnsafeContent."""
+    """A tar entry's name as a plain relative path with ``/``, empty for the folder itself.
+
+    Raises UnsafeContent.
+    """
     if not name or len(name) > limits.path_length:
-        raise UnsafeContent(f"a path of {len(name)} characters in the layer")
+        raise UnsafeContent(f"a path of {len(name)} characters")
     if name.startswith("/") or "\\" in name or ":" in name.split("/", 1)[0]:
-        raise UnsafeContent(f"{name[:100]!r} in the layer is not a relative path")
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
-        raise UnsafeContent(f"{name[:100]!r} in the layer has control characters")
+        raise UnsafeContent(f"{name[:100]!r} is not a relative path")
+    if not name.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+        raise UnsafeContent(f"{name[:100]!r} has control characters")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise UnsafeContent(f"{name[:100]!r} in the layer leaves the folder")
+        raise UnsafeContent(f"{name[:100]!r} leaves the folder")
     if len(parts) > limits.path_depth or any(len(part.encode()) > 255 for part in parts):
-        raise UnsafeContent(f"{name[:100]!r} in the layer is too deep or too long")
+        raise UnsafeContent(f"{name[:100]!r} is too deep or too long")
     return "/".join(parts)
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    while (member := tar.next()) is not None:
-        # tarfile keeps every header it has seen; a hundred thousand of them are not needed twice.
-        tar.members = []  # type: ignore[attr-defined]
-        yield member
-
-
-def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    source: IO[bytes] | None = tar.extractfile(member)
-    content = source.read() if source is not None else b""
-    if len(content) != member.size:
-        raise UnsafeContent(f"{member.name!r} in the layer ends too early")
-    return content
-
-
-def _add(files: dict[str, bytes], folded: dict[str, str], path: str, content: bytes) -> None:
-    # On a case-insensitive or normalising file system both would be the same file.
-    key = unicodedata.normalize("NFC", path).casefold()
-    if not path or key in folded:
-        raise UnsafeContent(f"{path!r} is in the layer twice")
-    folded[key] = path
-    files[path] = content
-
-
-def _refuse_file_as_folder(files: dict[str, bytes]) -> None:
-    for path in files:
-        parent = path
-        while "/" in parent:
-            parent = parent.rpartition("/")[0]
-            if parent in files:
-                raise UnsafeContent(f"{parent!r} in the layer is a file and a folder")
+def _fold(path: str) -> str:
+    """One key for what a case-insensitive or normalising file system takes for one name."""
+    if path.isascii():
+        return path.casefold()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
