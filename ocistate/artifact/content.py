@@ -77,15 +77,6 @@ def plan_layers(manifest: Manifest) -> tuple[LayerPlan, ...]:
     return plans
 
 
-def read_layer(
-    plan: LayerPlan, data: bytes, *, ours: bool, limits: Limits = DEFAULT_LIMITS
-) -> dict[str, bytes]:
-    """The files of one layer. Raises UnsafeContent."""
-    found = FileSet(limits)
-    _read_into(found, plan, data, skip_links=not ours)
-    return found.files
-
-
 def read_layers(
     layers: Iterable[tuple[LayerPlan, bytes]], *, limits: Limits = DEFAULT_LIMITS
 ) -> dict[str, bytes]:
@@ -95,7 +86,7 @@ def read_layers(
     """
     found = FileSet(limits)
     for plan, data in layers:
-        _read_into(found, plan, data, skip_links=True)
+        _read_into(found, plan, data)
     return found.files
 
 
@@ -111,15 +102,6 @@ def read_own_layer(
             hint="the artifact was put together wrongly: pack and push it again",
         )
     return untar(tar, limits=limits)
-
-
-def merge_files(layers: list[dict[str, bytes]]) -> dict[str, bytes]:
-    """The files of several layers. Raises UnsafeContent when two bring the same path."""
-    merged = FileSet()
-    for files in layers:
-        for path, content in files.items():
-            merged.add(path, content)
-    return merged.files
 
 
 def compute_inventory(files: Mapping[str, bytes], manifest: Manifest) -> Inventory:
@@ -173,13 +155,13 @@ def resources_of(files: Mapping[str, bytes], inventory: Inventory) -> dict[Objec
     return found
 
 
-def _read_into(found: FileSet, plan: LayerPlan, data: bytes, *, skip_links: bool) -> None:
+def _read_into(found: FileSet, plan: LayerPlan, data: bytes) -> None:
     if plan.form == "file":
         found.add(plan.path, data)
         return
     if plan.form == "tar+gzip":
         data = decompress(data, found.limits.total_bytes - found.total_bytes)
-    untar_into(found, data, skip_links=skip_links)
+    untar_into(found, data, skip_links=True)
 
 
 def _plan_foreign(layer: Descriptor) -> LayerPlan | None:

@@ -8,9 +8,8 @@ from ocistate.artifact.content import (
     MAX_COMPRESSED_BYTES,
     compute_inventory,
     is_ours,
-    merge_files,
     plan_layers,
-    read_layer,
+    read_layers,
     read_own_layer,
     resources_of,
 )
@@ -73,6 +72,6 @@ async def fetch_content(store: Store, manifest: Manifest) -> Content:
     for layer in layers:
         data = await store.fetch_blob(layer.descriptor, limit=budget)
         budget -= len(data)
-        parts.append(read_layer(layer, data, ours=False))
-    files = merge_files(parts)
+        parts.append((layer, data))
+    files = read_layers(parts)
     return Content(manifest=manifest, inventory=compute_inventory(files, manifest), files=files)

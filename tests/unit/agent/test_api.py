@@ -1,0 +1,108 @@
+"""Stacks: what is read, and how each wrong field is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocistate.agent.api import IgnoreRule, parse_stack
+from ocistate.errors import ConfigError
+
+SOURCE = {"repository": "oci://h.io/shop", "tag": "v1"}
+DIGEST = "sha256:" + "0a" * 32
+
+
+def stack(metadata: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "shop", **(metadata or {})}, "spec": {"source": SOURCE, **spec}}
+
+
+def source(**changes: Any) -> dict[str, Any]:
+    value = {**SOURCE, **changes}
+    return stack(source={key: item for key, item in value.items() if item is not None})
+
+
+def test_defaults() -> None:
+    found = parse_stack(stack())
+    assert (found.namespace, found.name) == ("default", "shop")
+    assert found.source.interval == 60
+    assert found.prune
+    assert found.drift == "correct"
+    assert found.timeout == 300
+    assert found.deletion_policy == "delete"
+    assert not found.suspend
+    assert found.directory is None
+
+
+def test_every_field_is_read() -> None:
+    found = parse_stack(
+        stack(
+            {"namespace": "team", "uid": "u", "generation": 3},
+            source={
+                "repository": "oci://h.io/shop",
+                "digest": DIGEST,
+                "path": "./overlays/prod/",
+                "interval": "10s",
+                "insecure": True,
+                "pullSecretRef": {"name": "regcred"},
+                "caSecretRef": {"name": "ca"},
+            },
+            trust={"policy": "default"},
+            namespace="shop",
+            forceNamespace=True,
+            serviceAccountName="deployer",
+            prune=False,
+            drift="report",
+            ignore=[{"kind": "Deployment", "jsonPointers": ["/spec/replicas"]}],
+            dependsOn=[{"name": "infra"}, {"name": "x", "namespace": "y"}],
+            wait={"timeout": "1m"},
+            suspend=True,
+            deletionPolicy="orphan",
+        )
+    )
+    assert found.source.digest == DIGEST
+    assert found.source.path == "overlays/prod"
+    assert (found.source.pull_secret, found.source.ca_secret) == ("regcred", "ca")
+    assert found.ignore == (IgnoreRule(kind="Deployment", pointers=("/spec/replicas",)),)
+    assert found.depends_on == (("team", "infra"), ("y", "x"))
+    assert (found.timeout, found.generation, found.policy) == (60, 3, "default")
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"spec": {"source": SOURCE}}, "metadata.name"),
+        (stack({"name": "Not_A_Name"}), "metadata.name"),
+        (stack({"namespace": "a.b"}), "metadata.namespace"),
+        ({"metadata": {"name": "x"}}, "spec"),
+        (source(repository=None), "spec.source.repository"),
+        (source(repository="h.io"), "spec.source.repository"),
+        (source(repository="h.io/shop:v1"), "spec.source.repository"),
+        (source(repository="https://h.io/shop"), "spec.source.repository"),
+        (source(tag=None), "spec.source"),
+        (source(digest=DIGEST), "spec.source"),
+        (source(tag="-bad"), "spec.source.tag"),
+        (source(tag=None, digest="sha256:0"), "spec.source.digest"),
+        (source(path="../x"), "spec.source.path"),
+        (source(interval="often"), "spec.source.interval"),
+        (source(interval="0s"), "spec.source.interval"),
+        (source(pullSecretRef="regcred"), "spec.source.pullSecretRef"),
+        (source(pullSecretRef={}), "spec.source.pullSecretRef.name"),
+        (source(pullSecretRef={"name": "a", "namespace": "b"}), "pullSecretRef.namespace"),
+        (source(channel="prod"), "spec.source.channel"),
+        (stack(drift="sometimes"), "spec.drift"),
+        (stack(prune="yes"), "spec.prune"),
+        (stack(ignore=[{"kind": "X", "jsonPointers": ["spec"]}]), "spec.ignore[0].jsonPointers[0]"),
+        (stack(ignore=[{"jsonPointers": []}]), "spec.ignore[0].kind"),
+        (stack(dependsOn=["infra"]), "spec.dependsOn[0]"),
+        (stack(wait={"timeout": 5}), "spec.wait.timeout"),
+        (stack(target={"folder": "x"}), "spec.target.folder"),
+        (stack(deletionPolicy="keep"), "spec.deletionPolicy"),
+        (stack(pruned=True), "spec.pruned"),
+    ],
+)
+def test_a_wrong_field_is_named_by_its_path(value: dict[str, Any], path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_stack(value, origin="f.yaml:1")
+    assert path in str(caught.value)
+    assert str(caught.value).startswith("f.yaml:1: ")
