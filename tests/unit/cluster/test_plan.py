@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_late_waves_are_pruned_first() -> None:
     ("parts", "word"),
     [({"protected": True}, "disabled"), ({"deleting": True}, "deleted already")],
 )
-def test_protected_and_dying_objects_are_not_pruned(parts: dict[str, bool], word: str) -> None:
+def test_protected_and_dying_objects_are_not_pruned(parts: dict[str, Any], word: str) -> None:
     id = desire(config_map("a")).wanted[0].id
     plan = make_plan(desire(), {id: live(**parts)})
     assert not plan.prune

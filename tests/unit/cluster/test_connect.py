@@ -1,0 +1,119 @@
+"""Kubeconfigs, as people have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ocistate.cluster.connect import access_from_text, find_access
+from ocistate.errors import ConfigError
+
+
+def config(name: str, **user: Any) -> dict[str, Any]:
+    return {
+        "current-context": name,
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "ns"}}],
+        "clusters": [{"name": name, "cluster": {"server": f"https://{name}:6443"}}],
+        "users": [{"name": name, "user": user or {"token": "t0ken"}}],
+    }
+
+
+def write(path: Path, content: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_the_current_context_is_used(tmp_path: Path) -> None:
+    access = find_access(write(tmp_path / "c", config("one")))
+    assert (access.context, access.server, access.namespace) == ("one", "https://one:6443", "ns")
+    assert "t0ken" not in repr(access)
+
+
+def test_several_files_are_merged_and_the_first_wins(tmp_path: Path) -> None:
+    second = config("two")
+    second["clusters"].append({"name": "one", "cluster": {"server": "https://other"}})
+    files = [write(tmp_path / "a", config("one")), write(tmp_path / "b", second)]
+    env = {"KUBECONFIG": ":".join(map(str, [*files, tmp_path / "absent"]))}
+    assert find_access(env=env).server == "https://one:6443"
+    assert find_access(context="two", env=env).server == "https://two:6443"
+
+
+def test_relative_files_are_beside_their_own_kubeconfig(tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    content = config("one", **{"client-certificate": "me.crt", "client-key": "/abs/me.key"})
+    access = find_access(write(folder / "c", content))
+    user = access.config.user
+    assert user is not None
+    assert (user.client_cert, user.client_key) == (str(folder / "me.crt"), "/abs/me.key")
+
+
+def test_a_pods_account_is_used_in_a_pod_unless_a_context_is_named(tmp_path: Path) -> None:
+    for name, text in {"token": "x", "namespace": "inside", "ca.crt": "-"}.items():
+        (tmp_path / name).write_text(text)
+    env = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
+    import os
+
+    before = dict(os.environ)
+    os.environ.update(env)  # lightkube reads them from there
+    try:
+        access = find_access(env=env, service_account=tmp_path)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert (access.server, access.namespace) == ("https://[fd00::1]:443", "inside")
+
+
+def test_what_lightkube_does_not_know_is_read_too(tmp_path: Path) -> None:
+    content = config("one", token="t", **{"as": "admin", "as-groups": ["a", "b"]})
+    content["clusters"][0]["cluster"] |= {"proxy-url": "http://p:1", "tls-server-name": "real"}
+    access = find_access(write(tmp_path / "c", content))
+    assert (access.proxy, access.tls_server_name) == ("http://p:1", "real")
+    assert access.impersonate == (
+        ("Impersonate-User", "admin"),
+        ("Impersonate-Group", "a"),
+        ("Impersonate-Group", "b"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "empty"),
+        ("token: s3cret: x", "not YAML"),
+        ("contexts: []", "no context is chosen"),
+        ("current-context: x", "no context named 'x'"),
+        (
+            "current-context: x\ncontexts: [{name: x, context: {cluster: y}}]",
+            "no cluster named 'y'",
+        ),
+    ],
+)
+def test_a_broken_kubeconfig_is_named_without_quoting_it(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told) as raised:
+        find_access(path)
+    assert str(path) in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_missing_kubeconfig_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--kubeconfig"):
+        find_access(tmp_path / "absent")
+
+
+def test_a_kubeconfig_from_a_secret_may_not_reach_into_this_machine() -> None:
+    assert access_from_text(yaml.safe_dump(config("one"))).server == "https://one:6443"
+    for user in ({"exec": {"command": "sh"}}, {"tokenFile": "/etc/shadow"}):
+        with pytest.raises(ConfigError, match="this machine"):
+            access_from_text(yaml.safe_dump(config("one", **user)))
+    content = config("one")
+    content["clusters"][0]["cluster"]["certificate-authority"] = "/etc/shadow"
+    with pytest.raises(ConfigError, match="names a file"):
+        access_from_text(yaml.safe_dump(content))
