@@ -101,12 +101,12 @@ class FileSource:
         for key in gone:
             self.agent.drop_stack(key)
             try:
-                departed = self.folder.departed(key)
+                departed, status = self.folder.departed(key), self.folder.load(key)
             except ConfigError as error:
                 log.error("%s; what it put in place stays there", error)
                 continue
             if departed is not None:
-                self.agent.set_stack(departed)
+                self.agent.set_stack(departed, status)
 
     def _remembered(self, stack: Stack) -> Status:
         try:

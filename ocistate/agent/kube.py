@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ocistate.agent.api import API_VERSION, FINALIZER, GROUP, Stack, parse_stack
+from ocistate.agent.api import API_VERSION, FINALIZER, GROUP, Source, Stack, parse_stack
 from ocistate.agent.runtime import Agent
 from ocistate.agent.status import Status, refused, rfc3339, status_from_dict, status_to_dict
 from ocistate.cluster.client import KubeClient
@@ -20,6 +20,7 @@ from ocistate.cluster.status import StatusError
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.objects import ObjectId
 from ocistate.oci import StoreOptions
+from ocistate.reference import Reference
 from ocistate.signing.policy import TrustPolicy, parse_policy
 
 log = logging.getLogger("ocistate.agent")
@@ -257,14 +258,12 @@ class ClusterSource:
             return  # nothing of ours to do; others' finalizers keep it
         try:
             stack = parse_stack(obj, origin=f"Stack {'/'.join(key)}")
-            if stack.directory is not None:
-                raise ConfigError(
-                    f"Stack {stack}: spec.target.directory means nothing inside a cluster",
-                    hint="remove it, or run the agent with --stacks",
-                )
+            _check_reach(stack)
         except ConfigError as error:
-            await self._refuse(obj, error)
-            return
+            if not metadata.get("deletionTimestamp"):
+                await self._refuse(obj, error)
+                return
+            stack = _departed(obj)
         self.agent.set_stack(stack, status_from_dict(obj.get("status")))
 
     async def _refuse(self, obj: Mapping[str, Any], error: ConfigError) -> None:
@@ -275,22 +274,36 @@ class ClusterSource:
         key = (metadata["namespace"], metadata["name"])
         if self.agent.refuse_stack(key, metadata["uid"], generation, error):
             return
-        stub = Stack(
-            namespace=key[0],
-            name=key[1],
-            uid=metadata["uid"],
-            generation=generation,
-            source=_NOWHERE,
-        )
         old = status_from_dict(obj.get("status"))
         new = refused(old, error, now=datetime.now(UTC), generation=generation)
         if new != old:
-            await self.keeper.save(stub, new)
+            await self.keeper.save(_departed(obj), new)
 
 
-_NOWHERE: Final = parse_stack(
-    {
-        "metadata": {"name": "x"},
-        "spec": {"source": {"repository": "layout:nowhere", "tag": "none"}},
-    }
-).source
+def _check_reach(stack: Stack) -> None:
+    """Files beside the agent are not its tenants' to read or write. Raises ConfigError."""
+    field = ""
+    if stack.directory is not None:
+        field = "spec.target.directory"
+    elif stack.source.repository.scheme == "layout":
+        field = "spec.source.repository"
+    if field:
+        raise ConfigError(
+            f"Stack {stack}: {field}: a folder means nothing inside a cluster",
+            hint="use a registry and a cluster, or run the agent with --stacks",
+        )
+
+
+def _departed(obj: Mapping[str, Any]) -> Stack:
+    """Of a Stack whose spec can't be read, just what its status and its removal need."""
+    metadata, spec = obj["metadata"], obj.get("spec") or {}
+    return Stack(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        source=Source(repository=Reference(scheme="layout", registry="", repository="")),
+        service_account=str(spec.get("serviceAccountName") or ""),
+        deletion_policy="orphan" if spec.get("deletionPolicy") == "orphan" else "delete",
+        deleting=True,
+    )

@@ -129,9 +129,9 @@ class StateFolder:
         return value
 
     def forget(self, key: tuple[str, str]) -> None:
-        """Remove all that is kept of a Stack."""
-        self._path("stacks", key).unlink(missing_ok=True)
+        """Remove all that is kept of a Stack; what names it goes last, in case of a cut."""
         shutil.rmtree(self.content(key), ignore_errors=True)
+        self._path("stacks", key).unlink(missing_ok=True)
 
     def known(self) -> list[tuple[str, str]]:
         """The Stacks something is kept of."""

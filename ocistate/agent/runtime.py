@@ -97,7 +97,6 @@ class Agent:
     """Whether the Stacks and policies there are have been read once."""
     _entries: dict[Key, Entry] = field(default_factory=dict)
     _policies: tuple[TrustPolicy, ...] = ()
-    _removing: dict[Key, Entry] = field(default_factory=dict)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
     _controller: Controller = field(init=False)
 
@@ -245,6 +244,14 @@ class Agent:
                 "cannot remove: %s", error, extra={"stack": str(stack), "reason": error.reason}
             )
             self.event(stack, "Warning", error.reason, str(error))
+            entry.status = entry.status.with_condition(
+                "Ready",
+                "False",
+                error.reason,
+                f"cannot be removed: {error}",
+                now=self.now(),
+                generation=stack.generation,
+            )
             entry.memo.failures += 1
             return float(min(60, 2**entry.memo.failures))
         self.folder.forget(stack.key)

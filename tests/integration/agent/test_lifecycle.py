@@ -132,6 +132,22 @@ def test_a_spec_edited_to_nonsense_says_so_and_what_ran_goes_on(world: World) ->
     assert condition(team.status(), "Stalled")[0] in ("", "False")
 
 
+def test_a_stack_with_a_spec_edited_to_nonsense_can_still_be_deleted(world: World) -> None:
+    team = world.tenant()
+    team.push(config_map("app", v="1"))
+    team.create()
+    team.wait_ready()
+    team.edit(source={"repository": "ftp://nowhere/x"})
+    team.wait_condition("Ready", "False", "InvalidConfiguration")
+    assert world.agent.terminate() == 0
+    world.agent.start()
+
+    team.delete("Stack", "app", "ocistate.dev/v1alpha1")
+
+    team.wait_gone("Stack", "app", "ocistate.dev/v1alpha1")
+    team.wait_gone("ConfigMap", "app")
+
+
 def test_an_object_that_belongs_to_another_stack_is_not_taken(world: World) -> None:
     team = world.tenant()
     team.push(config_map("app", v="1"))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
+
+import pytest
 
 from tests.integration.agent.world import World
 from tests.unit.agent.parts import config_map
@@ -73,6 +76,24 @@ def test_a_secret_is_read_with_the_rights_of_the_stacks_own_account(world: World
     message = team.wait_condition("Ready", "False")
     assert "secrets" in message
     assert "ocistate-applier" in message
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"source": {"repository": "layout:/var/lib/ocistate/content"}}, "spec.source.repository"),
+        ({"target": {"directory": "/etc"}}, "spec.target.directory"),
+    ],
+)
+def test_the_agents_own_files_are_out_of_reach(
+    world: World, spec: dict[str, Any], field: str
+) -> None:
+    team = world.tenant()
+    team.push(config_map("app", v="1"))
+
+    team.create(**spec)
+
+    assert field in team.wait_condition("Ready", "False", "InvalidConfiguration")
 
 
 def test_what_the_agent_may_not_see_is_applied_and_said(world: World) -> None:
