@@ -62,7 +62,7 @@ def verify_command(
 
 
 async def _explain(store: Store, target: str, policies: Sequence[TrustPolicy]) -> dict[str, Any]:
-    from ocistate.signing.policy import select_policy
+    from ocistate.signing.select import select_policy
     from ocistate.steps.verify import explain
 
     async with store:

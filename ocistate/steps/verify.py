@@ -15,16 +15,10 @@ from ocistate.errors import (
 )
 from ocistate.oci.model import Descriptor, Manifest
 from ocistate.oci.store import Store
+from ocistate.signing.decide import Decision, Found, Verdict, decide
 from ocistate.signing.envelope import BUNDLE_TYPE, MAX_BUNDLE_BYTES
-from ocistate.signing.policy import (
-    Decision,
-    Found,
-    Mode,
-    TrustPolicy,
-    Verdict,
-    decide,
-    select_policy,
-)
+from ocistate.signing.policy import Mode, TrustPolicy
+from ocistate.signing.select import select_policy
 
 MAX_SIGNATURES: Final = 512
 """How many signatures of one artifact are read; a listing that has more is said to have more."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ocistate.errors import ConfigError, NoPolicy, NotSigned, ThresholdNotMet, Untrusted
+from ocistate.signing.decide import Found, decide
 from ocistate.signing.envelope import (
     PAYLOAD_TYPE,
     SIGN_PREDICATE,
@@ -16,7 +17,8 @@ from ocistate.signing.envelope import (
     pae,
 )
 from ocistate.signing.keys import KeySigner, generate, load_private_key
-from ocistate.signing.policy import Found, TrustPolicy, decide, parse_policy, select_policy
+from ocistate.signing.policy import TrustPolicy, parse_policy
+from ocistate.signing.select import select_policy
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -143,6 +145,18 @@ def test_the_same_key_named_twice_is_no_second_signer() -> None:
         ("*/shop", "host/shop", True),
         ("*/shop", "host/team/shop", False),
         ("**", "anything/at:1/all", True),
+        ("host/shop", "HOST/shop", True),
+        ("Host/shop", "host/shop", True),
+        ("host/shop", "host:443/shop", True),
+        ("host:443/shop", "host/shop", True),
+        ("host/shop", "host:80/shop", False),
+        ("host/shop", "host:4430/shop", False),
+        ("host/shop", "host/SHOP", False),
+        ("/srv/good/*", "/srv/good/../evil", False),
+        ("/srv/evil", "/srv/good/../evil", True),
+        ("/srv/good/**", "/srv/good/./x", True),
+        ("store/good/*", "store/good/../evil", False),
+        ("store", "./store", True),
     ],
 )
 def test_globs_match_whole_names_and_stars_stop_at_slashes(
@@ -156,7 +170,19 @@ def test_globs_match_whole_names_and_stars_stop_at_slashes(
             select_policy(policies, repository)
 
 
-@pytest.mark.parametrize("glob", ["host/\u0455hop", "host/shop\n", "", "ho\u200bst/x", "a|b"])
+@pytest.mark.parametrize(
+    "glob",
+    [
+        "host/\u0455hop",
+        "host/shop\n",
+        "",
+        "ho\u200bst/x",
+        "a|b",
+        "host/../x",
+        "host//x",
+        "host/./x",
+    ],
+)
 def test_globs_hold_only_letters_of_repositories(glob: str) -> None:
     with pytest.raises(ConfigError, match="repositories"):
         policy(repositories=[glob])
