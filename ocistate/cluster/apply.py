@@ -80,8 +80,9 @@ class _Run:
         self.options = options
         self.results: list[Result] = []
         self.stopped: OcistateError | None = None
-        self.failed_namespaces: set[str] = set()
-        self.failed_kinds: set[tuple[str, str]] = set()
+        self.there: set[ObjectId] = set()
+        self.missing_namespaces: set[str] = set()
+        self.missing_kinds: set[tuple[str, str]] = set()
         self.defines = {
             action.id: _defined_kind(action.wanted)
             for action in plan.write
@@ -146,11 +147,14 @@ class _Run:
 
     def _report(self, result: Result) -> None:
         self.results.append(result)
-        if result.state is State.FAILED:
+        # Only what is not there at all takes others along: a Namespace that another Stack owns, or
+        # that could not be changed, still holds objects.
+        new = result.verb is Verb.CREATE and result.id not in self.there
+        if result.state is State.FAILED and new:
             if result.id.kind == "Namespace" and not result.id.group:
-                self.failed_namespaces.add(result.id.name)
+                self.missing_namespaces.add(result.id.name)
             elif result.id in self.defines:
-                self.failed_kinds.add(self.defines[result.id])
+                self.missing_kinds.add(self.defines[result.id])
         if self.options.on_result is not None:
             self.options.on_result(result)
 
@@ -159,9 +163,9 @@ class _Run:
     async def _one(self, action: Action) -> Result:
         wanted = action.wanted
         assert wanted is not None
-        if wanted.id.namespace in self.failed_namespaces:
+        if wanted.id.namespace in self.missing_namespaces:
             return _result(action, State.SKIPPED, reason="its Namespace could not be applied")
-        if (wanted.id.group, wanted.id.kind) in self.failed_kinds:
+        if (wanted.id.group, wanted.id.kind) in self.missing_kinds:
             return _result(
                 action, State.SKIPPED, reason="its CustomResourceDefinition could not be applied"
             )
@@ -170,6 +174,8 @@ class _Run:
         adopted = action.live is not None and action.live.adopted
         if action.live is None and wanted.stage <= Stage.DEFINITIONS:
             adopted = await self.client.get(wanted.id, metadata_only=True) is not None
+            if adopted:
+                self.there.add(wanted.id)
         if wanted.pointers and action.live is not None and not self.options.dry_run:
             await leave_fields(self.client, wanted, _version(wanted))
         obj = body(wanted, self.plan.owner, adopted=adopted)
@@ -260,7 +266,7 @@ class _Run:
         waiting = {
             action.id: action
             for action in actions
-            if action.id in self.defines and self.defines[action.id] not in self.failed_kinds
+            if action.id in self.defines and self.defines[action.id] not in self.missing_kinds
         }
         deadline = self.options.clock() + _ESTABLISHED_TIMEOUT
         pause = 0.02
