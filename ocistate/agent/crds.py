@@ -208,6 +208,7 @@ def _policy_crd() -> dict[str, Any]:
                     "repositories": _list(_TEXT, minItems=1),
                     "threshold": {"type": "integer", "minimum": 1},
                     "mode": _enum("enforce", "warn", "off", default="enforce"),
+                    "allowLegacy": {"type": "boolean"},
                 },
                 "x-kubernetes-preserve-unknown-fields": True,
             },

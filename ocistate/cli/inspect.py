@@ -40,7 +40,7 @@ def inspect_command(
 
 async def _inspect(store: Store, target: str) -> dict[str, Any]:
     from ocistate.steps.fetch import fetch_inventory, fetch_manifest
-    from ocistate.steps.verify import gather_signatures
+    from ocistate.steps.gather import gather_signatures
 
     async with store:
         manifest = await fetch_manifest(store, target)

@@ -6,27 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ocistate.errors import InvalidSignature, NotSigned, ThresholdNotMet, TrustError, Untrusted
-from ocistate.signing.envelope import SIGN_PREDICATE, Bundle, parse_bundle, parse_statement
+from ocistate.signing.envelope import SIGN_PREDICATE, Statement
+from ocistate.signing.found import Found, Signature, open_signature
 from ocistate.signing.policy import TrustedKey, TrustPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A signature as it was found: where, and its bytes, or why they could not be had."""
-
-    origin: str
-    raw: bytes = b""
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one signature is worth: ``signer`` names who made it where that is known."""
+    """What one signature is worth: ``signer`` names who made it where that is known.
+
+    ``statement`` is what it says: only where it counts, since only then somebody trusted says it.
+    """
 
     origin: str
     counts: bool
     signer: str
     reason: str
+    statement: Statement | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +73,17 @@ def _judge(
 
     if found.error:
         return no(found.error)
+    if found.legacy and not policy.allow_legacy:
+        return no("is in the older format, which the policy does not allow (allowLegacy)")
     try:
-        bundle = parse_bundle(found.raw)
-        if bundle.has_certificate:
+        signature = open_signature(found)
+        if signature.has_certificate:
             return no("signed by identity, and the policy trusts keys only")
-        trusted = _signer(policy, bundle)
+        trusted = _signer(policy, signature)
         if trusted is None:
-            return no(f"signed by a key the policy does not name (hint {bundle.hint or 'none'})")
+            return no(f"signed by a key the policy does not name (hint {signature.hint or 'none'})")
         # Only now is the payload known to be the signer's, and read.
-        statement = parse_statement(bundle.payload)
+        statement = signature.statement()
     except InvalidSignature as error:
         return no(error.message)
     if statement.digests != (digest,):
@@ -93,16 +91,20 @@ def _judge(
     if statement.predicate_type != predicate_type:
         return no(f"says {statement.predicate_type}, not {predicate_type}", trusted.name)
     verdict = Verdict(
-        origin=found.origin, counts=True, signer=trusted.name, reason="signed by a trusted key"
+        origin=found.origin,
+        counts=True,
+        signer=trusted.name,
+        reason="signed by a trusted key",
+        statement=statement,
     )
     return verdict, trusted.key.fingerprint
 
 
-def _signer(policy: TrustPolicy, bundle: Bundle) -> TrustedKey | None:
+def _signer(policy: TrustPolicy, signature: Signature) -> TrustedKey | None:
     # The hint only orders the tries: it is not signed, and may lie.
-    ordered = sorted(policy.keys, key=lambda trusted: trusted.key.fingerprint != bundle.hint)
-    signed = bundle.signed
-    return next((t for t in ordered if t.key.verify(bundle.signature, signed)), None)
+    ordered = sorted(policy.keys, key=lambda trusted: trusted.key.fingerprint != signature.hint)
+    signed = signature.signed
+    return next((t for t in ordered if t.key.verify(signature.signature, signed)), None)
 
 
 def _error(

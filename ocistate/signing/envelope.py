@@ -18,6 +18,7 @@ from ocistate.errors import InvalidSignature
 
 BUNDLE_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
+ENVELOPE_TYPE: Final = "application/vnd.dsse.envelope.v1+json"
 SIGN_PREDICATE: Final = "https://sigstore.dev/cosign/sign/v1"
 MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
 
@@ -53,6 +54,10 @@ class Bundle:
     def signed(self) -> bytes:
         """The bytes that are signed: DSSE's pre-authentication encoding."""
         return pae(PAYLOAD_TYPE, self.payload)
+
+    def statement(self) -> Statement:
+        """What is said, once the signature has been verified. Raises InvalidSignature."""
+        return parse_statement(self.payload)
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -108,18 +113,19 @@ def parse_bundle(raw: bytes) -> Bundle:
     hint = ""
     if by_key:
         hint = _text(_mapping(material["publicKey"], "publicKey").get("hint", ""), "hint")
-    envelope = _mapping(value.get("dsseEnvelope"), "dsseEnvelope")
-    if envelope.get("payloadType") != PAYLOAD_TYPE:
-        raise InvalidSignature(f"the payloadType is {envelope.get('payloadType')!r}")
-    signatures = envelope.get("signatures")
-    if not isinstance(signatures, list) or len(signatures) != 1:
-        raise InvalidSignature("the envelope must have exactly one signature")
+    payload, signature = _envelope(_mapping(value.get("dsseEnvelope"), "dsseEnvelope"))
     return Bundle(
-        payload=_base64(envelope.get("payload"), "payload"),
-        signature=_base64(_mapping(signatures[0], "signatures[0]").get("sig"), "sig"),
-        hint=hint,
-        has_certificate=by_certificate,
-        raw=raw,
+        payload=payload, signature=signature, hint=hint, has_certificate=by_certificate, raw=raw
+    )
+
+
+def parse_envelope(raw: bytes, *, has_certificate: bool = False) -> Bundle:
+    """Read a bare DSSE envelope, the older form of an attestation. Raises InvalidSignature."""
+    if len(raw) > MAX_BUNDLE_BYTES:
+        raise InvalidSignature(f"an envelope of {len(raw)} bytes is too large")
+    payload, signature = _envelope(_mapping(_json(raw, "the envelope"), "the envelope"))
+    return Bundle(
+        payload=payload, signature=signature, hint="", has_certificate=has_certificate, raw=raw
     )
 
 
@@ -136,6 +142,17 @@ def parse_statement(payload: bytes) -> Statement:
         digests=tuple(_subject_digest(subject) for subject in subjects),
         predicate=value.get("predicate"),
     )
+
+
+def _envelope(value: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """The payload and the one signature of a DSSE envelope."""
+    if value.get("payloadType") != PAYLOAD_TYPE:
+        raise InvalidSignature(f"the payloadType is {value.get('payloadType')!r}")
+    signatures = value.get("signatures")
+    if not isinstance(signatures, list) or len(signatures) != 1:
+        raise InvalidSignature("the envelope must have exactly one signature")
+    signature = _mapping(signatures[0], "signatures[0]").get("sig")
+    return decode_base64(value.get("payload"), "payload"), decode_base64(signature, "sig")
 
 
 def _subject_digest(subject: Any) -> str:
@@ -165,7 +182,8 @@ def _text(value: Any, what: str) -> str:
     return value
 
 
-def _base64(value: Any, what: str) -> bytes:
+def decode_base64(value: Any, what: str) -> bytes:
+    """Bytes from canonical base64; ``what`` names it in errors. Raises InvalidSignature."""
     try:
         decoded = base64.b64decode(_text(value, what), validate=True)
     except (binascii.Error, ValueError):

@@ -29,7 +29,7 @@ class TrustPolicy:
     """Who must have signed the artifacts of some repositories.
 
     ``threshold`` distinct keys must have signed. ``mode`` warn applies all the same and says so;
-    off does not even look.
+    off does not even look. Signatures in the older formats count with ``allow_legacy`` only.
     """
 
     name: str
@@ -37,6 +37,7 @@ class TrustPolicy:
     keys: tuple[TrustedKey, ...] = ()
     threshold: int = 1
     mode: Mode = "enforce"
+    allow_legacy: bool = False
 
 
 def parse_policy(obj: Mapping[str, Any], *, origin: str = "") -> TrustPolicy:
@@ -61,16 +62,22 @@ def parse_policy(obj: Mapping[str, Any], *, origin: str = "") -> TrustPolicy:
             f"asks for {threshold} signers, but there are {len(keys)} keys",
             hint="add keys, or lower the threshold",
         )
+    allow_legacy = spec.boolean("allowLegacy", False)
     spec.finish()
     return TrustPolicy(
-        name=name, repositories=repositories, keys=keys, threshold=threshold, mode=mode
+        name=name,
+        repositories=repositories,
+        keys=keys,
+        threshold=threshold,
+        mode=mode,
+        allow_legacy=allow_legacy,
     )
 
 
-def policy_of_keys(keys: Sequence[PublicKey]) -> TrustPolicy:
+def policy_of_keys(keys: Sequence[PublicKey], *, allow_legacy: bool = False) -> TrustPolicy:
     """The policy that ``--key`` options make: any one of the keys, for any repository."""
     trusted = tuple(TrustedKey(name=f"key {key.fingerprint[:12]}", key=key) for key in keys)
-    return TrustPolicy(name="--key", repositories=("**",), keys=trusted)
+    return TrustPolicy(name="--key", repositories=("**",), keys=trusted, allow_legacy=allow_legacy)
 
 
 def _parse_key(fields: Fields, origin: str) -> TrustedKey:

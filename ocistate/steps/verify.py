@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
-from ocistate.errors import (
-    DigestMismatch,
-    LimitExceeded,
-    NotFound,
-    ProtocolError,
-)
-from ocistate.oci.model import Descriptor, Manifest
 from ocistate.oci.store import Store
-from ocistate.signing.decide import Decision, Found, Verdict, decide
-from ocistate.signing.envelope import BUNDLE_TYPE, MAX_BUNDLE_BYTES
+from ocistate.signing.decide import Decision, Verdict, decide
 from ocistate.signing.policy import Mode, TrustPolicy
 from ocistate.signing.select import select_policy
 
@@ -81,51 +71,8 @@ async def verify_artifact(
 
 async def explain(store: Store, digest: str, policy: TrustPolicy) -> Decision:
     """What a policy makes of an artifact's signatures; raises only StoreError."""
-    return decide(policy, digest, await gather_signatures(store, digest))
-
-
-async def gather_signatures(store: Store, digest: str) -> list[Found]:
-    """All signatures that refer to an artifact, bounded in number and size.
-
-    One that cannot be read is returned with its error: junk beside a good signature must not hide
-    it. A registry that is out of reach raises Unavailable or Unauthorized.
-    """
-    listed = await store.referrers(digest, BUNDLE_TYPE)
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(descriptor: Descriptor) -> Found:
-        async with gate:
-            return await _read(store, digest, descriptor)
-
-    found = list(await asyncio.gather(*(one(item) for item in _newest(listed))))
-    if len(listed) > MAX_SIGNATURES:
-        found.append(
-            Found(
-                origin=digest,
-                error=f"there are {len(listed)} signatures, and only {MAX_SIGNATURES} were read",
-            )
-        )
-    return found
-
-
-def _newest(listed: Sequence[Descriptor]) -> list[Descriptor]:
-    def created(descriptor: Descriptor) -> str:
-        return descriptor.annotations.get("org.opencontainers.image.created", "")
-
-    return sorted(listed, key=created, reverse=True)[:MAX_SIGNATURES]
-
-
-async def _read(store: Store, digest: str, descriptor: Descriptor) -> Found:
-    try:
-        manifest = await store.fetch_manifest(descriptor.digest)
-        if not isinstance(manifest, Manifest) or len(manifest.layers) != 1:
-            return Found(origin=descriptor.digest, error="is not a manifest with one layer")
-        if manifest.subject is None or manifest.subject.digest != digest:
-            return Found(origin=descriptor.digest, error="is listed, but refers to something else")
-        raw = await store.fetch_blob(manifest.layers[0], limit=MAX_BUNDLE_BYTES)
-    except (NotFound, DigestMismatch, ProtocolError, LimitExceeded) as error:
-        return Found(origin=descriptor.digest, error=error.message)
-    return Found(origin=descriptor.digest, raw=raw)
+    found = await gather_signatures(store, digest, legacy=policy.allow_legacy)
+    return decide(policy, digest, found)
 
 
 def _summary(policy: TrustPolicy, decision: Decision) -> str:

@@ -47,8 +47,8 @@ from ocistate.oci.registry import RegistryStore
 from ocistate.reference import parse_reference
 from ocistate.steps.extract import extract
 from ocistate.steps.fetch import fetch_content, fetch_manifest
+from ocistate.steps.gather import gather_signatures
 from ocistate.steps.push import push_artifact
-from ocistate.steps.verify import gather_signatures
 
 MANIFEST_TEXT = """
 apiVersion: v1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ocistate.errors import ConfigError, NoPolicy, NotSigned, ThresholdNotMet, Untrusted
-from ocistate.signing.decide import Found, decide
+from ocistate.signing.decide import decide
 from ocistate.signing.envelope import (
     PAYLOAD_TYPE,
     SIGN_PREDICATE,
@@ -16,6 +16,7 @@ from ocistate.signing.envelope import (
     build_statement,
     pae,
 )
+from ocistate.signing.found import Found
 from ocistate.signing.keys import KeySigner, generate, load_private_key
 from ocistate.signing.policy import TrustPolicy, parse_policy
 from ocistate.signing.select import select_policy
