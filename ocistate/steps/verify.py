@@ -9,11 +9,7 @@ from ocistate.oci.store import Store
 from ocistate.signing.decide import Decision, Verdict, decide
 from ocistate.signing.policy import Mode, TrustPolicy
 from ocistate.signing.select import select_policy
-
-MAX_SIGNATURES: Final = 512
-"""How many signatures of one artifact are read; a listing that has more is said to have more."""
-
-_AT_ONCE: Final = 8
+from ocistate.steps.gather import gather_signatures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
