@@ -320,14 +320,15 @@ def unpacked_or_refused(data: bytes) -> dict[str, bytes]:
 
 @settings(max_examples=500, deadline=None)
 @given(
-    st.sampled_from([BASE, BASE_GNU]),
+    st.booleans(),
     st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), min_size=1, max_size=6),
     st.booleans(),
 )
 def test_a_mutated_tar_is_read_safely_or_refused(
-    base: bytes, edits: list[tuple[int, int]], mend: bool
+    gnu: bool, edits: list[tuple[int, int]], mend: bool
 ) -> None:
-    data = bytearray(base)
+    # By name, since Hypothesis warns of arguments as long as a tar.
+    data = bytearray(BASE_GNU if gnu else BASE)
     for place, byte in edits:
         data[place % len(data)] = byte
     for path in unpacked_or_refused(fix_checksums(data) if mend else bytes(data)):
@@ -336,9 +337,10 @@ def test_a_mutated_tar_is_read_safely_or_refused(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from([v for v in HOSTILE.values() if len(v) < 9999]), max_size=4))
-def test_hostile_pieces_in_a_row_are_read_safely_or_refused(pieces: list[bytes]) -> None:
-    for path in unpacked_or_refused(entry(b"f", b"1") + b"".join(pieces) + END):
+@given(st.lists(st.sampled_from([k for k, v in HOSTILE.items() if len(v) < 9999]), max_size=4))
+def test_hostile_pieces_in_a_row_are_read_safely_or_refused(names: list[str]) -> None:
+    pieces = b"".join(HOSTILE[name] for name in names)
+    for path in unpacked_or_refused(entry(b"f", b"1") + pieces + END):
         assert safe_path(path) == path
 
 
