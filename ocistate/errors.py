@@ -24,7 +24,15 @@
     │   ├── NotSigned              nothing is signed at all
     │   ├── Untrusted              signed, but by nobody the policy trusts
     │   ├── ThresholdNotMet        trusted signers, but not enough of them
-    │   └── NoPolicy               no policy speaks of this repository
+    │   ├── NoPolicy               no policy speaks of this repository
+    │   └── ChannelError           a channel's record that may not be followed
+    │       ├── InvalidRecord      signed, but not a record as the format has it
+    │       ├── ForeignRecord      the record of another channel or repository
+    │       ├── EpochRefused       an epoch or sequence that the policy does not allow
+    │       ├── RecordExpired      a record that is too old to be believed, or from the future
+    │       ├── RecordReplayed     a record from before the one accepted last
+    │       └── ChannelFork        two records with one sequence
+    ├── ChannelHeld                a channel on hold, which is not to be moved
     ├── ClusterError               the Kubernetes API did not do what it should
     │   ├── ApiError               the API server answered with an error status
     │   ├── ClusterUnavailable     the API server cannot be reached
@@ -159,6 +167,38 @@ class ThresholdNotMet(TrustError):
 
 class NoPolicy(TrustError):
     reason = "NoTrustPolicy"
+
+
+class ChannelError(TrustError):
+    reason = "ChannelRefused"
+
+
+class InvalidRecord(ChannelError):
+    reason = "InvalidRecord"
+
+
+class ForeignRecord(ChannelError):
+    reason = "ForeignRecord"
+
+
+class EpochRefused(ChannelError):
+    reason = "EpochRefused"
+
+
+class RecordExpired(ChannelError):
+    reason = "RecordExpired"
+
+
+class RecordReplayed(ChannelError):
+    reason = "RecordReplayed"
+
+
+class ChannelFork(ChannelError):
+    reason = "ChannelFork"
+
+
+class ChannelHeld(OcistateError):
+    reason = "ChannelHeld"
 
 
 class ClusterError(OcistateError):

@@ -108,9 +108,11 @@ def _entry(name: str, kind: bytes, offset: int, size: int) -> TarEntry:
 
 def _check_sum(block: bytes) -> None:
     rest = block[:148] + b" " * 8 + block[156:]
-    unsigned = sum(rest)
+    stated, unsigned = _octal(block[148:156]), sum(rest)
+    if stated == unsigned:
+        return
     signed = unsigned - 256 * sum(1 for byte in rest if byte > 127)
-    if _octal(block[148:156]) not in (unsigned, signed):
+    if stated != signed:
         raise UnsafeContent("the layer is not a tar: a header's checksum is wrong")
 
 

@@ -31,6 +31,14 @@ EXIT_CODES: Final[dict[type[errors.OcistateError], int]] = {
     errors.HealthTimeout: 53,
     errors.OwnershipConflict: 54,
     errors.TargetError: 60,
+    errors.ChannelError: 70,
+    errors.InvalidRecord: 71,
+    errors.ForeignRecord: 72,
+    errors.EpochRefused: 73,
+    errors.RecordExpired: 74,
+    errors.RecordReplayed: 75,
+    errors.ChannelFork: 76,
+    errors.ChannelHeld: 77,
 }
 """By error class; a class that is not listed has its nearest ancestor's code."""
 

@@ -6,6 +6,8 @@ here ever writes a manifest anew that came from a store.
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -33,6 +35,8 @@ class Descriptor:
     size: int
     artifact_type: str | None = None
     annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY, hash=False)
+    data: bytes = field(default=b"", repr=False, compare=False)
+    """The very bytes, where the descriptor embeds them; checked against size and digest."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -45,6 +49,8 @@ class Descriptor:
             value["artifactType"] = self.artifact_type
         if self.annotations:
             value["annotations"] = dict(self.annotations)
+        if self.data:
+            value["data"] = base64.b64encode(self.data).decode()
         return value
 
 
@@ -72,9 +78,14 @@ class Index:
     annotations: Mapping[str, str]
 
 
-def describe(data: bytes, media_type: str) -> Descriptor:
-    """The descriptor of some bytes."""
-    return Descriptor(media_type=media_type, digest=digest_of(data), size=len(data))
+def describe(data: bytes, media_type: str, *, embed: bool = False) -> Descriptor:
+    """The descriptor of some bytes; ``embed`` puts them into it, which saves readers a request."""
+    return Descriptor(
+        media_type=media_type,
+        digest=digest_of(data),
+        size=len(data),
+        data=data if embed else b"",
+    )
 
 
 EMPTY_CONFIG: Final = describe(b"{}", EMPTY_JSON)
@@ -185,7 +196,22 @@ def parse_descriptor(value: Any, where: str) -> Descriptor:
         size=size,
         artifact_type=_text(value, "artifactType", where),
         annotations=_annotations(value, where),
+        data=_data(value, where, digest, size),
     )
+
+
+def _data(value: dict[str, Any], where: str, digest: str, size: int) -> bytes:
+    """Image spec, "Embedded Content": base64, and no other bytes than the digest names."""
+    text = _text(value, "data", where)
+    if text is None:
+        return b""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ProtocolError(f"{where}: data is not base64") from None
+    if len(data) != size or digest_of(data) != digest:
+        raise ProtocolError(f"{where}: data is not what size and digest say")
+    return data
 
 
 def _document(raw: bytes, media_type: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,11 +30,15 @@ _STATEMENT_TYPES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """An in-toto statement: what is said (``predicate``) of what (``digests``)."""
+    """An in-toto statement: what is said (``predicate``) of what (``digests``).
+
+    ``names`` are the subjects' names, in the same order; empty for one that has none.
+    """
 
     predicate_type: str
     digests: tuple[str, ...]
     predicate: Any
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +72,17 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 def build_statement(digest: str, predicate_type: str, predicate: Any) -> bytes:
     """An in-toto statement v1 about one digest, in cosign's form: a subject without a name."""
-    algorithm, _, value = digest.partition(":")
+    return build_named_statement((("", digest),), predicate_type, predicate)
+
+
+def build_named_statement(
+    subjects: Sequence[tuple[str, str]], predicate_type: str, predicate: Any
+) -> bytes:
+    """An in-toto statement v1 about several subjects: (name or nothing, digest) each."""
     return canonical_json(
         {
             "_type": _STATEMENT_TYPES[0],
-            "subject": [{"digest": {algorithm: value}}],
+            "subject": [_subject(name, digest) for name, digest in subjects],
             "predicateType": predicate_type,
             "predicate": predicate,
         }
@@ -141,6 +151,7 @@ def parse_statement(payload: bytes) -> Statement:
         predicate_type=_text(value.get("predicateType"), "predicateType"),
         digests=tuple(_subject_digest(subject) for subject in subjects),
         predicate=value.get("predicate"),
+        names=tuple(_text(subject.get("name", ""), "subject.name") for subject in subjects),
     )
 
 
@@ -153,6 +164,12 @@ def _envelope(value: Mapping[str, Any]) -> tuple[bytes, bytes]:
         raise InvalidSignature("the envelope must have exactly one signature")
     signature = _mapping(signatures[0], "signatures[0]").get("sig")
     return decode_base64(value.get("payload"), "payload"), decode_base64(signature, "sig")
+
+
+def _subject(name: str, digest: str) -> dict[str, Any]:
+    algorithm, _, value = digest.partition(":")
+    subject: dict[str, Any] = {"digest": {algorithm: value}}
+    return subject | ({"name": name} if name else {})
 
 
 def _subject_digest(subject: Any) -> str:

@@ -1,0 +1,1 @@
+"""Channels: signed, numbered pointers from an environment's name to digests. No I/O here."""

@@ -1,0 +1,125 @@
+"""What may become of a channel next: promote, roll back, refresh, hold, release. Pure decisions.
+
+Each gives the next record, not numbered yet, or None where nothing is to be changed. They are asked
+again with the then newest record whenever another writer got in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from ocistate.channel.record import Provenance, Record, Trusted
+from ocistate.errors import ChannelHeld, ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Who wants a change, when, why, and from where the digests come.
+
+    ``lifetime`` is how long the record is to be valid; None for as long as the one before was,
+    zero for ever.
+    """
+
+    now: datetime
+    reason: str
+    actor: str = ""
+    source: str = ""
+    lifetime: timedelta | None = None
+
+    def expires(self, newest: Record | None) -> datetime | None:
+        """When the record made now expires."""
+        lifetime = self.lifetime
+        if lifetime is None and newest is not None and newest.expires is not None:
+            lifetime = newest.expires - newest.issued_at
+        return self.now + lifetime if lifetime else None
+
+
+Pins = Mapping[str, tuple[str, Provenance]]
+"""By repository: the digest that is meant, and what it was made from."""
+
+
+def begun(channel: str, repository: str, pins: Pins, why: Why) -> Record:
+    """A channel's first record."""
+    return Record(
+        channel=channel,
+        repository=repository,
+        epoch=1,
+        sequence=1,
+        previous="",
+        issued_at=why.now,
+        expires=why.expires(None),
+        reason=why.reason,
+        source=why.source,
+        actor=why.actor,
+        subjects={name: digest for name, (digest, _) in pins.items()},
+        artifacts={name: made for name, (_, made) in pins.items()},
+    )
+
+
+def promoted(
+    newest: Trusted,
+    pins: Pins,
+    why: Why,
+    *,
+    drop: frozenset[str] = frozenset(),
+    release: bool = False,
+) -> Record | None:
+    """The channel with these digests; the other repositories of the set stay as they are.
+
+    None when it has them already. Raises ChannelHeld for a channel on hold without ``release``.
+    """
+    last = newest.record
+    kept = {name: digest for name, digest in last.subjects.items() if name not in drop}
+    subjects = {**kept, **{name: digest for name, (digest, _) in pins.items()}}
+    known = {**last.artifacts, **{name: made for name, (_, made) in pins.items()}}
+    artifacts = {name: made for name, made in known.items() if name in subjects}
+    if last.hold and not release:
+        raise ChannelHeld(
+            f"the channel {last} is on hold since {last.issued_at:%Y-%m-%d %H:%M} UTC: "
+            f"{last.reason or 'no reason given'}",
+            hint="a person may lift the hold with --release, or 'ocistate channel release'",
+        )
+    if subjects == dict(last.subjects) and not last.hold:
+        return None
+    return replace(_next(newest, why), subjects=subjects, artifacts=artifacts, hold=False)
+
+
+def rolled_back(newest: Trusted, to: Record, why: Why) -> Record:
+    """The channel with the digests of an earlier record, and on hold."""
+    old = _next(newest, why)
+    return replace(old, subjects=to.subjects, artifacts=to.artifacts, hold=True)
+
+
+def refreshed(newest: Trusted, why: Why) -> Record:
+    """The same again, valid anew. Raises ConfigError for a channel that never expires."""
+    last = newest.record
+    if why.expires(last) is None:
+        raise ConfigError(
+            f"{last} does not expire, and no lifetime is given",
+            hint="say how long it is to be valid: --expires 7d",
+        )
+    return replace(_next(newest, why), hold=last.hold)
+
+
+def held(newest: Trusted, why: Why) -> Record | None:
+    """The same, on hold; None when it is already."""
+    return None if newest.record.hold else replace(_next(newest, why), hold=True)
+
+
+def released(newest: Trusted, why: Why) -> Record | None:
+    """The same, no longer on hold; None when it is not."""
+    return replace(_next(newest, why), hold=False) if newest.record.hold else None
+
+
+def _next(newest: Trusted, why: Why) -> Record:
+    # What a newer ocistate put into the record stays in it.
+    return replace(
+        newest.record,
+        issued_at=why.now,
+        expires=why.expires(newest.record),
+        reason=why.reason,
+        source=why.source,
+        actor=why.actor,
+    )

@@ -1,0 +1,449 @@
+"""A channel's record: a signed, numbered statement of which digests an environment's name means.
+
+    trusted = verify_record(
+        raw, digest, channel="prod", repository="registry.example.com/shop",
+        trust=ChannelTrust(keys=keys), now=now, accepted=last,
+    )
+    trusted.record.digest_of("registry.example.com/shop")
+
+Bytes go in, and a record that may be followed comes out, or an error. The checks are made in this
+order, at the one moment ``now``: signed by a channel key; says that it is a channel's record; well
+formed; of the channel and repository asked for; of an epoch and sequence that the policy allows;
+not from the future, not expired; not before, and not beside, the record accepted last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final
+
+from ocistate.canonical import DIGEST_PATTERN
+from ocistate.errors import (
+    ChannelFork,
+    EpochRefused,
+    ForeignRecord,
+    InvalidRecord,
+    InvalidReference,
+    InvalidSignature,
+    RecordExpired,
+    RecordReplayed,
+    Untrusted,
+)
+from ocistate.signing.envelope import (
+    PAYLOAD_TYPE,
+    Statement,
+    build_bundle,
+    build_named_statement,
+    pae,
+    parse_bundle,
+    parse_statement,
+)
+from ocistate.signing.keys import Signer
+from ocistate.signing.policy import TrustedKey
+
+PREDICATE: Final = "https://ocistate.dev/channel/v1"
+RECORD_TYPE: Final = "application/vnd.ocistate.channel.v1"
+MAX_RECORD_BYTES: Final = 256 * 1024
+MAX_SUBJECTS: Final = 256
+CLOCK_SKEW: Final = timedelta(minutes=5)
+"""How far the clock of who signs may be ahead of the reader's."""
+
+_MAX_TEXT: Final = 4096
+_MAX_NUMBER: Final = 2**53 - 1
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_KNOWN: Final = frozenset(
+    (
+        *("channel", "repository", "epoch", "sequence", "previous", "issuedAt"),
+        *("expires", "reason", "source", "actor", "hold", "artifacts"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where an artifact was made from, as its own config tells."""
+
+    source: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a record says. ``subjects`` are the digests it pins, by repository, as one set.
+
+    ``previous`` is the digest of the record before it, empty for a channel's first. ``actor`` is
+    who asked for it, on the word of who signed; ``source`` the channel or tag that the digests came
+    from; ``artifacts`` each repository's git source and revision. ``extra`` are fields of a newer
+    ocistate, kept as they are.
+    """
+
+    channel: str
+    repository: str
+    epoch: int
+    sequence: int
+    previous: str
+    issued_at: datetime
+    subjects: Mapping[str, str]
+    expires: datetime | None = None
+    reason: str = ""
+    source: str = ""
+    actor: str = ""
+    hold: bool = False
+    artifacts: Mapping[str, Provenance] = field(default_factory=lambda: MappingProxyType({}))
+    extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """(epoch, sequence): what orders the records of a channel."""
+        return (self.epoch, self.sequence)
+
+    def digest_of(self, repository: str) -> str:
+        """The digest it pins for a repository. Raises ForeignRecord when it pins none."""
+        if repository not in self.subjects:
+            raise ForeignRecord(
+                f"the channel {self.channel} of {self.repository} says nothing of {repository}",
+                hint=f"it pins {', '.join(sorted(self.subjects))}",
+            )
+        return self.subjects[repository]
+
+    def __str__(self) -> str:
+        return f"{self.channel}@{show_number(self.epoch, self.sequence)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelTrust:
+    """Whose records are followed: any one of ``keys``, in this ``epoch``, from a sequence on.
+
+    ``epoch`` None accepts every epoch: for those who only look, and have no policy.
+    """
+
+    keys: tuple[TrustedKey, ...]
+    epoch: int | None = None
+    min_sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What a reader remembers of a channel: the record it followed last, and when.
+
+    ``at`` only grows, so that a clock that was put back makes no expired record valid again.
+    """
+
+    epoch: int
+    sequence: int
+    digest: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trusted:
+    """A record whose signature holds, its own digest, and the key that signed it."""
+
+    record: Record
+    digest: str
+    signer: str
+    raw: bytes = field(repr=False)
+
+
+def check_channel(name: str) -> str:
+    """The name itself when it can be a channel's. Raises InvalidReference."""
+    if not _NAME.fullmatch(name) or re.search(r"-\d+$", name):
+        raise InvalidReference(
+            f"{name!r} is not a channel's name",
+            hint="lower-case letters, digits and '-', at most 63, with no '-NUMBER' at the end",
+        )
+    return name
+
+
+def name_tag(channel: str) -> str:
+    """The tag that holds a channel's newest record."""
+    return f"channel-{channel}"
+
+
+def number_tag(channel: str, epoch: int, sequence: int) -> str:
+    """The tag that keeps one record: ``channel-prod-42``, or ``channel-prod-2.1`` in epoch 2."""
+    return f"channel-{channel}-{show_number(epoch, sequence)}"
+
+
+def show_number(epoch: int, sequence: int) -> str:
+    """A record's number for people: the sequence, with the epoch before it from the second on."""
+    return str(sequence) if epoch == 1 else f"{epoch}.{sequence}"
+
+
+def sign_record(record: Record, signer: Signer) -> bytes:
+    """The bundle of a record, signed with a channel key. Raises InvalidRecord."""
+    predicate: dict[str, Any] = {
+        **record.extra,
+        "channel": record.channel,
+        "repository": record.repository,
+        "epoch": record.epoch,
+        "sequence": record.sequence,
+        "previous": record.previous,
+        "issuedAt": show_time(record.issued_at),
+        "reason": record.reason,
+    }
+    if record.artifacts:
+        predicate["artifacts"] = {
+            name: {"source": made.source, "revision": made.revision}
+            for name, made in record.artifacts.items()
+        }
+    if record.expires is not None:
+        predicate["expires"] = show_time(record.expires)
+    for name, value in (("source", record.source), ("actor", record.actor), ("hold", record.hold)):
+        if value:
+            predicate[name] = value
+    payload = build_named_statement(sorted(record.subjects.items()), PREDICATE, predicate)
+    parse_record(parse_statement(payload))  # what no reader would take is never signed
+    signature = signer.sign(pae(PAYLOAD_TYPE, payload))
+    return build_bundle(payload, signature, signer.public_key.fingerprint)
+
+
+def authenticate(raw: bytes, digest: str, trust: ChannelTrust) -> Trusted:
+    """A record whose signature holds and whose form is right, of whatever channel and age.
+
+    Raises InvalidSignature, Untrusted, InvalidRecord.
+    """
+    if len(raw) > MAX_RECORD_BYTES:
+        raise InvalidSignature(f"the record {digest} is larger than {MAX_RECORD_BYTES} bytes")
+    bundle = parse_bundle(raw)
+    if bundle.has_certificate:
+        raise Untrusted(f"the record {digest} is signed by identity, and channels trust keys only")
+    signed = bundle.signed
+    # The hint only orders the tries: it is not signed, and may lie.
+    ordered = sorted(trust.keys, key=lambda trusted: trusted.key.fingerprint != bundle.hint)
+    signer = next((t for t in ordered if t.key.verify(bundle.signature, signed)), None)
+    if signer is None:
+        raise Untrusted(
+            f"the record {digest} is signed by no channel key (hint {bundle.hint or 'none'})",
+            hint="a channel's record counts only when one of the policy's channelKeys signed it",
+        )
+    record = parse_record(parse_statement(bundle.payload))
+    return Trusted(record=record, digest=digest, signer=signer.name, raw=raw)
+
+
+def verify_record(
+    raw: bytes,
+    digest: str,
+    *,
+    channel: str,
+    repository: str,
+    trust: ChannelTrust,
+    now: datetime,
+    accepted: Accepted | None = None,
+) -> Trusted:
+    """A record that may be followed, by all checks in the module's order.
+
+    Raises InvalidSignature, Untrusted, and errors of the ChannelError branch.
+    """
+    trusted = authenticate(raw, digest, trust)
+    check_place(trusted.record, channel, repository)
+    check_policy(trusted.record, trust)
+    check_time(trusted.record, now, accepted)
+    check_order(trusted, accepted)
+    return trusted
+
+
+def check_place(record: Record, channel: str, repository: str) -> None:
+    """That a record is of the channel and repository asked for. Raises ForeignRecord."""
+    if (record.channel, record.repository) != (channel, repository):
+        raise ForeignRecord(
+            f"the record found for the channel {channel} of {repository} is one of the channel "
+            f"{record.channel} of {record.repository}",
+            hint="someone moved a tag or copied a record: promote again, and see who may write",
+        )
+
+
+def check_policy(record: Record, trust: ChannelTrust) -> None:
+    """That a policy allows a record's epoch and sequence. Raises EpochRefused."""
+    if trust.epoch is not None and record.epoch != trust.epoch:
+        raise EpochRefused(
+            f"{record} is of epoch {record.epoch}, and the policy allows epoch {trust.epoch}",
+            hint="promote anew in the policy's epoch, or change the policy's epoch",
+        )
+    if record.sequence < trust.min_sequence:
+        raise EpochRefused(
+            f"{record} is before the policy's minSequence, {trust.min_sequence}",
+            hint="an old record was put back, or the policy's minSequence is too high",
+        )
+
+
+def check_time(record: Record, now: datetime, accepted: Accepted | None = None) -> None:
+    """That a record is neither from the future nor expired. Raises RecordExpired."""
+    if accepted is not None:
+        now = max(now, accepted.at)
+    if record.issued_at > now + CLOCK_SKEW:
+        raise RecordExpired(
+            f"{record} was issued at {show_time(record.issued_at)}, and it is {show_time(now)}",
+            hint="set the clock of this machine, or of the one that signed",
+        )
+    if record.expires is not None and record.expires <= now:
+        raise RecordExpired(
+            f"{record} expired at {show_time(record.expires)}, and it is {show_time(now)}",
+            hint="run 'ocistate channel refresh'; if it was run, the newest record is held back",
+        )
+
+
+def check_order(trusted: Trusted, accepted: Accepted | None) -> None:
+    """That a record is not before or beside the one accepted last.
+
+    Raises RecordReplayed, ChannelFork.
+    """
+    if accepted is None:
+        return
+    record, last = trusted.record, (accepted.epoch, accepted.sequence)
+    if record.number < last:
+        raise RecordReplayed(
+            f"{record} is before {show_number(*last)}, which was accepted already",
+            hint="an old record was put back: 'ocistate promote' moves the channel forward again",
+        )
+    if record.number == last and trusted.digest != accepted.digest:
+        raise ChannelFork(
+            f"{record} is {trusted.digest}, but {accepted.digest} was accepted under that number",
+            hint="two records were signed under one number: promote once more, and see who signs",
+        )
+
+
+def accept(trusted: Trusted, now: datetime, accepted: Accepted | None = None) -> Accepted:
+    """What to remember once a record is followed."""
+    return Accepted(
+        epoch=trusted.record.epoch,
+        sequence=trusted.record.sequence,
+        digest=trusted.digest,
+        at=now if accepted is None else max(now, accepted.at),
+    )
+
+
+def succeed(
+    newest: Trusted | None,
+    record: Record,
+    *,
+    epoch: int | None = None,
+) -> Record:
+    """A record made the successor of the newest one: numbered, and linked to it.
+
+    ``epoch`` is the policy's, None for the newest record's own; in a higher one the sequence starts
+    at 1. Raises EpochRefused for a lower one, and where the sequence has come to its end.
+    """
+    if newest is None:
+        return replace(record, epoch=epoch or 1, sequence=1, previous="")
+    last = newest.record
+    wanted = last.epoch if epoch is None else epoch
+    if wanted < last.epoch:
+        raise EpochRefused(
+            f"{last} is of epoch {last.epoch}, and the policy allows epoch {wanted} only",
+            hint="set the policy's epoch to that of the newest record, or to a higher one",
+        )
+    sequence = last.sequence + 1 if wanted == last.epoch else 1
+    if sequence > _MAX_NUMBER:
+        raise EpochRefused(
+            f"{last} has the last sequence there is", hint="raise the policy's epoch"
+        )
+    return replace(record, epoch=wanted, sequence=sequence, previous=newest.digest)
+
+
+def parse_record(statement: Statement) -> Record:
+    """Read a statement whose signature has been verified. Raises InvalidRecord."""
+    if statement.predicate_type != PREDICATE:
+        raise InvalidRecord(
+            f"the statement says {statement.predicate_type}, not {PREDICATE}",
+            hint="this is a signature or an attestation, not a channel's record",
+        )
+    value = statement.predicate
+    if not isinstance(value, dict):
+        raise InvalidRecord("record: the predicate is not an object")
+    if not 0 < len(statement.digests) <= MAX_SUBJECTS:
+        raise InvalidRecord(f"record: it has {len(statement.digests)} subjects")
+    subjects = dict(zip(statement.names, statement.digests, strict=True))
+    if len(subjects) != len(statement.digests) or "" in subjects:
+        raise InvalidRecord("record: each subject must have a name of its own")
+    for name in subjects:
+        _clean(name, "subject.name")
+    channel = _text(value, "channel")
+    try:
+        check_channel(channel)
+    except InvalidReference as error:
+        raise InvalidRecord(f"record: channel: {error.message}") from None
+    previous = _text(value, "previous")
+    if previous and not DIGEST_PATTERN.fullmatch(previous):
+        raise InvalidRecord(f"record: previous is {previous[:80]!r}, not a digest")
+    hold = value.get("hold", False)
+    if not isinstance(hold, bool):
+        raise InvalidRecord("record: hold is neither true nor false")
+    issued = _time(value, "issuedAt")
+    if issued is None:
+        raise InvalidRecord("record: issuedAt is missing")
+    return Record(
+        channel=channel,
+        repository=_text(value, "repository"),
+        epoch=_number(value, "epoch"),
+        sequence=_number(value, "sequence"),
+        previous=previous,
+        issued_at=issued,
+        expires=_time(value, "expires"),
+        reason=_text(value, "reason", ""),
+        source=_text(value, "source", ""),
+        actor=_text(value, "actor", ""),
+        hold=hold,
+        artifacts=MappingProxyType(_artifacts(value)),
+        subjects=MappingProxyType(subjects),
+        extra=MappingProxyType({k: v for k, v in value.items() if k not in _KNOWN}),
+    )
+
+
+def show_time(moment: datetime) -> str:
+    """A time as it stands in a record: RFC 3339, in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_time(text: str) -> datetime:
+    """A time as ``show_time`` writes it. Raises ValueError."""
+    if not _TIME.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is not a time")
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def _artifacts(value: Mapping[str, Any]) -> dict[str, Provenance]:
+    found = value.get("artifacts", {})
+    if not isinstance(found, dict) or not all(isinstance(item, dict) for item in found.values()):
+        raise InvalidRecord("record: artifacts is not an object of objects")
+    return {
+        name: Provenance(source=_text(item, "source", ""), revision=_text(item, "revision", ""))
+        for name, item in found.items()
+    }
+
+
+def _text(value: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    text = value.get(key, default)
+    if not isinstance(text, str):
+        raise InvalidRecord(f"record: {key} is not text")
+    return _clean(text, key)
+
+
+def _clean(text: str, key: str) -> str:
+    if len(text) > _MAX_TEXT or not all(c.isprintable() or c == "\n" for c in text):
+        raise InvalidRecord(f"record: {key} is too long or has control characters")
+    return text
+
+
+def _number(value: Mapping[str, Any], key: str) -> int:
+    number = value.get(key)
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 < number <= _MAX_NUMBER:
+        raise InvalidRecord(f"record: {key} is not a whole number from 1 to 2^53 - 1")
+    return number
+
+
+def _time(value: Mapping[str, Any], key: str) -> datetime | None:
+    text = value.get(key)
+    if text is None:
+        return None
+    try:
+        return read_time(text)
+    except (TypeError, ValueError):
+        raise InvalidRecord(
+            f"record: {key} is {text!r}, not a time such as 2026-01-31T12:00:00Z"
+        ) from None

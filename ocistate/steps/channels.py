@@ -1,0 +1,297 @@
+"""Read a channel's records from a store, and write the next one beside other writers.
+
+Registries have no compare-and-swap. A writer takes a number by tagging it while it is free, waits
+until whoever saw it free too must have shown itself, looks whether the number is still its own, and
+only then moves the channel's name. The loser of a race starts anew on top of the winner; what a
+writer that died left unfinished is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from ocistate.channel.record import (
+    MAX_RECORD_BYTES,
+    RECORD_TYPE,
+    ChannelTrust,
+    Record,
+    Trusted,
+    authenticate,
+    check_channel,
+    check_place,
+    name_tag,
+    number_tag,
+    sign_record,
+    succeed,
+)
+from ocistate.errors import (
+    ChannelFork,
+    Conflict,
+    InvalidRecord,
+    NotFound,
+    ProtocolError,
+    TrustError,
+)
+from ocistate.oci.model import EMPTY_CONFIG, Manifest, build_manifest, describe
+from ocistate.oci.store import Store
+from ocistate.reference import Reference
+from ocistate.signing.envelope import BUNDLE_TYPE
+from ocistate.signing.keys import Signer
+
+SETTLE_SECONDS: Final = 0.5
+"""How long a number must stay ours before the channel's name is moved to it."""
+
+_PATIENCE: Final = timedelta(seconds=60)
+"""A record older than this is not being written any more."""
+_TRIES: Final = 60
+_LOOKS: Final = 5
+"""How often in a settling time the name is looked at while another writer is at work."""
+
+Make = Callable[[Trusted | None], Record | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A channel's name, the repository that holds its records, and whose records count."""
+
+    name: str
+    repository: str
+    trust: ChannelTrust
+
+    def check(self, raw: bytes, digest: str) -> Trusted:
+        """A record of this channel, signed by one of its keys; of any age and epoch."""
+        trusted = authenticate(raw, digest, self.trust)
+        check_place(trusted.record, self.name, self.repository)
+        return trusted
+
+
+def place_of(reference: Reference) -> str:
+    """A repository's name as records have it: a layout's is its absolute path."""
+    if reference.scheme == "layout":
+        return str(Path(reference.repository).resolve())
+    return reference.name
+
+
+async def fetch_record(store: Store, target: str) -> tuple[bytes, str]:
+    """A record's bytes and its digest, unverified. Raises NotFound, InvalidRecord, StoreError."""
+    manifest = await store.fetch_manifest(target)
+    if (
+        not isinstance(manifest, Manifest)
+        or manifest.artifact_type != RECORD_TYPE
+        or len(manifest.layers) != 1
+    ):
+        raise InvalidRecord(
+            f"{target} in {store.reference} is not a channel's record",
+            hint="'ocistate channel list' shows the channels there are",
+        )
+    raw = await store.fetch_blob(manifest.layers[0], limit=MAX_RECORD_BYTES)
+    return raw, manifest.descriptor.digest
+
+
+async def read_newest(store: Store, channel: Channel) -> Trusted:
+    """What the channel's name holds: signed, and of this channel. Its age is not looked at.
+
+    Raises NotFound when there is no such channel.
+    """
+    tag = name_tag(check_channel(channel.name))
+    try:
+        return channel.check(*await fetch_record(store, tag))
+    except NotFound:
+        raise NotFound(
+            f"{store.reference} has no channel {channel.name}",
+            hint="'ocistate channel init' begins one, 'ocistate channel list' shows what there is",
+        ) from None
+
+
+async def read_number(store: Store, channel: Channel, epoch: int, sequence: int) -> Trusted:
+    """One record of a channel by its number. Raises NotFound, TrustError, ChannelError."""
+    trusted = channel.check(*await fetch_record(store, number_tag(channel.name, epoch, sequence)))
+    if trusted.record.number != (epoch, sequence):
+        raise ChannelFork(
+            f"the tag {number_tag(channel.name, epoch, sequence)} holds {trusted.record}",
+            hint="the tag was overwritten: 'ocistate history' shows the records as they are linked",
+        )
+    return trusted
+
+
+async def digest_at(store: Store, tag: str) -> str:
+    """What a tag names; empty when it is free."""
+    try:
+        return (await store.resolve(tag)).digest
+    except NotFound:
+        return ""
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes a channel's next record. ``make`` is asked again after each lost race."""
+
+    store: Store
+    channel: Channel
+    signer: Signer
+    settle: float = SETTLE_SECONDS
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def write(self, make: Make, *, base: str = "") -> Trusted:
+        """Write what ``make`` makes of the newest record, unless that is None.
+
+        With ``base`` only on top of the record of that digest: Conflict when it is not the newest
+        any more. Raises TrustError, ChannelError, ChannelHeld, Conflict, StoreError.
+        """
+        for attempt in range(_TRIES):
+            newest = await self._newest()
+            if base and (newest is None or newest.digest != base):
+                raise Conflict(
+                    f"the channel {self.channel.name} was moved by someone else meanwhile",
+                    hint="look at what it is now, and decide again",
+                )
+            draft = make(newest)
+            if draft is None:
+                assert newest is not None  # there is always something to write into nothing
+                return newest
+            written = await self._take(newest, succeed(newest, draft, epoch=self._epoch))
+            if written is not None:
+                return written
+            await self.sleep(self.settle * random.random() * min(1 + attempt / 4, 4))  # noqa: S311
+        raise Conflict(
+            f"other writers kept moving the channel {self.channel.name} of {self.store.reference}",
+            hint="try again, with fewer writers at the same time",
+        )
+
+    async def restart(self, draft: Record) -> Trusted:
+        """Begin the policy's epoch over whatever the name holds now, be it signed by nobody.
+
+        The way back after a stolen or lost key. Raises Conflict when the epoch has begun already.
+        """
+        old = await digest_at(self.store, name_tag(self.channel.name))
+        record = replace(succeed(None, draft, epoch=self._epoch), previous=old)
+        written = None
+        if not await digest_at(self.store, number_tag(record.channel, *record.number)):
+            written = await self._take(None, record)
+        if written is None:
+            raise Conflict(
+                f"epoch {record.epoch} of the channel {record.channel} has begun already",
+                hint="promote in it, or raise the policy's epoch once more",
+            )
+        return written
+
+    @property
+    def _epoch(self) -> int | None:
+        return self.channel.trust.epoch
+
+    async def _newest(self) -> Trusted | None:
+        try:
+            return await read_newest(self.store, self.channel)
+        except NotFound:
+            return None
+        except (TrustError, ProtocolError) as error:
+            # The name was pointed at something else; the numbers may still tell.
+            found = await self._highest()
+            if found is None:
+                raise error
+            return found
+
+    async def _highest(self) -> Trusted | None:
+        numbers = numbers_in(await self.store.tags(), self.channel.name)
+        for epoch, sequence in sorted(numbers, reverse=True)[:_TRIES]:
+            try:
+                return await read_number(self.store, self.channel, epoch, sequence)
+            except (TrustError, NotFound, ProtocolError):
+                continue
+        return None
+
+    async def _take(self, newest: Trusted | None, record: Record) -> Trusted | None:
+        """Take the record's number and move the name; None when another writer was first."""
+        store = self.store
+        number = number_tag(record.channel, *record.number)
+        name = name_tag(record.channel)
+        if await digest_at(store, number):
+            await self._finish(newest, record)
+            return None
+        manifest = await self._push(record)
+        digest = manifest.descriptor.digest
+        if await digest_at(store, number):
+            return None
+        await store.push_manifest(manifest, number)
+        await self.sleep(self.settle)
+        if await digest_at(store, number) != digest:
+            return None
+        named = await digest_at(store, name)
+        expected = ("", newest.digest if newest else "", digest)
+        if named not in expected and await self._overtaken(record, named):
+            return None
+        await store.push_manifest(manifest, name)
+        if await digest_at(store, number) != digest:
+            return None  # overwritten by one so slow that it saw the number free long ago
+        written = self.channel.check(manifest.layers[0].data, digest)
+        follower = succeed(written, record, epoch=self._epoch)
+        if await digest_at(store, number_tag(record.channel, *follower.number)):
+            await self._finish(written, follower)  # we were so slow that the name went back
+        return written
+
+    async def _overtaken(self, record: Record, named: str) -> bool:
+        """Whether another's record of our number, or a later one, was named while we waited.
+
+        Its number is then given back to it.
+        """
+        try:
+            other = self.channel.check(*await fetch_record(self.store, named))
+        except (TrustError, NotFound, ProtocolError):
+            return False  # not a record of this channel: the name is ours to move
+        if other.record.number < record.number:
+            return False
+        if other.record.number == record.number:
+            manifest = await self.store.fetch_manifest(named)
+            await self.store.push_manifest(manifest, number_tag(record.channel, *record.number))
+        return True
+
+    async def _finish(self, newest: Trusted | None, record: Record) -> None:
+        """Another's record has the number: let its writer finish, or finish in its place."""
+        name = name_tag(record.channel)
+        base = await digest_at(self.store, name)
+        try:
+            found = await read_number(self.store, self.channel, *record.number)
+        except NotFound:
+            return
+        fresh = found.record.issued_at > self.clock() - _PATIENCE
+        for _ in range(6 * _LOOKS if fresh else 1):
+            if await digest_at(self.store, name) != base:
+                return
+            await self.sleep(self.settle / _LOOKS if fresh else 0)
+        if found.record.previous != (newest.digest if newest else ""):
+            raise ChannelFork(
+                f"{found.record} ({found.digest}) does not follow the newest record, "
+                f"{newest.digest if newest else 'none'}",
+                hint="'ocistate channel verify' tells of forks; a higher epoch begins a new line",
+            )
+        manifest = await self.store.fetch_manifest(found.digest)
+        await self.store.push_manifest(manifest, name)
+
+    async def _push(self, record: Record) -> Manifest:
+        bundle = sign_record(record, self.signer)
+        layer = describe(bundle, BUNDLE_TYPE, embed=True)
+        manifest = build_manifest(artifact_type=RECORD_TYPE, config=EMPTY_CONFIG, layers=(layer,))
+        await self.store.push_blob(EMPTY_CONFIG, b"{}")
+        await self.store.push_blob(layer, bundle)
+        return manifest
+
+
+def numbers_in(tags: list[str], channel: str) -> list[tuple[int, int]]:
+    """The (epoch, sequence) of a channel's records among a repository's tags."""
+    prefix = f"{name_tag(channel)}-"
+    found = []
+    for tag in tags:
+        if tag.startswith(prefix):
+            first, dot, second = tag.removeprefix(prefix).partition(".")
+            if first.isdecimal() and (not dot or second.isdecimal()) and len(tag) < 128:
+                number = (int(first), int(second)) if dot else (1, int(first))
+                if number_tag(channel, *number) == tag:
+                    found.append(number)
+    return found
