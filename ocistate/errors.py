@@ -24,6 +24,7 @@
     │   ├── NotSigned              nothing is signed at all
     │   ├── Untrusted              signed, but by nobody the policy trusts
     │   ├── ThresholdNotMet        trusted signers, but not enough of them
+    │   ├── AttestationNotMet      a required attestation is missing, or not as required
     │   ├── NoPolicy               no policy speaks of this repository
     │   └── ChannelError           a channel's record that may not be followed
     │       ├── InvalidRecord      signed, but not a record as the format has it
@@ -163,6 +164,10 @@ class Untrusted(TrustError):
 
 class ThresholdNotMet(TrustError):
     reason = "ThresholdNotMet"
+
+
+class AttestationNotMet(TrustError):
+    reason = "AttestationNotMet"
 
 
 class NoPolicy(TrustError):

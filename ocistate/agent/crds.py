@@ -196,23 +196,62 @@ def _policy_crd() -> dict[str, Any]:
         _column("Age", ".metadata.creationTimestamp", "date"),
     ]
     schema = _object(
-        {
-            "apiVersion": _TEXT,
-            "kind": _TEXT,
-            "metadata": {"type": "object"},
-            # The agent reads policies strictly and fails closed; the schema only guards the shape.
-            "spec": {
-                "type": "object",
-                "required": ["repositories"],
-                "properties": {
-                    "repositories": _list(_TEXT, minItems=1),
-                    "threshold": {"type": "integer", "minimum": 1},
-                    "mode": _enum("enforce", "warn", "off", default="enforce"),
-                    "allowLegacy": {"type": "boolean"},
-                },
-                "x-kubernetes-preserve-unknown-fields": True,
-            },
-        },
+        {"apiVersion": _TEXT, "kind": _TEXT, "metadata": {"type": "object"}, "spec": _policy()},
         "spec",
     )
     return _crd("TrustPolicy", "trustpolicies", "Cluster", schema, columns, categories=["ocistate"])
+
+
+def _policy() -> Schema:
+    # The agent reads policies strictly and fails closed. What the schema does not know must reach
+    # it: were a misspelt field dropped here, a policy could be looser than it was written.
+    kept = {"x-kubernetes-preserve-unknown-fields": True}
+    ref = _object({"name": _TEXT, "key": _TEXT}, "name", **kept)
+    elsewhere = {
+        "secretRef": _described(ref, "A Secret in the agent's namespace; key: cosign.pub."),
+        "configMapRef": _described(ref, "A ConfigMap in the agent's namespace."),
+        "file": _described(_TEXT, "A file beside this one; not in a cluster."),
+    }
+    key = _object({"name": _TEXT, "pem": _TEXT, **elsewhere}, **kept)
+    identity = _object(
+        {
+            "name": _TEXT,
+            "issuer": _described(_TEXT, "The OIDC issuer's URL."),
+            "issuerRegExp": _described(_TEXT, "RE2; must match the whole of it."),
+            "subject": _described(_TEXT, "The certificate's subject: a URL or an address."),
+            "subjectRegExp": _described(_TEXT, "RE2; must match the whole of it."),
+            "trustedRoot": _described(
+                _object({"json": _TEXT, **elsewhere}, **kept),
+                "A trusted_root.json; Sigstore's public one when left out.",
+            ),
+        },
+        **kept,
+    )
+    keys, identities = _list(key), _list(identity)
+    attestation = _object(
+        {
+            "predicateType": _TEXT,
+            "keys": _described(keys, "Who must have made it; the policy's signers if left out."),
+            "identities": identities,
+            "conditions": _described(_list(_TEXT), "CEL over 'predicate'; all must be true."),
+        },
+        "predicateType",
+        **kept,
+    )
+    number = {"type": "integer", "format": "int64", "minimum": 1}
+    return _object(
+        {
+            "repositories": _described(_list(_TEXT, minItems=1), "Globs over HOST/REPOSITORY."),
+            "keys": _described(keys, "Public keys that may sign artifacts."),
+            "identities": _described(identities, "OIDC identities that may sign artifacts."),
+            "threshold": _described(number, "How many different ones must have signed; 1."),
+            "attestations": _described(_list(attestation), "Statements that there must be."),
+            "channelKeys": _described(keys, "Public keys that may sign channels' records."),
+            "epoch": _described(number, "The epoch of channels' records; 1."),
+            "minSequence": _described(number | {"minimum": 0}, "The lowest sequence; 0."),
+            "allowLegacy": _described(_FLAG, "Count simple-signing signatures too; false."),
+            "mode": _enum("enforce", "warn", "off", default="enforce"),
+        },
+        "repositories",
+        **kept,
+    )

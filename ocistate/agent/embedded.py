@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ocistate.agent.api import Stack
-from ocistate.agent.files import fingerprint, load_files
+from ocistate.agent.files import fingerprint, load_files, stamps
 from ocistate.agent.memory import StateFolder
 from ocistate.agent.runtime import Agent
 from ocistate.agent.status import Status
@@ -81,12 +81,14 @@ class FileSource:
     path: Path
     _seen: object = None
     _trouble: str = ""
+    _beside: tuple[Path, ...] = ()
 
     def load(self) -> None:
         """Read the files and tell the agent. Raises ConfigError; nothing has changed then."""
         mark = fingerprint(self.path)
         declared = load_files(self.path)
-        self._seen = mark
+        self._beside = declared.beside
+        self._seen = (mark, stamps(self._beside))
         self.agent.set_policies(declared.policies)
         self.agent.has_looked = True
         for stack in declared.stacks:
@@ -123,8 +125,9 @@ class FileSource:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
             try:
-                if fingerprint(self.path) != self._seen:
-                    self._seen = fingerprint(self.path)
+                now = (fingerprint(self.path), stamps(self._beside))
+                if now != self._seen:
+                    self._seen = now
                     self.load()
                     log.info("loaded %s", self.path)
             except (ConfigError, OSError) as error:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ocistate.agent.api import API_VERSION, Stack, parse_stack
 from ocistate.artifact.manifests import is_manifest_path
 from ocistate.artifact.yamldoc import read_documents
 from ocistate.errors import ConfigError, InvalidManifest
-from ocistate.signing.policy import TrustPolicy, parse_policy
+from ocistate.signing.policy import Material, Reader, TrustPolicy, parse_policy
+
+_MAX_MATERIAL: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,8 @@ class Declared:
 
     stacks: tuple[Stack, ...]
     policies: tuple[TrustPolicy, ...]
+    beside: tuple[Path, ...] = ()
+    """The files that policies take keys and roots from."""
 
 
 def load_files(path: Path) -> Declared:
@@ -30,6 +35,7 @@ def load_files(path: Path) -> Declared:
     """
     stacks: dict[tuple[str, str], Stack] = {}
     policies: dict[str, TrustPolicy] = {}
+    beside: list[Path] = []
     for file in _files(path):
         for origin, value in _documents(file):
             kind = value.get("kind") if isinstance(value, dict) else None
@@ -44,21 +50,32 @@ def load_files(path: Path) -> Declared:
                     raise ConfigError(f"{origin}: the Stack {stack} is declared twice")
                 stacks[stack.key] = stack
             elif kind == "TrustPolicy":
-                policy = parse_policy(value, origin=origin)
+                policy = parse_policy(value, origin=origin, read=_beside(file, beside))
                 if policy.name in policies:
                     raise ConfigError(f"{origin}: the TrustPolicy {policy.name} is declared twice")
                 policies[policy.name] = policy
             else:
                 raise ConfigError(f"{origin}: kind {kind!r} is neither Stack nor TrustPolicy")
-    return Declared(stacks=tuple(stacks.values()), policies=tuple(policies.values()))
+    return Declared(
+        stacks=tuple(stacks.values()), policies=tuple(policies.values()), beside=tuple(beside)
+    )
 
 
-def fingerprint(path: Path) -> tuple[tuple[str, int, int, int], ...]:
+Stamp = tuple[str, int, int, int]
+
+
+def fingerprint(path: Path) -> tuple[Stamp, ...]:
     """Changes when a file is added, removed or edited; costs no reading."""
+    return stamps(_files(path))
+
+
+def stamps(files: Sequence[Path]) -> tuple[Stamp, ...]:
+    """What tells that a file was edited or replaced; one that is not there has none."""
     marks = []
-    for file in _files(path):
-        status = file.stat()
-        marks.append((str(file), status.st_ctime_ns, status.st_ino, status.st_size))
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            status = file.stat()
+            marks.append((str(file), status.st_ctime_ns, status.st_ino, status.st_size))
     return tuple(marks)
 
 
@@ -68,6 +85,26 @@ def _files(path: Path) -> Sequence[Path]:
     if not path.exists():
         raise ConfigError(f"{path} does not exist", hint="give a file or folder with Stacks")
     return [path]
+
+
+def _beside(policy_file: Path, found: list[Path]) -> Reader:
+    """Reads what a TrustPolicy in a file names: files, meant from its folder, added to found."""
+
+    def read(material: Material) -> bytes:
+        if material.kind != "file":
+            raise ConfigError(f"the {material} is in no file", hint="give file: PATH instead")
+        path = policy_file.parent / material.name
+        found.append(path)
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(_MAX_MATERIAL + 1)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        if len(data) > _MAX_MATERIAL:
+            raise ConfigError(f"{path} is larger than {_MAX_MATERIAL} bytes")
+        return data
+
+    return read
 
 
 def _documents(file: Path) -> list[tuple[str, Any]]:

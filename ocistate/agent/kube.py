@@ -21,7 +21,7 @@ from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.objects import ObjectId
 from ocistate.oci import StoreOptions
 from ocistate.reference import Reference
-from ocistate.signing.policy import TrustPolicy, parse_policy
+from ocistate.signing.policy import TrustPolicy, faulty_policy, parse_policy
 
 log = logging.getLogger("ocistate.agent")
 
@@ -242,8 +242,9 @@ class ClusterSource:
             return
         try:
             self._policies[name] = parse_policy(obj, origin=f"TrustPolicy {name}")
-        except OcistateError as error:
-            # Left out: what it would have allowed is refused, which the Stacks then say.
+        except ConfigError as error:
+            # In its place stands a refusal, which the Stacks then show.
+            self._policies[name] = faulty_policy(obj, error)
             log.error("%s", error, extra={"reason": error.reason})
 
     async def _stack_changed(self, type_: str, obj: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ import click
 
 from ocistate.cli.options import (
     REFERENCE,
-    policies_of,
     required_target,
     run_async,
     store_options,
@@ -42,8 +41,7 @@ _SIGNS = {"create": "+", "change": "~", "prune": "-", "refuse": "!", "skip": "·
 @output_option("table", "json", "yaml")
 def apply_command(
     reference: Reference,
-    keys: tuple[str, ...],
-    policy: str | None,
+    policies: tuple[TrustPolicy, ...],
     connect: Callable[[Reference], Store],
     output: str,
     **options: Any,
@@ -53,7 +51,6 @@ def apply_command(
     Prints the plan, what became of it, and waits for health. Objects that an earlier apply of the
     same repository left behind are pruned.
     """
-    policies = policies_of(keys, policy)
     target = required_target(reference, "apply")
     facts = run_async(_apply(connect(reference), target, policies, output=output, **options))
     error = facts.pop("failure", None)

@@ -25,6 +25,7 @@ EXIT_CODES: Final[dict[type[errors.OcistateError], int]] = {
     errors.ThresholdNotMet: 43,
     errors.NoPolicy: 44,
     errors.InvalidSignature: 45,
+    errors.AttestationNotMet: 46,
     errors.ClusterError: 50,
     errors.ClusterUnavailable: 51,
     errors.ApplyFailed: 52,

@@ -62,37 +62,83 @@ def connect_store(reference: Reference, *, insecure: bool, ca_file: Path | None)
     )
 
 
-def trust_options(command: F) -> F:
-    """Whom to trust: ``--key`` or ``--policy``; the verb gets ``keys`` and ``policy``."""
-    for option in (
-        click.option(
-            "--policy",
-            metavar="FILE",
-            help="A file with TrustPolicies; the one that matches the repository best decides.",
-        ),
-        click.option(
-            "--key", "keys", multiple=True, metavar="KEY", help="A trusted public key; repeatable."
-        ),
-    ):
-        command = option(command)
-    return command
+def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Whom to trust: the verb gets ``policies``, a function that reads what the options name."""
+
+    @click.option("--key", "keys", multiple=True, metavar="KEY", help="A public key; repeatable.")
+    @click.option(
+        "--identity",
+        "identities",
+        multiple=True,
+        metavar="issuer=URL,subject=WHO",
+        help="Who may sign without a key; issuer-regexp= and subject-regexp= too; repeatable.",
+    )
+    @click.option(
+        "--trusted-root",
+        metavar="FILE",
+        help="A trusted_root.json to check identities against, instead of Sigstore's public one.",
+    )
+    @click.option(
+        "--policy",
+        metavar="FILE",
+        help="A file with TrustPolicies; the one that matches the repository best decides.",
+    )
+    @functools.wraps(command)
+    def wrapper(
+        *args: Any,
+        keys: tuple[str, ...],
+        identities: tuple[str, ...],
+        trusted_root: str | None,
+        policy: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        policies = policies_of(keys, policy, identities=identities, trusted_root=trusted_root)
+        return command(*args, policies=policies, **kwargs)
+
+    return wrapper
 
 
-def policies_of(keys: tuple[str, ...], policy: str | None) -> tuple[TrustPolicy, ...]:
-    """The policies that ``--key`` or ``--policy`` name. Raises UsageError when neither is given."""
-    if bool(keys) == bool(policy):
+def policies_of(
+    keys: tuple[str, ...],
+    policy: str | None,
+    *,
+    identities: tuple[str, ...] = (),
+    trusted_root: str | None = None,
+) -> tuple[TrustPolicy, ...]:
+    """The policies that the trust options name. Raises UsageError when none is given."""
+    flags = bool(keys or identities)
+    if flags == bool(policy):
         raise UsageError(
-            "whom to trust is not said" if not keys else "--key and --policy exclude each other",
-            hint="give --key FILE.pub, or --policy FILE with TrustPolicies",
+            "whom to trust is not said"
+            if not flags
+            else "--key and --identity exclude --policy, and the other way round",
+            hint="give --key FILE.pub, --identity issuer=…,subject=…, or --policy FILE",
         )
+    if trusted_root and not identities:
+        raise UsageError("--trusted-root says nothing without --identity")
     if policy:
         from ocistate.agent.files import load_files
 
         return load_files(Path(policy)).policies
     from ocistate.signing.keys import load_public_key, read_key
-    from ocistate.signing.policy import policy_of_keys
+    from ocistate.signing.policy import PUBLIC_GOOD, parse_identity, policy_of_flags, trust_root
 
-    return (policy_of_keys([load_public_key(read_key(key), origin=key) for key in keys]),)
+    root = PUBLIC_GOOD
+    if trusted_root:
+        root = trust_root(_read(Path(trusted_root)), trusted_root)
+    return (
+        policy_of_flags(
+            [load_public_key(read_key(key), origin=key) for key in keys],
+            [parse_identity(text, root) for text in identities],
+        ),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:

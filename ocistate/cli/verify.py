@@ -9,7 +9,6 @@ import click
 
 from ocistate.cli.options import (
     REFERENCE,
-    policies_of,
     required_target,
     run_async,
     store_options,
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
 @output_option("name", "json", "yaml")
 def verify_command(
     reference: Reference,
-    keys: tuple[str, ...],
-    policy: str | None,
+    policies: tuple[TrustPolicy, ...],
     verbose: bool,
     connect: Callable[[Reference], Store],
     output: str,
@@ -42,7 +40,6 @@ def verify_command(
     Prints the verified REPOSITORY@DIGEST; use that, and not the tag, from here on. Exit codes: 41
     not signed, 42 signed by nobody trusted, 43 too few signers, 44 no policy, 13 unreachable.
     """
-    policies = policies_of(keys, policy)
     target = required_target(reference, "verify")
     decision = run_async(_explain(connect(reference), target, policies))
     if verbose:

@@ -1,14 +1,35 @@
-"""What signatures are worth under a TrustPolicy: a pure decision over plain data."""
+"""What signatures are worth under a TrustPolicy: a decision over plain data.
+
+A policy asks for one thing or several: signatures by ``threshold`` of its signers, and each of its
+attestations. Every signature found is judged once, and told of: why it counts, or why not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
-from ocistate.errors import InvalidSignature, NotSigned, ThresholdNotMet, TrustError, Untrusted
-from ocistate.signing.envelope import SIGN_PREDICATE, Statement
+from ocistate.errors import (
+    AttestationNotMet,
+    InvalidSignature,
+    NotSigned,
+    ThresholdNotMet,
+    TrustError,
+    Untrusted,
+)
+from ocistate.signing.envelope import SIGN_PREDICATE, Bundle, Statement
 from ocistate.signing.found import Found, Signature, open_signature
-from ocistate.signing.policy import TrustedKey, TrustPolicy
+from ocistate.signing.keyless import Certified, certify
+from ocistate.signing.policy import (
+    RequiredAttestation,
+    TrustedIdentity,
+    TrustedKey,
+    TrustPolicy,
+    TrustRoot,
+)
+
+Certify = Callable[[Bundle, TrustRoot], Certified]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,102 +47,253 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """One thing that a policy asks for, and who has met it: ``threshold`` of them are enough."""
+
+    predicate_type: str
+    threshold: int
+    signers: tuple[str, ...]
+
+    @property
+    def met(self) -> bool:
+        """Whether enough have."""
+        return len(self.signers) >= self.threshold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The outcome for one artifact. ``error`` is what enforcing raises, None when satisfied."""
+    """The outcome for one artifact. ``error`` is what enforcing raises, None when satisfied.
+
+    ``signers`` are those of the signature; ``demands`` are all that was asked for, it first.
+    """
 
     policy: TrustPolicy
     verdicts: tuple[Verdict, ...]
     signers: tuple[str, ...]
+    demands: tuple[Demand, ...]
     error: TrustError | None
 
 
+def is_costly(policy: TrustPolicy) -> bool:
+    """Whether deciding may block for long: on a library's import, the network or conditions."""
+    return bool(
+        policy.identities
+        or any(needed.identities or needed.conditions for needed in policy.attestations)
+    )
+
+
 def decide(
-    policy: TrustPolicy,
-    digest: str,
-    found: Sequence[Found],
-    *,
-    predicate_type: str = SIGN_PREDICATE,
+    policy: TrustPolicy, digest: str, found: Sequence[Found], *, certify: Certify = certify
 ) -> Decision:
-    """What the signatures found for an artifact are worth under a policy."""
-    verdicts: list[Verdict] = []
-    signers: dict[str, str] = {}
-    for item in found:
-        verdict, fingerprint = _judge(policy, digest, item, predicate_type)
-        if verdict.counts and fingerprint in signers:
-            verdict = Verdict(
-                origin=item.origin,
-                counts=False,
-                signer=verdict.signer,
-                reason="the same key has been counted already",
-            )
-        elif verdict.counts:
-            signers[fingerprint] = verdict.signer
-        verdicts.append(verdict)
+    """What the signatures found for an artifact are worth under a policy.
+
+    Raises ConfigError, Unavailable when a trusted root can't be used.
+    """
+    signature = RequiredAttestation(
+        predicate_type=SIGN_PREDICATE, keys=policy.keys, identities=policy.identities
+    )
+    tallies = [
+        _Tally(signature, policy.threshold),
+        *(_Tally(needed, 1) for needed in policy.attestations),
+    ]
+    judge = _Judge(policy, digest, tallies, certify)
+    verdicts = tuple(judge.verdict(item) for item in found)
+    demands = tuple(
+        Demand(
+            predicate_type=tally.needed.predicate_type,
+            threshold=tally.threshold,
+            signers=tuple(sorted(tally.entries.values())),
+        )
+        for tally in tallies
+    )
     return Decision(
         policy=policy,
-        verdicts=tuple(verdicts),
-        signers=tuple(sorted(signers.values())),
-        error=_error(policy, digest, verdicts, len(signers)),
+        verdicts=verdicts,
+        signers=demands[0].signers,
+        demands=demands,
+        error=_error(policy, digest, verdicts, demands),
     )
 
 
-def _judge(
-    policy: TrustPolicy, digest: str, found: Found, predicate_type: str
-) -> tuple[Verdict, str]:
-    def no(reason: str, signer: str = "") -> tuple[Verdict, str]:
-        return Verdict(origin=found.origin, counts=False, signer=signer, reason=reason), ""
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """Who signed something: a key, or whom certificates name under each of the roots."""
 
-    if found.error:
-        return no(found.error)
-    if found.legacy and not policy.allow_legacy:
-        return no("is in the older format, which the policy does not allow (allowLegacy)")
-    try:
-        signature = open_signature(found)
+    fingerprint: str = ""
+    certified: tuple[tuple[TrustRoot, Certified], ...] = ()
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The signer, as one who must not count twice."""
+        return (self.fingerprint,) if self.fingerprint else tuple(str(c) for _, c in self.certified)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """One demand being met. Nobody counts twice, and no entry of the policy does: one identity's
+    pattern must not be two signers, only because it matches two branches."""
+
+    needed: RequiredAttestation
+    threshold: int
+    entries: dict[str, str] = field(default_factory=dict)
+    people: set[str] = field(default_factory=set)
+
+    def candidates(self, signed: _Signed) -> list[TrustedKey | TrustedIdentity]:
+        """The policy's entries that the signer is one of."""
+        keys = [k for k in self.needed.keys if k.key.fingerprint == signed.fingerprint]
+        identities = [
+            identity
+            for identity in self.needed.identities
+            for root, who in signed.certified
+            if identity.root == root
+            and identity.issuer(who.issuer)
+            and identity.subject(who.subject)
+        ]
+        return [*keys, *identities]
+
+    def count(self, signed: _Signed) -> str:
+        """Count a signer, and return how the policy calls it; empty when it was counted before."""
+        if self.people & set(signed.people):
+            return ""
+        for entry in self.candidates(signed):
+            if (place := _place(entry)) not in self.entries:
+                self.entries[place] = entry.name
+                self.people |= set(signed.people)
+                return entry.name
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    policy: TrustPolicy
+    digest: str
+    tallies: Sequence[_Tally]
+    certify: Certify
+
+    def verdict(self, found: Found) -> Verdict:
+        def no(reason: str, signer: str = "") -> Verdict:
+            return Verdict(origin=found.origin, counts=False, signer=signer, reason=reason)
+
+        if found.error:
+            return no(found.error)
+        if found.legacy and not self.policy.allow_legacy:
+            return no("is in the older format, which the policy does not allow (allowLegacy)")
+        try:
+            signature = open_signature(found)
+            signed = self._signed(signature)
+            # Only now is the payload known to be the signer's, and read.
+            statement = signature.statement()
+        except InvalidSignature as error:
+            return no(error.message)
+        name = self._name(signed)
+        if not name:
+            who = " and ".join(signed.people)
+            return no(f"signed by {who}, whom the policy does not name")
+        if statement.digests != (self.digest,):
+            return no(f"is a statement about {statement.digests[0]}", name)
+        asked = [t for t in self.tallies if t.needed.predicate_type == statement.predicate_type]
+        if not asked:
+            types = " or ".join(dict.fromkeys(t.needed.predicate_type for t in self.tallies))
+            return no(f"says {statement.predicate_type}, not {types}", name)
+        reasons = []
+        for tally in asked:
+            reason, counted = self._count(tally, signed, statement)
+            if counted:
+                return Verdict(
+                    origin=found.origin,
+                    counts=True,
+                    signer=counted,
+                    reason=reason,
+                    statement=statement,
+                )
+            reasons.append(reason)
+        return no("; ".join(dict.fromkeys(reasons)), name)
+
+    def _count(self, tally: _Tally, signed: _Signed, statement: Statement) -> tuple[str, str]:
+        """Why it counts and for whom, or why not and nobody."""
+        if not tally.candidates(signed):
+            return f"is trusted, but not for {statement.predicate_type}", ""
+        if tally.needed.conditions:
+            from ocistate.signing.conditions import first_unmet
+
+            if fault := first_unmet(tally.needed.conditions, statement.predicate):
+                return f"its predicate is not as required: {fault}", ""
+        counted = tally.count(signed)
+        if not counted:
+            return "the same signer has been counted already", ""
+        how = "a trusted key" if signed.fingerprint else f"{signed.people[0]}, who is trusted"
+        return f"signed by {how}", counted
+
+    def _signed(self, signature: Signature) -> _Signed:
+        """Who signed, of those that the policy names anywhere. Raises InvalidSignature."""
         if signature.has_certificate:
-            return no("signed by identity, and the policy trusts keys only")
-        trusted = _signer(policy, signature)
-        if trusted is None:
-            return no(f"signed by a key the policy does not name (hint {signature.hint or 'none'})")
-        # Only now is the payload known to be the signer's, and read.
-        statement = signature.statement()
-    except InvalidSignature as error:
-        return no(error.message)
-    if statement.digests != (digest,):
-        return no(f"is a statement about {statement.digests[0]}", trusted.name)
-    if statement.predicate_type != predicate_type:
-        return no(f"says {statement.predicate_type}, not {predicate_type}", trusted.name)
-    verdict = Verdict(
-        origin=found.origin,
-        counts=True,
-        signer=trusted.name,
-        reason="signed by a trusted key",
-        statement=statement,
-    )
-    return verdict, trusted.key.fingerprint
+            return self._certified(signature)
+        keys = {k.key.fingerprint: k.key for tally in self.tallies for k in tally.needed.keys}
+        # The hint only orders the tries: it is not signed, and may lie.
+        for key in sorted(keys.values(), key=lambda key: key.fingerprint != signature.hint):
+            if key.verify(signature.signature, signature.signed):
+                return _Signed(fingerprint=key.fingerprint)
+        raise InvalidSignature(
+            f"signed by a key the policy does not name (hint {signature.hint or 'none'})"
+        )
+
+    def _certified(self, signature: Signature) -> _Signed:
+        roots = dict.fromkeys(
+            identity.root for tally in self.tallies for identity in tally.needed.identities
+        )
+        if not roots:
+            raise InvalidSignature("signed by identity, and the policy trusts keys only")
+        if not isinstance(signature, Bundle):
+            raise InvalidSignature("signed by identity, which is taken from bundles only")
+        certified, faults = [], []
+        for root in roots:
+            try:
+                certified.append((root, self.certify(signature, root)))
+            except InvalidSignature as error:
+                faults.append(error)
+        if not certified:
+            raise faults[0]
+        return _Signed(certified=tuple(certified))
+
+    def _name(self, signed: _Signed) -> str:
+        """How the policy calls the signer; empty when it names it nowhere."""
+        return next((c.name for tally in self.tallies for c in tally.candidates(signed)), "")
 
 
-def _signer(policy: TrustPolicy, signature: Signature) -> TrustedKey | None:
-    # The hint only orders the tries: it is not signed, and may lie.
-    ordered = sorted(policy.keys, key=lambda trusted: trusted.key.fingerprint != signature.hint)
-    signed = signature.signed
-    return next((t for t in ordered if t.key.verify(signature.signature, signed)), None)
+def _place(entry: TrustedKey | TrustedIdentity) -> str:
+    if isinstance(entry, TrustedKey):
+        return entry.key.fingerprint
+    return f"{entry.issuer} {entry.subject} {entry.root.digest}"
+
+
+_NOT_SIGNED_HINT: Final = "sign it: 'ocistate sign REF --key FILE'"
 
 
 def _error(
-    policy: TrustPolicy, digest: str, verdicts: Sequence[Verdict], count: int
+    policy: TrustPolicy, digest: str, verdicts: Sequence[Verdict], demands: Sequence[Demand]
 ) -> TrustError | None:
-    if count >= policy.threshold:
-        return None
-    reasons = "; ".join(dict.fromkeys(verdict.reason for verdict in verdicts if not verdict.counts))
-    if not verdicts:
-        return NotSigned(f"{digest} is not signed", hint="sign it: 'ocistate sign REF --key FILE'")
-    if count == 0:
+    signature, *attestations = demands
+    refused = [verdict for verdict in verdicts if not verdict.counts]
+    reasons = "; ".join(dict.fromkeys(verdict.reason for verdict in refused))
+    if not signature.met and not signature.signers:
+        if not refused:
+            return NotSigned(f"{digest} is not signed", hint=_NOT_SIGNED_HINT)
         return Untrusted(
             f"{digest} is signed by nobody the TrustPolicy {policy.name!r} trusts: {reasons}",
             hint="sign it with a trusted key, or add the signer's key to the policy",
         )
-    return ThresholdNotMet(
-        f"{digest} is signed by {count} of the {policy.threshold} signers that the TrustPolicy "
-        f"{policy.name!r} asks for",
-        hint="have another trusted signer sign it",
-    )
+    if not signature.met:
+        return ThresholdNotMet(
+            f"{digest} is signed by {len(signature.signers)} of the {signature.threshold} signers "
+            f"that the TrustPolicy {policy.name!r} asks for",
+            hint="have another trusted signer sign it",
+        )
+    missing = dict.fromkeys(demand.predicate_type for demand in attestations if not demand.met)
+    if missing:
+        because = f": {reasons}" if reasons else ""
+        return AttestationNotMet(
+            f"{digest} lacks the attestation {' and '.join(missing)} that the TrustPolicy "
+            f"{policy.name!r} asks for{because}",
+            hint="'ocistate verify REF --policy FILE -v' tells of each why it counts or not",
+        )
+    return None

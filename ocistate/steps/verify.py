@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ocistate.oci.store import Store
-from ocistate.signing.decide import Decision, Verdict, decide
+from ocistate.signing.decide import Decision, Verdict, decide, is_costly
 from ocistate.signing.policy import Mode, TrustPolicy
 from ocistate.signing.select import select_policy
 from ocistate.steps.gather import gather_signatures
@@ -66,8 +67,10 @@ async def verify_artifact(
 
 
 async def explain(store: Store, digest: str, policy: TrustPolicy) -> Decision:
-    """What a policy makes of an artifact's signatures; raises only StoreError."""
+    """What a policy makes of an artifact's signatures; raises StoreError, ConfigError."""
     found = await gather_signatures(store, digest, legacy=policy.allow_legacy)
+    if is_costly(policy):
+        return await asyncio.to_thread(decide, policy, digest, found)
     return decide(policy, digest, found)
 
 

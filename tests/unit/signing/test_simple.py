@@ -20,7 +20,7 @@ from ocistate.signing.envelope import (
 )
 from ocistate.signing.found import Found, open_signature
 from ocistate.signing.keys import KeySigner, generate, load_private_key
-from ocistate.signing.policy import TrustPolicy, policy_of_keys
+from ocistate.signing.policy import TrustPolicy, policy_of_flags
 from ocistate.signing.simple import (
     CERTIFICATE_ANNOTATION,
     SIGNATURE_ANNOTATION,
@@ -42,7 +42,7 @@ ALICE, MALLORY = signer(), signer()
 
 
 def policy(*, allow_legacy: bool = True) -> TrustPolicy:
-    return policy_of_keys([ALICE.public_key], allow_legacy=allow_legacy)
+    return policy_of_flags([ALICE.public_key], allow_legacy=allow_legacy)
 
 
 def simple(by: KeySigner = ALICE, digest: str = DIGEST) -> Found:

@@ -1,0 +1,157 @@
+"""Keyless: who a certificate says signed a bundle, checked with sigstore against a trusted root.
+
+sigstore takes 0.2 s and 30 MB to import, so that happens in the functions, where an identity is in
+play. They block, on CPU and (Sigstore's public root) on the network: call them in a thread.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from ocistate.errors import ConfigError, InvalidSignature, Unavailable
+from ocistate.signing.envelope import PAYLOAD_TYPE, Bundle
+from ocistate.signing.policy import TrustRoot
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+    from sigstore.verify import Verifier
+
+_ISSUER_V2: Final = "1.3.6.1.4.1.57264.1.8"
+_ISSUER_V1: Final = "1.3.6.1.4.1.57264.1.1"
+_OTHER_NAME: Final = "1.3.6.1.4.1.57264.1.7"
+_REFRESH_SECONDS: Final = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certified:
+    """Whom a certificate names: the OIDC issuer, and its subject."""
+
+    issuer: str
+    subject: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} of {self.issuer}"
+
+
+def certify(bundle: Bundle, root: TrustRoot) -> Certified:
+    """Who signed a bundle with a certificate, as the root's authorities and logs witness it.
+
+    Checked are the certificate's chain at the time of signing, that a CT log has it, the
+    transparency log's entry with its inclusion proof and promise, signed timestamps, and the
+    signature. Raises InvalidSignature; ConfigError, Unavailable when the root can't be used.
+    """
+    verifier = _verifier(root)
+    from sigstore.errors import Error
+    from sigstore.models import Bundle as SigstoreBundle
+    from sigstore.verify.policy import UnsafeNoOp
+
+    try:
+        parsed = SigstoreBundle.from_json(bundle.raw)
+        # Whom the certificate names is judged by the caller, with all that the policy allows.
+        kind, payload = verifier.verify_dsse(parsed, UnsafeNoOp())
+        certified = _named_in(parsed.signing_certificate)
+    except Error as error:
+        raise InvalidSignature(f"the certificate or its log entry does not hold: {error}") from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        # What the library stumbles over is junk it did not foresee, and no signature.
+        raise InvalidSignature(f"the certificate's material is malformed: {error}") from None
+    if (kind, payload) != (PAYLOAD_TYPE, bundle.payload):
+        raise InvalidSignature("the bundle can be read in two ways")
+    return certified
+
+
+def _named_in(certificate: Certificate) -> Certified:
+    from cryptography import x509
+
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    subjects = [
+        *names.get_values_for_type(x509.RFC822Name),
+        *names.get_values_for_type(x509.UniformResourceIdentifier),
+        *(
+            _text(other.value)
+            for other in names.get_values_for_type(x509.OtherName)
+            if other.type_id.dotted_string == _OTHER_NAME
+        ),
+    ]
+    if len(subjects) != 1 or len(list(names)) != 1:
+        raise InvalidSignature(f"the certificate names {len(list(names))} subjects, not one")
+    return Certified(issuer=_issuer_of(certificate), subject=subjects[0])
+
+
+def _issuer_of(certificate: Certificate) -> str:
+    values = {
+        extension.oid.dotted_string: extension.value.value
+        for extension in certificate.extensions
+        if extension.oid.dotted_string in (_ISSUER_V1, _ISSUER_V2)
+        and hasattr(extension.value, "value")
+    }
+    issuers = {
+        _text(value) if oid == _ISSUER_V2 else value.decode() for oid, value in values.items()
+    }
+    if len(issuers) != 1:
+        raise InvalidSignature("the certificate names no issuer, or several")
+    return issuers.pop()
+
+
+def _text(der: bytes) -> str:
+    """A DER UTF8String. Raises InvalidSignature."""
+    if len(der) < 2 or der[0] != 0x0C:
+        raise InvalidSignature("the certificate has a name that is not a UTF8String")
+    start, length = 2, der[1]
+    if length & 0x80:
+        start = 2 + (length & 0x7F)
+        length = int.from_bytes(der[2:start], "big")
+    if start > 4 or len(der) != start + length:
+        raise InvalidSignature("the certificate has a name of another length")
+    return der[start:].decode()
+
+
+_verifiers: dict[str, tuple[float, Verifier]] = {}
+_lock: Final = Lock()
+
+
+def _verifier(root: TrustRoot) -> Verifier:
+    """What verifies under a root; made once. The public root is refreshed once a day."""
+    with _lock:
+        made_at, verifier = _verifiers.get(root.digest, (0.0, None))
+        if verifier is not None and (root.data or time.monotonic() - made_at < _REFRESH_SECONDS):
+            return verifier
+        made = _made(root) if root.data else _public_good(verifier)
+        _verifiers[root.digest] = (time.monotonic(), made)
+        while len(_verifiers) > 32:
+            del _verifiers[next(iter(_verifiers))]
+        return made
+
+
+def _made(root: TrustRoot) -> Verifier:
+    from sigstore.errors import Error
+    from sigstore.models import TrustedRoot
+    from sigstore.verify import Verifier
+    from sigstore_models.trustroot.v1 import TrustedRoot as Model
+
+    try:
+        trusted: Any = TrustedRoot(Model.from_json(root.data))
+        return Verifier(trusted_root=trusted)
+    except (Error, ValueError) as error:
+        raise ConfigError(
+            f"the trusted root {root.digest[:12]} can't be used: {error}",
+            hint="give a complete trusted_root.json: authorities, CT logs and transparency logs",
+        ) from None
+
+
+def _public_good(before: Verifier | None) -> Verifier:
+    from sigstore.errors import Error
+    from sigstore.verify import Verifier
+
+    try:
+        return Verifier.production()
+    except (Error, OSError, ValueError) as error:
+        if before is not None:
+            return before
+        raise Unavailable(
+            f"Sigstore's public trusted root can't be fetched: {error}",
+            hint="give a trusted_root.json: --trusted-root FILE, or trustedRoot in the policy",
+        ) from None
