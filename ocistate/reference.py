@@ -4,6 +4,7 @@
     registry.example.com/team/shop@sha256:…      (oci:// may be left out)
     layout:./build/store:v1                      (an OCI image layout folder)
     layout:/srv/store@sha256:…
+    archive:shop.tar:v1                          (such a layout as one tar file)
 
 A reference never carries credentials. A tag beside a digest is allowed, the digest rules.
 """
@@ -17,7 +18,7 @@ from typing import Final, Literal
 from ocistate.canonical import DIGEST_PATTERN
 from ocistate.errors import InvalidReference
 
-Scheme = Literal["oci", "layout"]
+Scheme = Literal["oci", "layout", "archive"]
 
 _HOST: Final = re.compile(
     r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)"
@@ -27,7 +28,7 @@ _HOST: Final = re.compile(
 _NAME: Final = re.compile(
     r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 )
-_TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+TAG_PATTERN: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _MAX_NAME: Final = 255
 
 
@@ -35,8 +36,8 @@ _MAX_NAME: Final = 255
 class Reference:
     """A place in a store: a repository, and in it a tag or a digest or neither.
 
-    ``registry`` is ``host[:port]`` for ``oci`` and empty for ``layout``; ``repository`` is the
-    name on the registry, or the folder of the layout.
+    ``registry`` is ``host[:port]`` for ``oci``, else empty; ``repository`` is the name on the
+    registry, or the path of the layout's folder or of the archive.
     """
 
     scheme: Scheme
@@ -69,7 +70,7 @@ class Reference:
         return replace(self, tag=None, digest=check_digest(digest))
 
     def __str__(self) -> str:
-        prefix = "layout:" if self.scheme == "layout" else ""
+        prefix = "" if self.scheme == "oci" else f"{self.scheme}:"
         tag = f":{self.tag}" if self.tag and not self.digest else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{prefix}{self.name}{tag}{digest}"
@@ -77,7 +78,7 @@ class Reference:
 
 def check_tag(tag: str) -> str:
     """The tag itself when it is a valid one. Raises InvalidReference."""
-    if not _TAG.fullmatch(tag):
+    if not TAG_PATTERN.fullmatch(tag):
         raise InvalidReference(
             f"{tag!r} is not a valid tag",
             hint="letters, digits, '_', '.' and '-', at most 128, not starting with '.' or '-'",
@@ -101,12 +102,14 @@ def parse_reference(text: str) -> Reference:
             f"{text!r} is not a reference", hint="write REGISTRY/REPOSITORY:TAG or layout:PATH:TAG"
         )
     if text.startswith("layout:"):
-        return _parse_layout(text)
+        return _parse_path("layout", text)
+    if text.startswith("archive:"):
+        return _parse_path("archive", text)
     if "://" in text and not text.startswith("oci://"):
         scheme = text.split("://", 1)[0]
         raise InvalidReference(
             f"{scheme}:// is not a scheme ocistate knows, in {text!r}",
-            hint="use oci:// or layout:",
+            hint="use oci://, layout: or archive:",
         )
     return _parse_oci(text)
 
@@ -157,8 +160,8 @@ def _looks_like_host(host: str) -> bool:
     return "." in host or ":" in host or host == "localhost"
 
 
-def _parse_layout(text: str) -> Reference:
-    path, tag, digest = _split(text.removeprefix("layout:"), text)
+def _parse_path(scheme: Literal["layout", "archive"], text: str) -> Reference:
+    path, tag, digest = _split(text.removeprefix(f"{scheme}:"), text)
     if not path:
-        raise InvalidReference(f"{text!r} names no folder", hint="write layout:PATH:TAG")
-    return Reference(scheme="layout", registry="", repository=path, tag=tag, digest=digest)
+        raise InvalidReference(f"{text!r} names no path", hint=f"write {scheme}:PATH:TAG")
+    return Reference(scheme=scheme, registry="", repository=path, tag=tag, digest=digest)

@@ -103,7 +103,7 @@ def _stack_spec() -> Schema:
     name = _object({"name": _TEXT}, "name")
     source = _object(
         {
-            "repository": _described(_TEXT, "oci://HOST/NAME, or layout:PATH."),
+            "repository": _described(_TEXT, "oci://HOST/NAME, layout:FOLDER or archive:FILE."),
             "tag": _described(_TEXT, "A tag to follow."),
             "digest": _described(_DIGEST, "A digest to stay at."),
             "path": _described(_TEXT, "A folder inside the artifact."),

@@ -31,7 +31,7 @@ class Declared:
 def load_files(path: Path) -> Declared:
     """Read a file, or a folder's YAML and JSON files. Raises ConfigError naming file and field.
 
-    A Stack's relative folders (``layout:`` and ``target.directory``) are meant from its file's.
+    A Stack's relative paths (``layout:``, ``archive:``, ``target.directory``) start at its file.
     """
     stacks: dict[tuple[str, str], Stack] = {}
     policies: dict[str, TrustPolicy] = {}
@@ -120,7 +120,7 @@ def _documents(file: Path) -> list[tuple[str, Any]]:
 
 def _localise(stack: Stack, folder: Path) -> Stack:
     repository = stack.source.repository
-    if repository.scheme == "layout":
+    if repository.scheme != "oci":
         # Path's "/" leaves an absolute one as it is.
         repository = replace(repository, repository=str(folder / repository.repository))
     directory = folder / stack.directory if stack.directory else None

@@ -286,11 +286,11 @@ def _check_reach(stack: Stack) -> None:
     field = ""
     if stack.directory is not None:
         field = "spec.target.directory"
-    elif stack.source.repository.scheme == "layout":
+    elif stack.source.repository.scheme != "oci":
         field = "spec.source.repository"
     if field:
         raise ConfigError(
-            f"Stack {stack}: {field}: a folder means nothing inside a cluster",
+            f"Stack {stack}: {field}: a folder or file means nothing inside a cluster",
             hint="use a registry and a cluster, or run the agent with --stacks",
         )
 

@@ -11,8 +11,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from ocistate.artifact.tarread import read_entries
 from ocistate.errors import UnsafeContent
+from ocistate.tarread import read_entries
 
 MAX_COMPRESSED_BYTES: Final = 64 * 1024 * 1024
 """What a layer may weigh in the registry: 15 MB of manifests compress to about one."""

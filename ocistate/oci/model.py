@@ -20,6 +20,7 @@ MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+INDEX_TYPES: Final = (INDEX, DOCKER_INDEX)
 EMPTY_JSON: Final = "application/vnd.oci.empty.v1+json"
 LAYER_TAR_GZIP: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -75,6 +76,7 @@ class Index:
     raw: bytes
     descriptor: Descriptor
     manifests: tuple[Descriptor, ...]
+    subject: Descriptor | None
     annotations: Mapping[str, str]
 
 
@@ -141,7 +143,6 @@ def parse_manifest(raw: bytes, media_type: str = MANIFEST) -> Manifest:
     layers = value.get("layers")
     if not isinstance(layers, list):
         raise ProtocolError("manifest: layers is not a list")
-    subject = value.get("subject")
     artifact_type = _text(value, "artifactType", "manifest")
     if artifact_type is None and config.media_type != EMPTY_JSON:
         artifact_type = config.media_type
@@ -155,7 +156,7 @@ def parse_manifest(raw: bytes, media_type: str = MANIFEST) -> Manifest:
         ),
         config=config,
         layers=tuple(parse_descriptor(item, f"layers[{i}]") for i, item in enumerate(layers)),
-        subject=None if subject is None else parse_descriptor(subject, "subject"),
+        subject=_subject(value),
         annotations=_annotations(value, "manifest"),
         artifact_type=artifact_type,
     )
@@ -169,12 +170,33 @@ def parse_index(raw: bytes, media_type: str = INDEX) -> Index:
         raise ProtocolError("index: manifests is not a list")
     return Index(
         raw=raw,
-        descriptor=Descriptor(media_type=media_type, digest=digest_of(raw), size=len(raw)),
+        descriptor=Descriptor(
+            media_type=media_type,
+            digest=digest_of(raw),
+            size=len(raw),
+            artifact_type=_text(value, "artifactType", "index"),
+        ),
         manifests=tuple(
             parse_descriptor(item, f"manifests[{i}]") for i, item in enumerate(manifests)
         ),
+        subject=_subject(value),
         annotations=_annotations(value, "index"),
     )
+
+
+def sniff_media_type(raw: bytes) -> str:
+    """The media type of a manifest or an index of which only the bytes are known.
+
+    Raises ProtocolError when it is neither.
+    """
+    try:
+        value = parse_json(raw)
+    except ValueError as error:
+        raise ProtocolError(f"manifest: not valid JSON: {error}") from None
+    if not isinstance(value, dict) or value.get("schemaVersion") != 2:
+        raise ProtocolError("manifest: schemaVersion is not 2")
+    media_type = _text(value, "mediaType", "manifest")
+    return media_type or (INDEX if "manifests" in value else MANIFEST)
 
 
 def parse_descriptor(value: Any, where: str) -> Descriptor:
@@ -228,6 +250,11 @@ def _document(raw: bytes, media_type: str) -> dict[str, Any]:
     if "manifests" in value and "layers" in value:
         raise ProtocolError("manifest: has both layers and manifests")
     return value
+
+
+def _subject(value: dict[str, Any]) -> Descriptor | None:
+    subject = value.get("subject")
+    return None if subject is None else parse_descriptor(subject, "subject")
 
 
 def _text(value: dict[str, Any], key: str, where: str) -> str | None:

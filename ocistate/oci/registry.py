@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -20,13 +19,14 @@ from ocistate.errors import (
     NotFound,
     ProtocolError,
 )
-from ocistate.oci.download import CHUNK, download
+from ocistate.oci.download import download
 from ocistate.oci.http import Answer, Http
 from ocistate.oci.model import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
     EMPTY_JSON,
     INDEX,
+    INDEX_TYPES,
     MANIFEST,
     Descriptor,
     Index,
@@ -36,10 +36,10 @@ from ocistate.oci.model import (
     parse_manifest,
 )
 from ocistate.oci.open import StoreOptions
+from ocistate.oci.source import BlobSource, read_source
 from ocistate.oci.store import MAX_MANIFEST_BYTES
-from ocistate.reference import Reference
+from ocistate.reference import TAG_PATTERN, Reference
 
-_INDEXES: Final = (INDEX, DOCKER_INDEX)
 _ACCEPT: Final = {"Accept": ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))}
 _MAX_PAGES: Final = 200
 _MAX_TAGS: Final = 1_000_000
@@ -102,7 +102,7 @@ class RegistryStore:
                 f"{self._http.host} says {self._where(target)} is {claimed}, its bytes are {digest}"
             )
         media_type = _media_type(answer.headers)
-        if media_type in _INDEXES:
+        if media_type in INDEX_TYPES:
             return parse_index(answer.body, media_type)
         if media_type not in (MANIFEST, DOCKER_MANIFEST):
             raise ProtocolError(
@@ -113,11 +113,10 @@ class RegistryStore:
 
     async def push_manifest(self, manifest: Manifest | Index, tag: str | None = None) -> Descriptor:
         descriptor = manifest.descriptor
-        subject = manifest.subject if isinstance(manifest, Manifest) else None
+        subject = manifest.subject
         answer = await self._put_manifest(manifest, tag or descriptor.digest)
         if tag is None and subject is not None and "oci-subject" not in answer.headers:
             # Distribution spec 1.1, "Pushing manifests with subject": then it is up to us.
-            assert isinstance(manifest, Manifest)
             async with self._listing:
                 await self._list_by_tag(manifest, subject)
         return descriptor
@@ -142,6 +141,9 @@ class RegistryStore:
             delete=True,
         )
 
+    async def sweep(self) -> int:
+        return 0  # a registry frees what it holds when it sees fit
+
     # Tags and referrers
 
     async def tags(self) -> list[str]:
@@ -156,7 +158,7 @@ class RegistryStore:
             if not isinstance(found, list) or not all(isinstance(tag, str) for tag in found):
                 raise ProtocolError(f"{doing}: the answer holds no list of tags")
             known = len(tags)
-            tags.update(found)
+            tags.update(tag for tag in found if TAG_PATTERN.fullmatch(tag))
             if len(tags) > _MAX_TAGS:
                 raise LimitExceeded(f"{doing}: more than {_MAX_TAGS}")
             path = self._next(answer)
@@ -203,7 +205,7 @@ class RegistryStore:
             raise ProtocolError(f"{self._where(_fallback_tag(digest))} is not an image index")
         return found
 
-    async def _list_by_tag(self, manifest: Manifest, subject: Descriptor) -> None:
+    async def _list_by_tag(self, manifest: Manifest | Index, subject: Descriptor) -> None:
         """Add a referrer to the fallback tag; read again, since there is no compare-and-swap."""
         entry = replace(manifest.descriptor, annotations=manifest.annotations)
         for attempt in range(_FALLBACK_TRIES):
@@ -250,7 +252,7 @@ class RegistryStore:
         )
         return answer.status == 200
 
-    async def push_blob(self, descriptor: Descriptor, content: bytes | Path) -> bool:
+    async def push_blob(self, descriptor: Descriptor, source: BlobSource) -> bool:
         if await self.has_blob(descriptor):
             return False
         doing = f"pushing the blob {descriptor.digest[:19]} to {self._reference}"
@@ -269,7 +271,7 @@ class RegistryStore:
                 "Content-Type": "application/octet-stream",
                 "Content-Length": str(descriptor.size),
             },
-            body=content if isinstance(content, bytes) else (lambda: _read_file(content)),
+            body=source if isinstance(source, bytes) else (lambda: read_source(source)),
             accept=(201, 202, 204),
             push=True,
             repeat=False,
@@ -338,9 +340,3 @@ def _json(answer: Answer, doing: str) -> Any:
         return parse_json(answer.body)
     except ValueError:
         raise ProtocolError(f"{doing}: the answer is not JSON") from None
-
-
-async def _read_file(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as stream:
-        while piece := await asyncio.to_thread(stream.read, CHUNK):
-            yield piece

@@ -8,10 +8,10 @@ checked against its digest; sizes are bounded before a byte is kept.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Protocol, Self
 
 from ocistate.oci.model import Descriptor, Index, Manifest
+from ocistate.oci.source import BlobSource
 from ocistate.reference import Reference
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
@@ -50,7 +50,7 @@ class Store(Protocol):
         """Whether the store holds the blob already."""
         ...
 
-    async def push_blob(self, descriptor: Descriptor, content: bytes | Path) -> bool:
+    async def push_blob(self, descriptor: Descriptor, source: BlobSource) -> bool:
         """Store a blob unless it is there. True when bytes were sent."""
         ...
 
@@ -72,6 +72,10 @@ class Store(Protocol):
 
     async def delete(self, target: str) -> None:
         """Remove a manifest by digest, or a tag by name. NotFound when it is not there."""
+        ...
+
+    async def sweep(self) -> int:
+        """Free what deleted manifests leave behind; how many bytes. Registries do it themselves."""
         ...
 
     async def close(self) -> None:

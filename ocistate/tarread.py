@@ -1,4 +1,4 @@
-"""A tar's entries, read strictly: what packers of manifests write in ustar, GNU and PAX form.
+"""A tar's entries, read strictly: what packers write in ustar, GNU and PAX form.
 
 Python's ``tarfile`` is made to read whatever it can, follows headers inside headers without end,
 reads sparse maps, and searches PAX records with expressions that need quadratic time in some of
@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from ocistate.errors import UnsafeContent
 
 _BLOCK: Final = 512
+_LOOK: Final = 1024 * 1024
 _MAX_EXTENSION: Final = 1024 * 1024
 """The most that Go's archive/tar reads of a PAX header or a long name, too."""
 _PAX_LENGTH: Final = re.compile(rb"([1-9][0-9]{0,7}) ")
@@ -31,6 +32,14 @@ _KINDS: Final[dict[bytes, Kind]] = {
 }
 
 
+class Window(Protocol):
+    """Bytes that are looked at in parts: ``bytes`` themselves, or a file that is not read whole."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TarEntry:
     """One entry: its name as it stands there, unchecked; where a file's content is."""
@@ -41,7 +50,7 @@ class TarEntry:
     size: int = 0
 
 
-def read_entries(data: bytes) -> Iterator[TarEntry]:
+def read_entries(data: Window) -> Iterator[TarEntry]:
     """The entries of an uncompressed tar, in its order. Raises UnsafeContent."""
     offset = 0
     long_name = ""
@@ -50,7 +59,7 @@ def read_entries(data: bytes) -> Iterator[TarEntry]:
     while True:
         block = data[offset : offset + _BLOCK]
         if len(block) < _BLOCK:
-            raise UnsafeContent("the layer's tar ends too early")
+            raise UnsafeContent("the tar ends too early")
         offset += _BLOCK
         if not block.strip(b"\0"):
             break
@@ -59,7 +68,7 @@ def read_entries(data: bytes) -> Iterator[TarEntry]:
         kind = block[156:157]
         if kind in (b"x", b"g", b"L", b"K"):
             if size > _MAX_EXTENSION:
-                raise UnsafeContent("a header in the layer is too large")
+                raise UnsafeContent("a header in the tar is too large")
             _check_inside(data, offset, size)
             content = data[offset : offset + size]
             offset += _padded(size)
@@ -67,14 +76,14 @@ def read_entries(data: bytes) -> Iterator[TarEntry]:
                 _check_global(_pax_records(content))
             elif kind == b"x":
                 if pax:
-                    raise UnsafeContent("the layer's headers are nested")
+                    raise UnsafeContent("the tar's headers are nested")
                 pax = _pax_records(content)
             elif kind == b"L":
                 if long_name:
-                    raise UnsafeContent("the layer's headers are nested")
+                    raise UnsafeContent("the tar's headers are nested")
                 long_name = _text(content)
             if long_name and "path" in pax:
-                raise UnsafeContent("a file in the layer has two long names")
+                raise UnsafeContent("a file in the tar has two long names")
             extended = extended or kind != b"g"
             continue
         name = pax.get("path") or long_name or _name(block)
@@ -87,22 +96,24 @@ def read_entries(data: bytes) -> Iterator[TarEntry]:
         yield entry
         long_name, pax, extended = "", {}, False
     if extended:
-        raise UnsafeContent("the layer's tar ends too early")
-    if data[offset:].strip(b"\0"):
-        raise UnsafeContent("the layer goes on behind the tar's end")
+        raise UnsafeContent("the tar ends too early")
+    while rest := data[offset : offset + _LOOK]:
+        if rest.strip(b"\0"):
+            raise UnsafeContent("something goes on behind the tar's end")
+        offset += _LOOK
 
 
 def _entry(name: str, kind: bytes, offset: int, size: int) -> TarEntry:
     found = _KINDS.get(kind)
     if found is None:
-        raise UnsafeContent(f"{name[:100]!r} in the layer is not a regular file")
+        raise UnsafeContent(f"{name[:100]!r} in the tar is not a regular file")
     if found == "file" and name.endswith("/"):
         found = "folder"  # how tar was before it knew folders
     if found == "file":
         return TarEntry(name=name, kind=found, start=offset, size=size)
     if size:
         # Some readers would skip that many bytes, others would read them as the next header.
-        raise UnsafeContent(f"{name[:100]!r} in the layer has a size, but no content")
+        raise UnsafeContent(f"{name[:100]!r} in the tar has a size, but no content")
     return TarEntry(name=name, kind=found)
 
 
@@ -113,14 +124,14 @@ def _check_sum(block: bytes) -> None:
         return
     signed = unsigned - 256 * sum(1 for byte in rest if byte > 127)
     if stated != signed:
-        raise UnsafeContent("the layer is not a tar: a header's checksum is wrong")
+        raise UnsafeContent("this is not a tar: a header's checksum is wrong")
 
 
 def _size(field: bytes) -> int:
     if field[0] == 0x80:  # GNU's binary form for sizes from 8 GiB on
         return int.from_bytes(field[1:], "big")
     if field[0] & 0x80:
-        raise UnsafeContent("the layer is not a tar: a negative size")
+        raise UnsafeContent("this is not a tar: a negative size")
     return _octal(field)
 
 
@@ -129,13 +140,13 @@ def _octal(field: bytes) -> int:
     if not digits:
         return 0
     if digits.strip(b"01234567"):
-        raise UnsafeContent("the layer is not a tar: a number is not octal")
+        raise UnsafeContent("this is not a tar: a number is not octal")
     return int(digits, 8)
 
 
 def _decimal(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 20:
-        raise UnsafeContent("the layer is not a tar: a PAX size is not a number")
+        raise UnsafeContent("this is not a tar: a PAX size is not a number")
     return int(text)
 
 
@@ -150,7 +161,7 @@ def _text(field: bytes) -> str:
     try:
         return field.partition(b"\0")[0].decode("utf-8")
     except UnicodeDecodeError:
-        raise UnsafeContent("a path in the layer is not UTF-8") from None
+        raise UnsafeContent("a path in the tar is not UTF-8") from None
 
 
 def _pax_records(content: bytes) -> dict[str, str]:
@@ -161,32 +172,32 @@ def _pax_records(content: bytes) -> dict[str, str]:
         match = _PAX_LENGTH.match(content, offset)
         end = offset + int(match[1]) if match else 0
         if match is None or end > len(content) or content[end - 1 : end] != b"\n":
-            raise UnsafeContent("the layer is not a tar: a PAX record is malformed")
+            raise UnsafeContent("this is not a tar: a PAX record is malformed")
         key, equals, value = content[match.end() : end - 1].partition(b"=")
         if not equals or not key:
-            raise UnsafeContent("the layer is not a tar: a PAX record is malformed")
+            raise UnsafeContent("this is not a tar: a PAX record is malformed")
         if key.startswith(b"GNU.sparse."):
-            raise UnsafeContent("a sparse file in the layer")
+            raise UnsafeContent("a sparse file in the tar")
         # Other records (times, owners, attributes) may be anything, and mean nothing here.
         if key in (b"path", b"size", b"hdrcharset"):
             if b"\0" in value or not value:
-                raise UnsafeContent("the layer is not a tar: a PAX record is malformed")
+                raise UnsafeContent("this is not a tar: a PAX record is malformed")
             records[key.decode()] = _text(value)
         offset = end
     if records.get("hdrcharset", _UTF8_CHARSET) != _UTF8_CHARSET:
-        raise UnsafeContent("a path in the layer is not UTF-8")
+        raise UnsafeContent("a path in the tar is not UTF-8")
     return records
 
 
 def _check_global(records: dict[str, str]) -> None:
     """``git archive`` leaves a comment there; a path or size for all entries is nonsense."""
     if records.keys() & {"path", "size"}:
-        raise UnsafeContent("the layer has one path or size for all its files")
+        raise UnsafeContent("the tar has one path or size for all its files")
 
 
-def _check_inside(data: bytes, offset: int, size: int) -> None:
+def _check_inside(data: Window, offset: int, size: int) -> None:
     if offset + _padded(size) > len(data):
-        raise UnsafeContent("the layer's tar ends too early")
+        raise UnsafeContent("the tar ends too early")
 
 
 def _padded(size: int) -> int:
