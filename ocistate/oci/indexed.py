@@ -7,9 +7,10 @@ in it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
@@ -23,7 +24,6 @@ from ocistate.oci.model import (
     Manifest,
     parse_index,
     parse_manifest,
-    sniff_media_type,
 )
 from ocistate.oci.store import MAX_MANIFEST_BYTES
 from ocistate.reference import TAG_PATTERN, Reference
@@ -31,7 +31,6 @@ from ocistate.reference import TAG_PATTERN, Reference
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 LAYOUT_FILE: Final = canonical_json({"imageLayoutVersion": "1.0.0"})
 MAX_INDEX_BYTES: Final = 64 * 1024 * 1024
-_MAX_NESTING: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,8 @@ class IndexedStore(ABC):
     def __init__(self, reference: Reference) -> None:
         self._reference = reference.base
         self._referring: dict[str, tuple[str, Descriptor] | None] = {}
-        """Of manifests met before: what they refer to, and how they are listed."""
+        self._indexes: dict[str, tuple[Descriptor, ...]] = {}
+        self._scanned: tuple[Listing, Mapping[str, Sequence[Descriptor]]] | None = None
 
     @property
     def reference(self) -> Reference:
@@ -195,49 +195,49 @@ class IndexedStore(ABC):
         return self._listing().tags
 
     async def referrers(self, digest: str, artifact_type: str | None = None) -> list[Descriptor]:
-        found: dict[str, Descriptor] = {}
-        seen: set[str] = set()
-        self._collect([entry.descriptor for entry in self._listing().entries], digest, found, seen)
         return [
             item
-            for item in found.values()
+            for item in self._scan().get(digest, ())
             if artifact_type is None or item.artifact_type == artifact_type
         ]
 
-    def _collect(
-        self,
-        listed: Iterable[Descriptor],
-        subject: str,
-        found: dict[str, Descriptor],
-        seen: set[str],
-        depth: int = 0,
-    ) -> None:
-        for item in listed:
+    def _scan(self) -> Mapping[str, Sequence[Descriptor]]:
+        """By subject, what refers to it; made anew when the index has changed."""
+        listing = self._listing()
+        if self._scanned is not None and self._scanned[0] is listing:
+            return self._scanned[1]
+        found: dict[str, list[Descriptor]] = {}
+        seen: set[str] = set()
+        whole = True
+        waiting = [entry.descriptor for entry in listing.entries]
+        while waiting:
+            item = waiting.pop()
             if item.digest in seen:
                 continue
             seen.add(item.digest)
+            if item.media_type in INDEX_TYPES:
+                waiting += self._members(item)
             try:
                 refers = self._refers(item)
-                if item.media_type in INDEX_TYPES and depth < _MAX_NESTING:
-                    inner = self._load(item)
-                    assert isinstance(inner, Index)
-                    self._collect(inner.manifests, subject, found, seen, depth + 1)
             except NotFound:
-                continue  # listed, but not whole: a copy that was cut short, or of one platform
-            if refers is not None and refers[0] == subject:
-                found[item.digest] = refers[1]
+                whole = False  # a copy that was cut short, or is of one platform
+                continue
+            if refers is not None:
+                found.setdefault(refers[0], []).append(refers[1])
+        self._scanned = (listing, found) if whole else None
+        return found
 
     def _refers(self, listed: Descriptor) -> tuple[str, Descriptor] | None:
+        """What a manifest refers to, and how it is then listed: read once, it can't change."""
         if listed.digest not in self._referring:
-            manifest = self._load(listed)
-            self._referring[listed.digest] = (
-                None
-                if manifest.subject is None
-                else (
-                    manifest.subject.digest,
-                    replace(manifest.descriptor, annotations=manifest.annotations),
-                )
-            )
+            try:
+                manifest = self._load(listed)
+            except ProtocolError:
+                self._referring[listed.digest] = None  # listed, but nothing that could refer
+            else:
+                item = replace(manifest.descriptor, annotations=manifest.annotations)
+                subject = manifest.subject
+                self._referring[listed.digest] = (subject.digest, item) if subject else None
         return self._referring[listed.digest]
 
     def _reachable(self) -> set[str]:
@@ -264,17 +264,38 @@ class IndexedStore(ABC):
         if entry is not None:
             return entry.tagged(None).descriptor
         if DIGEST_PATTERN.fullmatch(target):
-            # Listed in an index of the layout, but not in its own: by digest it is here as well.
-            try:
-                raw = self._read_small(target, MAX_MANIFEST_BYTES)
-                if digest_of(raw) == target:
-                    media_type = sniff_media_type(raw)
-                    return Descriptor(media_type=media_type, digest=target, size=len(raw))
-            except (NotFound, LimitExceeded, ProtocolError):
-                pass
+            nested = self._nested(target)
+            if nested is not None:
+                return nested
         raise NotFound(
             f"{self._reference} has no {target}", hint="'ocistate ls' shows the tags there are"
         )
+
+    def _nested(self, digest: str) -> Descriptor | None:
+        """What is listed in an index of the layout, but not in its own."""
+        waiting = [entry.descriptor for entry in self._listing().entries]
+        seen = set()
+        while waiting:
+            item = waiting.pop()
+            if item.digest == digest:
+                with contextlib.suppress(NotFound):
+                    self._load(item)
+                    return item
+            if item.media_type in INDEX_TYPES and item.digest not in seen:
+                seen.add(item.digest)
+                waiting += self._members(item)
+        return None
+
+    def _members(self, listed: Descriptor) -> tuple[Descriptor, ...]:
+        """What an index lists; nothing when it is not whole here."""
+        if listed.digest not in self._indexes:
+            try:
+                index = self._load(listed)
+            except NotFound:
+                return ()
+            assert isinstance(index, Index)
+            self._indexes[listed.digest] = index.manifests
+        return self._indexes[listed.digest]
 
     def _load(self, descriptor: Descriptor) -> Manifest | Index:
         raw = self._read_small(descriptor.digest, MAX_MANIFEST_BYTES)

@@ -74,8 +74,6 @@ class LayoutStore(IndexedStore):
             if listing.find(target) is None:
                 raise NotFound(f"{self._reference} has no {target}")
             self._save(listing.without(target))
-            if DIGEST_PATTERN.fullmatch(target):
-                self._blob(target).unlink(missing_ok=True)
 
     async def sweep(self) -> int:
         """Remove the blobs that nothing listed needs, and what killed writers left."""

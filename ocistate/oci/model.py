@@ -184,21 +184,6 @@ def parse_index(raw: bytes, media_type: str = INDEX) -> Index:
     )
 
 
-def sniff_media_type(raw: bytes) -> str:
-    """The media type of a manifest or an index of which only the bytes are known.
-
-    Raises ProtocolError when it is neither.
-    """
-    try:
-        value = parse_json(raw)
-    except ValueError as error:
-        raise ProtocolError(f"manifest: not valid JSON: {error}") from None
-    if not isinstance(value, dict) or value.get("schemaVersion") != 2:
-        raise ProtocolError("manifest: schemaVersion is not 2")
-    media_type = _text(value, "mediaType", "manifest")
-    return media_type or (INDEX if "manifests" in value else MANIFEST)
-
-
 def parse_descriptor(value: Any, where: str) -> Descriptor:
     """Read a descriptor; ``where`` names it in errors. Raises ProtocolError."""
     if not isinstance(value, dict):

@@ -35,6 +35,10 @@ def open_store(reference: Reference, options: StoreOptions | None = None) -> Sto
     """The store a reference names. Sends and reads nothing yet."""
     if reference.scheme == "layout":
         return LayoutStore(reference)
+    if reference.scheme == "archive":
+        from ocistate.oci.archive import ArchiveStore
+
+        return ArchiveStore(reference)
     from ocistate.oci.registry import RegistryStore
 
     return RegistryStore(reference, options or StoreOptions())

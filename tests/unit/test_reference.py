@@ -38,6 +38,12 @@ def test_references_to_registries(
     assert parsed.target == (digest or tag)
 
 
+def test_a_reference_to_an_archive() -> None:
+    parsed = parse_reference("archive:./shop.tar:v1")
+    assert (parsed.scheme, parsed.repository, parsed.tag) == ("archive", "./shop.tar", "v1")
+    assert str(parsed) == "archive:./shop.tar:v1"
+
+
 @pytest.mark.parametrize(
     ("text", "folder", "tag", "digest"),
     [
@@ -94,6 +100,7 @@ def test_references_to_layouts(text: str, folder: str, tag: str | None, digest: 
         "h..io/shop",
         "h.io/" + "a" * 256,
         "layout:",
+        "archive:",
         "layout::v1",
         "layout:store@sha256:x",
         "h.io/\u0455hop",

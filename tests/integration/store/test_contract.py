@@ -1,4 +1,4 @@
-"""The same checks for every store: two registries, with login, with TLS, and a folder."""
+"""The same checks for every store: registries, with login, with TLS, a folder and an archive."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ Opener = Callable[[], Store]
 TYPE = "application/vnd.example.thing"
 
 
-@pytest.fixture(params=["distribution", "referrers", "login", "tls", "layout"])
+@pytest.fixture(params=["distribution", "referrers", "login", "tls", "layout", "archive"])
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens the store under test, a repository of its own for each test."""
     name = hashlib.sha256(request.node.name.encode()).hexdigest()[:16]
     if request.param == "layout":
         yield lambda: open_store(parse_reference(f"layout:{tmp_path}/store"))
+        return
+    if request.param == "archive":
+        yield lambda: open_store(parse_reference(f"archive:{tmp_path}/store.tar"))
         return
     if request.param in ("distribution", "referrers"):
         fixture = "distribution" if request.param == "distribution" else "referrers_registry"
