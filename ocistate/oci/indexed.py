@@ -171,6 +171,8 @@ class IndexedStore(ABC):
                 f"{descriptor.digest} in {self._reference} has {descriptor.size} bytes, "
                 f"more than the {limit} that are read of such a thing"
             )
+        if descriptor.data:
+            return descriptor.data
         return b"".join([piece async for piece in self.stream_blob(descriptor)])
 
     async def stream_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
