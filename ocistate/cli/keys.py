@@ -1,4 +1,4 @@
-"""``ocistate keygen``, and how every verb comes by a private key."""
+"""``ocistate keygen`` and ``public-key``, and how every verb comes by a private key."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ocistate.signing.keys import Signer
 
 PASSWORD_VARIABLES = ("OCISTATE_PASSWORD", "COSIGN_PASSWORD")
+"""Environment variables that hold the password of a private key; the first one set counts."""
 
 
 @click.command("keygen")
@@ -36,10 +37,25 @@ def keygen_command(prefix: Path) -> None:
     result(str(public))
 
 
+@click.command("public-key")
+@click.option(
+    "--key",
+    required=True,
+    metavar="KEY",
+    help="The private key: a file, env://NAME, or exec:COMMAND for a KMS or HSM.",
+)
+def public_key_command(key: str) -> None:
+    """Print the public key (PEM) that belongs to a private key, for a TrustPolicy or --key."""
+    click.echo(load_signer_for(key).public_key.pem, nl=False)
+
+
 def load_signer_for(source: str) -> Signer:
     """The signer that ``--key`` names; the password is asked for when it is needed."""
+    from ocistate.signing.command import PREFIX, load_command
     from ocistate.signing.keys import load_private_key, read_key
 
+    if source.startswith(PREFIX):
+        return load_command(source, hidden=PASSWORD_VARIABLES)
     return load_private_key(read_key(source), lambda: _password(source), origin=source)
 
 

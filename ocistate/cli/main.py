@@ -20,7 +20,9 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     "inspect": ("ocistate.cli.inspect:inspect_command", "Show what an artifact holds."),
     "diff": ("ocistate.cli.diff:diff_command", "Show what differs between two artifacts."),
     "keygen": ("ocistate.cli.keys:keygen_command", "Make a key pair for signing."),
+    "public-key": ("ocistate.cli.keys:public_key_command", "Print a private key's public half."),
     "sign": ("ocistate.cli.sign:sign_command", "Sign an artifact."),
+    "attest": ("ocistate.cli.attest:attest_command", "Attest something of an artifact, signed."),
     "verify": ("ocistate.cli.verify:verify_command", "Check who signed an artifact."),
     "apply": ("ocistate.cli.apply:apply_command", "Verify an artifact and apply it once."),
     "install": (

@@ -75,7 +75,9 @@ def pack_command(
 @pack_options
 @click.option("--sign", is_flag=True, help="Sign the artifact too; needs --key.")
 @click.option(
-    "--key", metavar="KEY", help="The private key to sign with: a file, env://NAME, exec:."
+    "--key",
+    metavar="KEY",
+    help="The private key to sign with: a file, env://NAME or exec:COMMAND.",
 )
 @click.option("--dry-run", is_flag=True, help="Check and pack, but send nothing.")
 @store_options

@@ -59,23 +59,42 @@ class PublicKey:
     pem: str
     _key: Any = field(repr=False, compare=False)
 
+    @property
+    def kind(self) -> str:
+        """What kind of key it is, for people: ``ECDSA P-256``."""
+        if isinstance(self._key, ec.EllipticCurvePublicKey):
+            return f"ECDSA P-{self._key.curve.key_size}"
+        if isinstance(self._key, rsa.RSAPublicKey):
+            return f"RSA {self._key.key_size}"
+        return "Ed25519"
+
     def verify(self, signature: bytes, data: bytes) -> bool:
         """Whether the signature over the data holds.
 
-        ECDSA with the hash of its curve's size, Ed25519, RSA with PKCS#1 v1.5 or PSS, SHA-256.
+        ECDSA P-256 with SHA-256; P-384 with SHA-384, or with SHA-256 as cosign 2 signed; RSA with
+        SHA-256, PKCS#1 v1.5 or PSS; Ed25519, or Ed25519ph as cosign 3 signs.
         """
         key = self._key
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            return self._verify_ecdsa(key, signature, data)
+        if isinstance(key, rsa.RSAPublicKey):
+            return self._verify_rsa(key, signature, data)
         try:
-            if isinstance(key, ec.EllipticCurvePublicKey):
-                digest = hashes.SHA384() if key.curve.key_size == 384 else hashes.SHA256()
-                key.verify(signature, data, ec.ECDSA(digest))
-            elif isinstance(key, ed25519.Ed25519PublicKey):
-                key.verify(signature, data)
-            else:
-                return self._verify_rsa(key, signature, data)
+            key.verify(signature, data)
         except WrongSignature:
-            return False
+            return _verify_ed25519ph(key, signature, data)
         return True
+
+    @staticmethod
+    def _verify_ecdsa(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
+        wide: tuple[hashes.HashAlgorithm, ...] = (hashes.SHA384(), hashes.SHA256())
+        for algorithm in wide if key.curve.key_size == 384 else wide[1:]:
+            try:
+                key.verify(signature, data, ec.ECDSA(algorithm))
+            except WrongSignature:
+                continue
+            return True
+        return False
 
     @staticmethod
     def _verify_rsa(key: rsa.RSAPublicKey, signature: bytes, data: bytes) -> bool:
@@ -234,6 +253,23 @@ def _decrypt(body: bytes, password: PasswordSource, origin: str) -> bytes:
             f"the password of {origin} is wrong",
             hint="set OCISTATE_PASSWORD or COSIGN_PASSWORD, or type it when asked",
         ) from None
+
+
+def _verify_ed25519ph(key: ed25519.Ed25519PublicKey, signature: bytes, data: bytes) -> bool:
+    """RFC 8032, section 5.1: the variant over a hash, which no plain signature is valid for."""
+    from nacl.bindings import (
+        crypto_sign_ed25519ph_final_verify,
+        crypto_sign_ed25519ph_state,
+        crypto_sign_ed25519ph_update,
+    )
+    from nacl.exceptions import CryptoError
+
+    state = crypto_sign_ed25519ph_state()
+    crypto_sign_ed25519ph_update(state, data)
+    try:
+        return crypto_sign_ed25519ph_final_verify(state, signature, key.public_bytes_raw())
+    except CryptoError:
+        return False
 
 
 def _stretch(password: bytes, salt: bytes, n: int) -> bytes:

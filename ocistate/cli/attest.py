@@ -1,0 +1,104 @@
+"""``ocistate attest``: say something about an artifact, signed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
+from ocistate.cli.output import emit, note, output_option, result
+from ocistate.errors import InputError, UsageError
+from ocistate.reference import Reference
+
+if TYPE_CHECKING:
+    from ocistate.oci.store import Store
+    from ocistate.signing.keys import Signer
+
+
+@click.command("attest")
+@click.argument("reference", type=REFERENCE, metavar="REF")
+@click.option(
+    "--type",
+    "kind",
+    required=True,
+    metavar="TYPE",
+    help="A URI, or cosign's slsaprovenance, slsaprovenance1, spdx, spdxjson, cyclonedx, vuln, "
+    "openvex, link or custom.",
+)
+@click.option(
+    "--predicate", required=True, metavar="FILE", help="What is attested; '-' reads stdin."
+)
+@click.option(
+    "--key",
+    required=True,
+    metavar="KEY",
+    help="The private key: a file, env://NAME, or exec:COMMAND for a KMS or HSM.",
+)
+@store_options
+@output_option("name", "json", "yaml")
+def attest_command(
+    reference: Reference,
+    kind: str,
+    predicate: str,
+    key: str,
+    connect: Callable[[Reference], Store],
+    output: str,
+) -> None:
+    """Attest something of an artifact: its provenance, its SBOM, the outcome of a test.
+
+    Prints the REPOSITORY@DIGEST. The attestation is a signed in-toto statement in a sigstore
+    bundle that refers to the artifact; 'ocistate verify --attestation TYPE' and cosign
+    verify-attestation check it.
+    """
+    from ocistate.cli.keys import load_signer_for
+    from ocistate.signing.predicates import build_predicate, predicate_type
+
+    target = required_target(reference, "attest")
+    type_uri = predicate_type(kind)
+    content = build_predicate(kind, _read(predicate), now=datetime.now(UTC), origin=predicate)
+    signer = load_signer_for(key)
+    digest, origin = run_async(_attest(connect(reference), target, signer, type_uri, content))
+    name = str(reference.with_digest(digest))
+    note(f"Attested {type_uri} of {reference}")
+    if output == "name":
+        result(name)
+    else:
+        emit(
+            {
+                "reference": name,
+                "digest": digest,
+                "attestation": origin,
+                "predicateType": type_uri,
+                "key": signer.public_key.fingerprint,
+            },
+            output,
+        )
+
+
+def _read(source: str) -> bytes:
+    if source == "-":
+        if sys.stdin.isatty():
+            raise UsageError("'-' reads standard input, and that is the terminal", hint="pipe it")
+        return sys.stdin.buffer.read()
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise InputError(f"the predicate {source} cannot be read: {error.strerror}") from None
+
+
+async def _attest(
+    store: Store, target: str, signer: Signer, type_uri: str, content: Any
+) -> tuple[str, str]:
+    from ocistate.steps.sign import sign_artifact
+
+    async with store:
+        subject = await store.resolve(target)
+        written = await sign_artifact(
+            store, subject, signer, predicate_type=type_uri, predicate=content
+        )
+        return subject.digest, written.digest
