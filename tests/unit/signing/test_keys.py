@@ -103,13 +103,44 @@ def test_signing_is_for_p256_only() -> None:
 
 def test_other_kinds_of_keys_verify() -> None:
     p384 = ec.generate_private_key(ec.SECP384R1())
-    assert load_public_key(pem(p384)).verify(p384.sign(b"d", ec.ECDSA(hashes.SHA384())), b"d")
+    for algorithm in (hashes.SHA384(), hashes.SHA256()):
+        assert load_public_key(pem(p384)).verify(p384.sign(b"d", ec.ECDSA(algorithm)), b"d")
+    p256 = ec.generate_private_key(ec.SECP256R1())
+    assert not load_public_key(pem(p256)).verify(p256.sign(b"d", ec.ECDSA(hashes.SHA384())), b"d")
     edwards = ed25519.Ed25519PrivateKey.generate()
     assert load_public_key(pem(edwards)).verify(edwards.sign(b"d"), b"d")
     big = rsa.generate_private_key(65537, 2048)
     pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.MAX_LENGTH)
     for scheme in (padding.PKCS1v15(), pss):
         assert load_public_key(pem(big)).verify(big.sign(b"d", scheme, hashes.SHA256()), b"d")
+
+
+def test_the_hashed_variant_of_ed25519_verifies_as_cosign_signs() -> None:
+    from nacl.bindings import (
+        crypto_sign_ed25519ph_final_create,
+        crypto_sign_ed25519ph_state,
+        crypto_sign_ed25519ph_update,
+        crypto_sign_seed_keypair,
+    )
+
+    _, secret = crypto_sign_seed_keypair(b"\x07" * 32)
+    state = crypto_sign_ed25519ph_state()
+    crypto_sign_ed25519ph_update(state, b"data")
+    signature = crypto_sign_ed25519ph_final_create(state, secret)
+    key = load_public_key(pem(ed25519.Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)))
+    assert key.verify(signature, b"data")
+    assert not key.verify(signature, b"date")
+
+
+@pytest.mark.parametrize("signature", [b"", b"x", b"\x00" * 64, b"\xff" * 64, b"x" * 65])
+def test_what_is_no_signature_is_none_for_any_kind_of_key(signature: bytes) -> None:
+    keys = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP384R1()),
+        ed25519.Ed25519PrivateKey.generate(),
+        rsa.generate_private_key(65537, 2048),
+    )
+    assert not any(load_public_key(pem(key)).verify(signature, b"d") for key in keys)
 
 
 def test_weak_and_unknown_keys_are_refused() -> None:
