@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.interop import theirs
+from tests.interop.theirs import Cosign
 from tests.tool import ocistate
 
 
@@ -15,6 +19,32 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("key")
     ocistate("keygen", folder / "ours")
     return folder / "ours.key"
+
+
+@pytest.fixture(scope="session")
+def their(cosign: Path, tmp_path_factory: pytest.TempPathFactory) -> Cosign:
+    """cosign, with a key pair of its own."""
+    return theirs.make(cosign, tmp_path_factory.mktemp("cosign"))
+
+
+@pytest.fixture(scope="session")
+def legacy_policy(key: Path, their: Cosign, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy file that trusts our key and cosign's, in the older formats too."""
+    path = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    return write_policy(path, key.with_suffix(".pub"), their.public, allowLegacy=True)
+
+
+def write_policy(path: Path, *publics: Path, **spec: Any) -> Path:
+    """A TrustPolicy for every repository in a file."""
+    keys = [{"name": public.stem, "pem": public.read_text()} for public in publics]
+    policy = {
+        "apiVersion": "ocistate.dev/v1alpha1",
+        "kind": "TrustPolicy",
+        "metadata": {"name": "test"},
+        "spec": {"repositories": ["**"], "keys": keys, **spec},
+    }
+    path.write_text(json.dumps(policy))
+    return path
 
 
 @pytest.fixture
