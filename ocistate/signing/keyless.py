@@ -7,7 +7,8 @@ play. They block, on CPU and (Sigstore's public root) on the network: call them 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,24 +44,33 @@ def certify(bundle: Bundle, root: TrustRoot) -> Certified:
     transparency log's entry with its inclusion proof and promise, signed timestamps, and the
     signature. Raises InvalidSignature; ConfigError, Unavailable when the root can't be used.
     """
-    verifier = _verifier(root)
+    trusted = _root(root)
     from sigstore.errors import Error
     from sigstore.models import Bundle as SigstoreBundle
-    from sigstore.verify.policy import UnsafeNoOp
 
+    named = _Named()
     try:
         parsed = SigstoreBundle.from_json(bundle.raw)
-        # Whom the certificate names is judged by the caller, with all that the policy allows.
-        kind, payload = verifier.verify_dsse(parsed, UnsafeNoOp())
-        certified = _named_in(parsed.signing_certificate)
+        verifier = _verifier(trusted, parsed.signing_certificate)
+        kind, payload = verifier.verify_dsse(parsed, named)
     except Error as error:
         raise InvalidSignature(f"the certificate or its log entry does not hold: {error}") from None
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         # What the library stumbles over is junk it did not foresee, and no signature.
         raise InvalidSignature(f"the certificate's material is malformed: {error}") from None
-    if (kind, payload) != (PAYLOAD_TYPE, bundle.payload):
+    if (kind, payload) != (PAYLOAD_TYPE, bundle.payload) or named.certified is None:
         raise InvalidSignature("the bundle can be read in two ways")
-    return certified
+    return named.certified
+
+
+@dataclass(slots=True)
+class _Named:
+    """sigstore's view of a policy: whom the certificate names is judged later, and only kept."""
+
+    certified: Certified | None = None
+
+    def verify(self, cert: Certificate) -> None:
+        self.certified = _named_in(cert)
 
 
 def _named_in(certificate: Certificate) -> Certified:
@@ -109,48 +119,104 @@ def _text(der: bytes) -> str:
     return der[start:].decode()
 
 
-_verifiers: dict[str, tuple[float, Verifier]] = {}
+@dataclass(slots=True)
+class _Root:
+    """A root as sigstore reads it, and what verifies under it: one verifier for each set of
+    authorities and logs that were valid together."""
+
+    trusted: Any
+    made_at: float
+    verifiers: dict[tuple[tuple[int, ...], ...], Verifier] = field(default_factory=dict)
+
+
 _lock: Final = Lock()
+_roots: Final[dict[str, _Root]] = {}
+_MOST_ROOTS: Final = 64
 
 
-def _verifier(root: TrustRoot) -> Verifier:
-    """What verifies under a root; made once. The public root is refreshed once a day."""
+def _root(root: TrustRoot) -> _Root:
+    """The root, read once. The public one is refreshed once a day."""
     with _lock:
-        made_at, verifier = _verifiers.get(root.digest, (0.0, None))
-        if verifier is not None and (root.data or time.monotonic() - made_at < _REFRESH_SECONDS):
-            return verifier
-        made = _made(root) if root.data else _public_good(verifier)
-        _verifiers[root.digest] = (time.monotonic(), made)
-        while len(_verifiers) > 32:
-            del _verifiers[next(iter(_verifiers))]
+        known = _roots.get(root.digest)
+        if known and (root.data or time.monotonic() - known.made_at < _REFRESH_SECONDS):
+            return known
+        trusted = _parsed(root) if root.data else _public_good(known)
+        made = _roots[root.digest] = _Root(trusted, time.monotonic())
+        while len(_roots) > _MOST_ROOTS:
+            del _roots[next(iter(_roots))]
         return made
 
 
-def _made(root: TrustRoot) -> Verifier:
+def _verifier(root: _Root, certificate: Certificate) -> Verifier:
+    """What verifies with those of a root's authorities and logs that were valid at the time.
+
+    sigstore looks at their certificates only, and not at how long the root trusts them.
+    """
+    from sigstore.errors import VerificationError
+    from sigstore.models import TrustedRoot
+    from sigstore.verify import Verifier
+
+    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+    def valid(periods: Iterable[Any]) -> tuple[int, ...]:
+        return tuple(
+            place
+            for place, period in enumerate(periods)
+            if period is None
+            or (
+                (period.start is None or period.start <= last)
+                and (period.end is None or first <= period.end)
+            )
+        )
+
+    trusted = root.trusted
+    authorities = valid(a.valid_for for a in trusted.certificate_authorities)
+    logs = valid(log.public_key.valid_for for log in trusted.tlogs)
+    ct_logs = valid(log.public_key.valid_for for log in trusted.ctlogs)
+    if not authorities or not logs or not ct_logs:
+        raise VerificationError("the trusted root had no valid authority and logs at that time")
+    known = root.verifiers.get((authorities, logs, ct_logs))
+    if known is None:
+        then = trusted.model_copy(
+            update={
+                "certificate_authorities": [
+                    trusted.certificate_authorities[i] for i in authorities
+                ],
+                "tlogs": [trusted.tlogs[i] for i in logs],
+                "ctlogs": [trusted.ctlogs[i] for i in ct_logs],
+            }
+        )
+        known = Verifier(trusted_root=TrustedRoot(then))
+        root.verifiers[authorities, logs, ct_logs] = known
+    return known
+
+
+def _parsed(root: TrustRoot) -> Any:
     from sigstore.errors import Error
     from sigstore.models import TrustedRoot
     from sigstore.verify import Verifier
     from sigstore_models.trustroot.v1 import TrustedRoot as Model
 
     try:
-        trusted: Any = TrustedRoot(Model.from_json(root.data))
-        return Verifier(trusted_root=trusted)
+        trusted = Model.from_json(root.data)
+        Verifier(trusted_root=TrustedRoot(trusted))  # complete, or an error here
     except (Error, ValueError) as error:
         raise ConfigError(
             f"the trusted root {root.digest[:12]} can't be used: {error}",
             hint="give a complete trusted_root.json: authorities, CT logs and transparency logs",
         ) from None
+    return trusted
 
 
-def _public_good(before: Verifier | None) -> Verifier:
+def _public_good(before: _Root | None) -> Any:
     from sigstore.errors import Error
-    from sigstore.verify import Verifier
+    from sigstore.models import ClientTrustConfig
 
     try:
-        return Verifier.production()
+        return ClientTrustConfig.production().trusted_root._inner
     except (Error, OSError, ValueError) as error:
         if before is not None:
-            return before
+            return before.trusted
         raise Unavailable(
             f"Sigstore's public trusted root can't be fetched: {error}",
             hint="give a trusted_root.json: --trusted-root FILE, or trustedRoot in the policy",
