@@ -45,5 +45,5 @@ def set_up(style: str, level: int = logging.INFO) -> None:
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Their request lines name every URL; at this level only their troubles are of interest.
-    for name in ("httpx", "httpx2", "httpcore", "httpcore2"):
+    for name in ("httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,24 +81,33 @@ async def _apply(
     from ocistate.steps.rollout import carry_out, owner_of, plan_rollout, wait_rollout
     from ocistate.steps.verify import verify_artifact
 
-    async with store:
-        digest = (await store.resolve(target)).digest
-        trust = await verify_artifact(store, digest, policies)
-        note(f"{store.reference}@{digest}: {trust.summary}")
-        content = await fetch_content(store, await fetch_manifest(store, digest))
-    facts: dict[str, Any] = {"digest": digest, "signers": list(trust.signers), "dryRun": dry_run}
-    results: list[dict[str, str]] = []
+    async with KubeClient.open(kubeconfig, context) as client, store:
+        asking = asyncio.create_task(client.kinds())  # answered while the registry is asked
+        try:
+            digest = (await store.resolve(target)).digest
+            trust = await verify_artifact(store, digest, policies)
+            note(f"{store.reference}@{digest}: {trust.summary}")
+            content = await fetch_content(store, await fetch_manifest(store, digest))
+            await asking
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        facts: dict[str, Any] = {
+            "digest": digest,
+            "signers": list(trust.signers),
+            "dryRun": dry_run,
+        }
+        results: list[dict[str, str]] = []
 
-    def show(done: Result) -> None:
-        error = str(done.error) if done.error else ""
-        results.append(
-            {"object": str(done.id), "verb": done.verb, "state": done.state, "error": error}
-        )
-        if output == "table":
-            sign = _SIGNS.get(done.verb, " ")
-            result(f"{sign} {done.id} {done.state}" + (f": {error}" if error else ""))
+        def show(done: Result) -> None:
+            error = str(done.error) if done.error else ""
+            results.append(
+                {"object": str(done.id), "verb": done.verb, "state": done.state, "error": error}
+            )
+            if output == "table":
+                sign = _SIGNS.get(done.verb, " ")
+                result(f"{sign} {done.id} {done.state}" + (f": {error}" if error else ""))
 
-    async with KubeClient.open(kubeconfig, context) as client:
         into = namespace or client.access.namespace
         owner = owner_of(store.reference.name, into, name)
         rollout = await plan_rollout(client, content, owner=owner, namespace=into, prune=prune)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-import httpx
+import httpx2 as httpx
 
 from ocistate.errors import DigestMismatch, Unavailable
 from ocistate.oci.http import Http

@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
-import httpx
+import httpx2 as httpx
 
 from ocistate import __version__
 from ocistate.canonical import parse_json

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
-import httpx
+import httpx2 as httpx
 
 from ocistate.canonical import DIGEST_PATTERN, digest_of, parse_json
 from ocistate.errors import (
