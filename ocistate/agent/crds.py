@@ -82,6 +82,7 @@ def _stack_crd() -> dict[str, Any]:
         _column("Revision", ".status.current.revision"),
         _column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
         _column("Verified", '.status.conditions[?(@.type=="Verified")].status'),
+        _column("Trusted", ".status.current.verified"),
         _column("Healthy", '.status.conditions[?(@.type=="Healthy")].status'),
         _column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
         _column("Age", ".metadata.creationTimestamp", "date"),
@@ -175,6 +176,8 @@ def _stack_status() -> Schema:
                     "revision": _TEXT,
                     "signedBy": _list(_TEXT),
                     "appliedAt": _TEXT,
+                    "verified": _enum("True", "False", "Unknown"),
+                    "verification": _TEXT,
                 }
             ),
             "lastAttempt": _object({"digest": _TEXT, "error": _TEXT, "at": _TEXT}),

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from ocistate.agent.api import API_VERSION, FINALIZER, GROUP, Source, Stack, parse_stack
+from ocistate.agent.policies import REFRESH_SECONDS, Policies
 from ocistate.agent.runtime import Agent
 from ocistate.agent.status import Status, refused, rfc3339, status_from_dict, status_to_dict
 from ocistate.cluster.client import KubeClient
@@ -21,7 +22,6 @@ from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.objects import ObjectId
 from ocistate.oci import StoreOptions
 from ocistate.reference import Reference
-from ocistate.signing.policy import TrustPolicy, faulty_policy, parse_policy
 
 log = logging.getLogger("ocistate.agent")
 
@@ -172,12 +172,16 @@ class ClusterSource:
     namespace: str = ""
     """Only this namespace's Stacks; empty: all."""
     policies_read: asyncio.Event = field(default_factory=asyncio.Event)
-    _policies: dict[str, TrustPolicy] = field(default_factory=dict)
+    _policies: Policies = field(init=False)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._policies = Policies(self.client)
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Watch until told to stop. Policies first: without them every Stack would be refused."""
         tasks = [
+            asyncio.create_task(self._refresh_policies()),
             asyncio.create_task(self._endless("TrustPolicy", "", self._policy_changed)),
             asyncio.create_task(self._endless("Stack", self.namespace, self._stack_changed)),
         ]
@@ -213,11 +217,11 @@ class ClusterSource:
         resource = await self.client.kind(GROUP, kind)
         listing = await self.client.list(resource, namespace)
         if kind == "TrustPolicy":
-            self._policies = {}
+            self._policies.clear()
         for obj in listing.items:
             await changed("ADDED", obj)
         if kind == "TrustPolicy":
-            self.agent.set_policies(tuple(self._policies.values()))
+            self.agent.set_policies(self._policies.all)
             self.policies_read.set()
         else:
             present = {(o["metadata"]["namespace"], o["metadata"]["name"]) for o in listing.items}
@@ -233,19 +237,22 @@ class ClusterSource:
                     if type_ != "BOOKMARK":
                         await changed(type_, obj)
                         if kind == "TrustPolicy":
-                            self.agent.set_policies(tuple(self._policies.values()))
+                            self.agent.set_policies(self._policies.all)
 
     async def _policy_changed(self, type_: str, obj: dict[str, Any]) -> None:
-        name = obj["metadata"]["name"]
-        self._policies.pop(name, None)
         if type_ == "DELETED":
-            return
-        try:
-            self._policies[name] = parse_policy(obj, origin=f"TrustPolicy {name}")
-        except ConfigError as error:
-            # In its place stands a refusal, which the Stacks then show.
-            self._policies[name] = faulty_policy(obj, error)
-            log.error("%s", error, extra={"reason": error.reason})
+            self._policies.remove(obj["metadata"]["name"])
+        else:
+            await self._policies.put(obj)
+
+    async def _refresh_policies(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                if await self._policies.refresh():
+                    self.agent.set_policies(self._policies.all)
+            except Exception:
+                log.exception("reading what policies refer to failed unexpectedly")
 
     async def _stack_changed(self, type_: str, obj: dict[str, Any]) -> None:
         metadata = obj["metadata"]

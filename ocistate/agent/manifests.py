@@ -27,12 +27,14 @@ def install_objects(
     appliers: tuple[str, ...] = (),
     cluster_admin: bool = False,
     read_secrets: bool = False,
+    policy_secrets: tuple[str, ...] = (),
 ) -> list[dict[str, Any]]:
     """The objects, in the order to apply them.
 
     ``appliers`` are names of service accounts, beside ``ocistate-applier``, that the agent may act
     as. With ``cluster_admin`` the applier of the agent's own namespace may do everything.
     ``read_secrets`` lets the agent see Secrets' metadata, which pruning them needs.
+    ``policy_secrets`` are the Secrets of the agent's namespace that TrustPolicies refer to.
     """
     objects: list[dict[str, Any]] = [
         {
@@ -48,6 +50,7 @@ def install_objects(
         _cluster_role(AGENT, _agent_rules(appliers)),
         _binding(AGENT, AGENT, namespace, AGENT),
         *_view(namespace, read_secrets),
+        *policy_reader(namespace, policy_secrets),
     ]
     if cluster_admin:
         objects += [
@@ -133,6 +136,33 @@ def _view(namespace: str, read_secrets: bool) -> list[dict[str, Any]]:
     return [shape, aggregated, _binding(name, name, namespace, AGENT)]
 
 
+def policy_reader(namespace: str, secrets: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The right to read some Secrets by name, and no others; ConfigMaps may be read anyway."""
+    if not secrets:
+        return []
+    name = f"{AGENT}-policies"
+    metadata = {"name": name, "namespace": namespace, "labels": _LABELS}
+    rules = [
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": sorted(set(secrets)),
+            "verbs": ["get"],
+        }
+    ]
+    api = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": AGENT, "namespace": namespace}],
+        },
+    ]
+
+
 def _account(namespace: str, name: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
@@ -170,6 +200,8 @@ def _deployment(namespace: str, image: str) -> dict[str, Any]:
         "name": "agent",
         "image": image,
         "args": ["agent", "--state", "/var/lib/ocistate", "--listen", ":8080"],
+        # Where sigstore keeps the public trusted root that it fetches.
+        "env": [{"name": "HOME", "value": "/var/lib/ocistate"}],
         "ports": [{"name": "http", "containerPort": 8080}],
         "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 20},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5},

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from ocistate.agent.api import Stack
 from ocistate.agent.cache import ContentCache
+from ocistate.agent.running import REASON, Standing, say_running
 from ocistate.agent.status import Attempt, Current, HistoryEntry, Status, Truth, rfc3339
 from ocistate.agent.target import Applied, HealthReport, Target
 from ocistate.errors import (
@@ -91,6 +92,8 @@ class Memo:
 
     trusted: dict[str, tuple[str, Verified]] = field(default_factory=dict)
     """By digest: the fingerprint of the policies it was verified under, and the outcome."""
+    refused: tuple[str, str, OcistateError] | None = None
+    """The policies' fingerprint, and the digest that they refused last, and why."""
     applied: tuple[str, Stack] | None = None
     """(digest, spec) that this process has applied as a whole."""
     content: Content | None = None
@@ -123,6 +126,12 @@ class Pass:
 
     async def run(self) -> tuple[Status, float | None]:
         """Do the pass. Errors of the tree end up in the status, never with the caller."""
+        self._mark = self._policy_mark()
+        _, after = await self._run()
+        self._say_running()
+        return self.status, after
+
+    async def _run(self) -> tuple[Status, float | None]:
         seen_generation = self.status.observed_generation
         self.status = replace(
             self.status,
@@ -146,7 +155,6 @@ class Pass:
         if stack.suspend:
             self._condition("Ready", "Unknown", "Suspended", "reconciling is suspended")
             raise Halt(None)
-        self._mark = self._policy_mark()
         try:
             self._check_dependencies()
             content, trust = await self._wanted()
@@ -214,9 +222,13 @@ class Pass:
     async def _verify(self, store: Store, digest: str) -> Verified:
         trust = self._trust_of(digest)
         if trust is None:
-            trust = await verify_artifact(
-                store, digest, self.services.policies(), policy_name=self.stack.policy or None
-            )
+            try:
+                trust = await verify_artifact(
+                    store, digest, self.services.policies(), policy_name=self.stack.policy or None
+                )
+            except (TrustError, ConfigError) as error:
+                self.memo.refused = (self._mark, digest, error)
+                raise
             current = self.status.current.digest if self.status.current else ""
             self.memo.trusted = {
                 known: outcome for known, outcome in self.memo.trusted.items() if known == current
@@ -230,6 +242,23 @@ class Pass:
             self._condition("Verified", "False", "NotEnforced", trust.summary)
         else:
             self._condition("Verified", "True", "Verified", trust.summary)
+
+    def _say_running(self) -> None:
+        """Say whether what runs is trusted by the policies that there are now."""
+        if self.status.current is None:
+            return
+        digest, refused = self.status.current.digest, self.memo.refused
+        trust, refusal = self._trust_of(digest), None
+        if trust is None and refused is not None and refused[:2] == (self._mark, digest):
+            refusal = refused[2]
+        self.status, news = say_running(
+            self.status,
+            Standing(trust, refusal),
+            now=self.services.now(),
+            generation=self.stack.generation,
+        )
+        if news:
+            self.services.event(self.stack, "Warning", REASON, news)
 
     def _trust_of(self, digest: str) -> Verified | None:
         """The outcome of an earlier verification, if the policies are still the same."""

@@ -37,6 +37,10 @@ class Current:
     revision: str = ""
     signed_by: tuple[str, ...] = ()
     applied_at: str = ""
+    verified: Truth = "Unknown"
+    """Whether the policies that there are now trust it: not what they thought when it came."""
+    verification: str = ""
+    """Why, or why not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +165,8 @@ def status_to_dict(status: Status) -> dict[str, Any]:
             "revision": status.current.revision,
             "signedBy": list(status.current.signed_by),
             "appliedAt": status.current.applied_at,
+            "verified": status.current.verified,
+            "verification": status.current.verification,
         }
     if status.last_attempt:
         value["lastAttempt"] = {
@@ -198,6 +204,8 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
             revision=_text(current.get("revision")),
             signed_by=_texts(current.get("signedBy")),
             applied_at=_text(current.get("appliedAt")),
+            verified=_truth(current.get("verified")),
+            verification=_text(current.get("verification")),
         ),
         last_attempt=None
         if not isinstance(attempt, Mapping)

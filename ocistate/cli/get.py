@@ -49,21 +49,37 @@ def get_command(
         note("No Stacks found.")
     else:
         table(
-            ("namespace", "name", "digest", "revision", "ready", "verified", "healthy", "reason"),
+            (
+                "namespace",
+                "name",
+                "digest",
+                "revision",
+                "trusted",
+                "ready",
+                "verified",
+                "healthy",
+                "reason",
+            ),
             [
                 (
                     row["namespace"],
                     row["name"],
                     row["digest"][:19],
                     row["revision"],
+                    row["running"]["verified"],
                     row["ready"]["status"],
-                    row["verified"]["status"],
+                    _verified(row["verified"]),
                     row["healthy"]["status"],
                     row["ready"]["reason"],
                 )
                 for row in rows
             ],
         )
+
+
+def _verified(condition: dict[str, str]) -> str:
+    """The reason where there is one to know: NotEnforced and VerificationOff are no verdicts."""
+    return condition["status"] if condition["status"] == "True" else condition["reason"]
 
 
 def _from_state(state: Path) -> list[dict[str, Any]]:
@@ -110,6 +126,7 @@ def _row(namespace: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
         "revision": current.get("revision", ""),
         "signedBy": current.get("signedBy", []),
         "appliedAt": current.get("appliedAt", ""),
+        "running": {key: current.get(key, "") for key in ("verified", "verification")},
         "ready": condition("Ready"),
         "verified": condition("Verified"),
         "healthy": condition("Healthy"),

@@ -31,6 +31,13 @@ from ocistate.cli.output import output_option
     help="One more name of service accounts that Stacks may write as; repeatable.",
 )
 @click.option("--read-secrets", is_flag=True, help="Let the agent list Secrets, to prune them.")
+@click.option(
+    "--policy-secret",
+    "policy_secrets",
+    multiple=True,
+    metavar="NAME",
+    help="A Secret in the agent's namespace that TrustPolicies take keys from; repeatable.",
+)
 @click.option("--crds-only", is_flag=True, help="Only the CustomResourceDefinitions.")
 @output_option("yaml", "json")
 def install_command(
@@ -39,6 +46,7 @@ def install_command(
     applier: str,
     accounts: tuple[str, ...],
     read_secrets: bool,
+    policy_secrets: tuple[str, ...],
     crds_only: bool,
     output: str,
 ) -> None:
@@ -60,6 +68,7 @@ def install_command(
             appliers=accounts,
             cluster_admin=applier == "cluster-admin",
             read_secrets=read_secrets,
+            policy_secrets=policy_secrets,
         )
     )
     if output == "json":

@@ -116,6 +116,87 @@ def mtime(path: Path) -> int:
         return 0
 
 
+def running(site: Site) -> dict[str, Any]:
+    """What `ocistate get` says of the Stack, as a program and as a person reads it."""
+    command = [sys.executable, "-m", "ocistate", "get", "--state", str(site.state)]
+    done = subprocess.run([*command, "-o", "json"], capture_output=True, check=True)
+    (row,) = json.loads(done.stdout)
+    shown = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    return {**row, "table": dict(zip(*(line.split() for line in shown.splitlines()), strict=False))}
+
+
+def test_keys_are_rotated_without_a_pause_and_revoked_at_the_next_pass(site: Site) -> None:
+    new = Key.make()
+    old_policy, site_key = policy(site.key), site.key
+
+    def declare(*policies: dict[str, Any]) -> None:
+        write = site.stacks.with_suffix(".new")
+        write.write_text(yaml.safe_dump_all([*policies, site.shop()]))
+        write.replace(site.stacks)
+
+    first = site.push(app="1")
+    declare(old_policy)
+    with site.agent:
+        site.wait("Ready", digest=first)
+        assert running(site)["running"]["verified"] == "True"
+
+        declare(policy(site.key, new))
+        second = site.push(app="2", sign=new)
+        site.wait("Ready", digest=second)
+        third = site.push(app="3", sign=site_key)
+        site.wait("Ready", digest=third)
+        fourth = site.push(app="4", sign=new)
+        site.wait("Ready", digest=fourth)
+        declare(policy(new))
+        site.wait("Ready", digest=fourth)
+
+        # Revoked: what runs stays, is said to be unverified, and nothing new of it gets in.
+        declare(policy(site.key))
+        site.wait("UntrustedSigner", digest=fourth)
+        wait_for("said", lambda: site.status()["current"]["verified"] == "False")
+        site.push(app="5", sign=None)
+        site.wait("NotSigned", digest=fourth)
+        seen = running(site)
+        assert seen["running"]["verified"] == "False"
+        assert "UntrustedSigner" in seen["running"]["verification"]
+        assert seen["table"]["TRUSTED"] == "False"
+        assert seen["table"]["VERIFIED"] == "NotSigned"
+        assert site.logged(f"{fourth} runs unverified")
+        assert site.holds(app="4")
+
+
+def test_modes_that_do_not_enforce_are_shown(site: Site) -> None:
+    site.push(app="1", sign=None)
+    for mode, reason, trusted in (
+        ("warn", "NotEnforced", "False"),
+        ("off", "VerificationOff", "Unknown"),
+    ):
+        write = site.stacks.with_suffix(".new")
+        write.write_text(yaml.safe_dump_all([policy(site.key, mode=mode), site.shop()]))
+        write.replace(site.stacks)
+        assert site.once().returncode == 0
+        seen = running(site)
+        assert (seen["table"]["VERIFIED"], seen["table"]["TRUSTED"]) == (reason, trusted)
+        assert "default" in seen["running"]["verification"]
+
+
+def test_a_policy_takes_keys_from_files_beside_it_and_notices_when_they_change(site: Site) -> None:
+    new = Key.make()
+    keys = site.root / "keys"
+    keys.mkdir()
+    (keys / "release.pub").write_text(site.key.pem)
+    trust = policy(name="default") | {}
+    trust["spec"]["keys"] = [{"name": "release", "file": "keys/release.pub"}]
+    site.stacks.write_text(yaml.safe_dump_all([trust, site.shop()]))
+    first = site.push(app="1")
+    with site.agent:
+        assert site.wait("Ready", digest=first)["current"]["signedBy"] == ["release"]
+        (keys / "release.pub").write_text(new.pem)
+        site.wait("UntrustedSigner", digest=first)
+        second = site.push(app="2", sign=new)
+        site.wait("Ready", digest=second)
+
+
 def test_the_whole_life_of_a_stack(site: Site) -> None:
     first = site.push(app="1", gone="1")
     with site.agent:

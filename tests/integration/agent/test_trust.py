@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.integration.agent.world import Tenant, World
+from ocistate.agent.manifests import policy_reader
+from tests.integration.agent.world import NAMESPACE, Tenant, World
 from tests.unit.agent.parts import Key, condition, config_map, policy, wait_for
 
 
@@ -112,6 +114,9 @@ def test_a_revoked_key_is_noticed_and_tears_nothing_down(world: World) -> None:
 
     world.apply(policy(new, name=team.namespace, repositories=team.repository[6:]))
     team.wait_condition("Ready", "False", "UntrustedSigner", digest=digest)
+    current = team.status()["current"]
+    assert current["verified"] == "False"
+    assert "UntrustedSigner" in current["verification"]
     assert team.data("app") == {"v": "1"}
 
     world.apply(policy(world.key, new, name=team.namespace, repositories=team.repository[6:]))
@@ -121,4 +126,67 @@ def test_a_revoked_key_is_noticed_and_tears_nothing_down(world: World) -> None:
     world.cluster.request("DELETE", path)
     team.wait_condition("Ready", "False", "NoTrustPolicy", digest=digest)
     assert team.data("app") == {"v": "1"}
-    wait_for("the event", lambda: "UntrustedSigner" in {e["reason"] for e in team.events()})
+    told = {"UntrustedSigner", "RunsUnverified"}
+    wait_for("the events", lambda: told <= {e["reason"] for e in team.events()})
+
+
+def test_a_policy_takes_keys_from_the_agents_own_namespace(world: World) -> None:
+    team = world.tenant()
+    digest = team.push(config_map("app", v="1"))
+    name, new = team.namespace, Key.make()
+
+    def kept(kind: str, key: Key) -> None:
+        field = "stringData" if kind == "Secret" else "data"
+        metadata = {"name": name, "namespace": NAMESPACE}
+        obj = {"apiVersion": "v1", "kind": kind, "metadata": metadata}
+        world.apply(obj | {field: {"cosign.pub": key.pem}})
+
+    def trust(**key: Any) -> None:
+        world.apply(policy(name=name, repositories=team.repository[6:], keys=[key]))
+
+    # A tenant's object of the same name is not the one that is meant.
+    tenants = config_map(name, namespace=name) | {"data": {"cosign.pub": new.pem}}
+    world.apply(tenants)
+    kept("ConfigMap", world.key)
+    trust(name="release", configMapRef={"name": name})
+    try:
+        team.create(source={"interval": "1h"})
+        team.wait_ready(digest)
+        assert team.status()["current"]["signedBy"] == ["release"]
+
+        kept("ConfigMap", new)
+        team.wait_condition("Ready", "False", "UntrustedSigner", digest=digest)
+
+        kept("Secret", world.key)
+        trust(name="release", secretRef={"name": name})
+        message = team.wait_condition("Ready", "False", "InvalidConfiguration", digest=digest)
+        assert f"--policy-secret {name}" in message
+
+        world.apply(*policy_reader(NAMESPACE, (name,)))
+        team.wait_ready(digest)
+    finally:
+        world.cluster.request("DELETE", f"/apis/ocistate.dev/v1alpha1/trustpolicies/{name}")
+
+
+def test_a_policy_that_cannot_be_read_refuses_and_no_wider_one_steps_in(world: World) -> None:
+    team = world.tenant()
+    name = team.namespace
+    digest = team.push(config_map("app", v="1"))
+    # A misspelt field, which would make the policy looser if it were dropped.
+    wrong = policy(world.key, name=name, repositories=team.repository[6:], treshold=2)
+    world.apply(wrong)
+    try:
+        team.create()
+        message = team.wait_condition("Ready", "False", "InvalidConfiguration")
+        assert "treshold" in message
+        world.apply(policy(world.key, name=name, repositories=team.repository[6:], threshold=1))
+        world.cluster.request("DELETE", f"/apis/ocistate.dev/v1alpha1/trustpolicies/{name}")
+        team.wait_ready(digest)
+
+        # Nor can the Stack's own words choose the wider policy over the narrow one.
+        world.apply(policy(Key.make(), name=name, repositories=team.repository[6:]))
+        team.edit(trust={"policy": "default"})
+        message = team.wait_condition("Ready", "False", "NoTrustPolicy", digest=digest)
+        assert f"{name} does" in message
+    finally:
+        world.cluster.request("DELETE", f"/apis/ocistate.dev/v1alpha1/trustpolicies/{name}")
