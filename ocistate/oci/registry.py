@@ -38,6 +38,7 @@ from ocistate.oci.model import (
 from ocistate.oci.open import StoreOptions
 from ocistate.oci.source import BlobSource, read_source
 from ocistate.oci.store import MAX_MANIFEST_BYTES
+from ocistate.oci.tags import fallback_tag
 from ocistate.reference import TAG_PATTERN, Reference
 
 _ACCEPT: Final = {"Accept": ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))}
@@ -198,11 +199,11 @@ class RegistryStore:
     async def _fallback(self, digest: str) -> Index:
         """Distribution spec 1.1, "Referrers Tag Schema"."""
         try:
-            found = await self.fetch_manifest(_fallback_tag(digest))
+            found = await self.fetch_manifest(fallback_tag(digest))
         except NotFound:
             return build_index(())
         if not isinstance(found, Index):
-            raise ProtocolError(f"{self._where(_fallback_tag(digest))} is not an image index")
+            raise ProtocolError(f"{self._where(fallback_tag(digest))} is not an image index")
         return found
 
     async def _list_by_tag(self, manifest: Manifest | Index, subject: Descriptor) -> None:
@@ -213,7 +214,7 @@ class RegistryStore:
             if any(item.digest == entry.digest for item in index.manifests):
                 return
             longer = build_index((*index.manifests, entry), index.annotations)
-            await self._put_manifest(longer, _fallback_tag(subject.digest))
+            await self._put_manifest(longer, fallback_tag(subject.digest))
             # Time for a writer that read what we read to have written over it.
             await asyncio.sleep(0.03 + random.random() * 0.1 * attempt)  # noqa: S311
         raise Conflict(
@@ -323,10 +324,6 @@ class RegistryStore:
 def _media_type(headers: httpx.Headers) -> str:
     kind: str = headers.get("content-type", "")
     return kind.partition(";")[0].strip().lower()
-
-
-def _fallback_tag(digest: str) -> str:
-    return digest.replace(":", "-")
 
 
 def _with_query(url: str, **query: str) -> str:

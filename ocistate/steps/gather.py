@@ -14,6 +14,7 @@ from typing import Final
 from ocistate.errors import DigestMismatch, LimitExceeded, NotFound, ProtocolError
 from ocistate.oci.model import Descriptor, Manifest
 from ocistate.oci.store import Store
+from ocistate.oci.tags import legacy_tag
 from ocistate.signing.envelope import BUNDLE_TYPE, ENVELOPE_TYPE, MAX_BUNDLE_BYTES
 from ocistate.signing.found import Format, Found
 from ocistate.signing.simple import MAX_PAYLOAD_BYTES, SIMPLE_TYPE
@@ -27,11 +28,6 @@ _OLDER: Final[tuple[tuple[str, str, Format, int], ...]] = (
     (".sig", SIMPLE_TYPE, "simple", MAX_PAYLOAD_BYTES),
     (".att", ENVELOPE_TYPE, "dsse", MAX_BUNDLE_BYTES),
 )
-
-
-def legacy_tag(digest: str, suffix: str = ".sig") -> str:
-    """The tag under which the older formats are kept for a digest: ``sha256-<hex>.sig``."""
-    return digest.replace(":", "-") + suffix
 
 
 async def gather_signatures(store: Store, digest: str, *, legacy: bool = False) -> list[Found]:
