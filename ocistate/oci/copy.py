@@ -1,6 +1,6 @@
 """Copy artifacts from one store to another, with everything that refers to them.
 
-    report = await copy(source, target, [Wanted(target="v1", tags=("v1",))])
+    report = await copy(source, target, [[Wanted(target="v1", tags=("v1",))]])
 
 What an artifact needs goes first: blobs, then the manifest that names them, then the index that
 names that. Then goes what refers to it: signatures, attestations, what refers to those, and the
@@ -11,12 +11,13 @@ signed. What the target holds already is not sent again: a copy that was cut sho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, ParamSpec, TypeVar
 
 from ocistate.errors import LimitExceeded, NotFound
 from ocistate.oci.model import EMPTY_CONFIG, Descriptor, Index, Manifest
+from ocistate.oci.parallel import each
 from ocistate.oci.source import BlobSource
 from ocistate.oci.store import Store
 from ocistate.oci.tags import LEGACY_SUFFIXES, legacy_tag
@@ -66,26 +67,22 @@ class Report:
 async def copy(
     source: Store,
     target: Store,
-    wanted: Sequence[Wanted],
+    groups: Sequence[Sequence[Wanted]],
     *,
     dry_run: bool = False,
     at_once: int = AT_ONCE,
     source_tags: Collection[str] | None = None,
 ) -> Report:
-    """Copy artifacts; ``at_once`` requests are under way at most.
+    """Copy groups of artifacts, each group when the one before it is whole in the target.
 
+    ``at_once`` requests are under way at most.
     ``source_tags`` are all tags of the source where they are known: then none is asked for in vain.
     Raises StoreError; what had come through by then stays, and is not sent again the next time.
     """
     work = _Copy(source, target, dry_run, asyncio.Semaphore(at_once), source_tags)
-    # Artifacts in turn, as many as there are requests: a manifest is held until it is sent.
-    turn = asyncio.Semaphore(at_once)
-
-    async def one(item: Wanted) -> Copied:
-        async with turn:
-            return await work.artifact(item)
-
-    work.report.artifacts = await _each(wanted, one)
+    for group in groups:
+        # As many artifacts as requests at a time: a manifest is held until it is sent.
+        work.report.artifacts += await each(group, work.artifact, at_once=at_once)
     return work.report
 
 
@@ -115,7 +112,7 @@ class _Copy:
             seen.update(frontier)
             if not frontier:
                 break
-            found = await _each(frontier, self._place_referrers)
+            found = await each(frontier, self._place_referrers, at_once=None)
             frontier = [digest for placed in found for digest in placed]
         else:
             raise LimitExceeded(
@@ -139,10 +136,10 @@ class _Copy:
         placed = [digest]
         there = await self._has(digest)
         if isinstance(manifest, Index):
-            for part in await _each(manifest.manifests, self._place_listed):
+            for part in await each(manifest.manifests, self._place_listed, at_once=None):
                 placed += part
         elif not there:
-            await _each((manifest.config, *manifest.layers), self._blob)
+            await each((manifest.config, *manifest.layers), self._blob, at_once=None)
         if there:
             self.report.manifests_present += 1
             there = manifest.subject is None or await self._is_listed(manifest.subject, digest)
@@ -162,8 +159,8 @@ class _Copy:
     async def _place_new_referrers(self, digest: str) -> list[str]:
         listed = await self._request(self._source.referrers, digest)
         placed = [
-            *await _each(listed, lambda item: self._place_referrer(item, digest)),
-            *await _each(LEGACY_SUFFIXES, lambda suffix: self._place_legacy(digest, suffix)),
+            *await each(listed, lambda item: self._place_referrer(item, digest), at_once=None),
+            *await each(LEGACY_SUFFIXES, lambda suffix: self._place_legacy(digest, suffix)),
         ]
         return [item for part in placed for item in part]
 
@@ -269,23 +266,3 @@ class _Copy:
 
     def _pass_over(self, what: str) -> None:
         self.report.passed_over.append(what)
-
-
-async def _each(items: Iterable[Any], work: Callable[[Any], Awaitable[T]]) -> list[T]:
-    """All at once, in their order; the first error ends the others and is raised by itself."""
-
-    async def one(item: Any) -> T:
-        return await work(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(item)) for item in items]
-    except BaseExceptionGroup as errors:
-        raise _first(errors) from None
-    return [task.result() for task in tasks]
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

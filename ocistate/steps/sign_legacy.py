@@ -12,11 +12,12 @@ from ocistate.canonical import canonical_json
 from ocistate.errors import Conflict, InvalidSignature, NotFound, ProtocolError, UsageError
 from ocistate.oci.model import Descriptor, Manifest, build_manifest, describe
 from ocistate.oci.store import Store
+from ocistate.oci.tags import legacy_tag
 from ocistate.signing.envelope import SIGN_PREDICATE
 from ocistate.signing.found import Found, open_signature
 from ocistate.signing.keys import PublicKey, Signer
 from ocistate.signing.simple import SIMPLE_TYPE, build_payload, signature_annotation
-from ocistate.steps.gather import gather_signatures, legacy_tag
+from ocistate.steps.gather import gather_signatures
 
 _CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 _NEVER: Final = "0001-01-01T00:00:00Z"
