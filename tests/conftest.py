@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from testbed.docker import Engine, ensure_docker
-from testbed.packages import ensure_command
 from testbed.registries import Distribution, ReferrersRegistry, Registry
 from testbed.tools import ensure
 
@@ -55,7 +54,7 @@ def crane() -> Path:
 
 @pytest.fixture(scope="session")
 def skopeo() -> Path:
-    return ensure_command("skopeo")
+    return ensure("skopeo")["skopeo"]
 
 
 @pytest.fixture(scope="session")

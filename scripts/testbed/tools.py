@@ -46,10 +46,11 @@ class GoTool:
     seconds: int
     module: str | None = None
     ldflags: str = ""
+    tags: str = ""
 
     def key(self) -> str:
         """Return what a built file is filed under: a change in its sources makes a new key."""
-        digest = hashlib.sha256(f"{self.package} {self.ldflags}".encode())
+        digest = hashlib.sha256(f"{self.package} {self.ldflags}{self.tags}".encode())
         if self.module is not None:
             folder = HERE / self.module
             for path in sorted([*folder.glob("*.go"), folder / "go.mod", folder / "go.sum"]):
@@ -103,6 +104,15 @@ TOOLS: dict[str, GoTool] = {
             seconds=180,
         ),
         GoTool(name="oras", version="1.3.6", package="oras.land/oras/cmd/oras", seconds=15),
+        GoTool(
+            name="skopeo",
+            version="1.19.0",
+            package="github.com/containers/skopeo/cmd/skopeo",
+            module="skopeo",
+            tags="containers_image_openpgp,containers_image_docker_daemon_stub,"
+            "exclude_graphdriver_btrfs",
+            seconds=45,
+        ),
         GoTool(
             name="crane",
             version="0.22.1",
@@ -174,6 +184,7 @@ def _build(tool: GoTool, target: Path) -> None:
         # Static, so that the same file also runs in an image made FROM scratch.
         env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOBIN": str(scratch)}
         flags = ["-trimpath", "-ldflags", f"-s -w {tool.ldflags}".strip()]
+        flags += ["-tags", tool.tags] if tool.tags else []
         if tool.module is None:
             command = [go, "install", *flags, f"{tool.package}@v{tool.version}"]
             where = scratch

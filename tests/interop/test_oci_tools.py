@@ -58,7 +58,14 @@ def test_skopeo_copies_into_a_layout_that_we_read(
 ) -> None:
     name = ocistate("push", manifests, f"{any_registry.host}/tools:skopeo").line
     layout = tmp_path / "layout"
-    run(skopeo, "copy", "--src-tls-verify=false", f"docker://{name}", f"oci:{layout}:v1")
+    run(
+        skopeo,
+        "copy",
+        "--insecure-policy",
+        "--src-tls-verify=false",
+        f"docker://{name}",
+        f"oci:{layout}:v1",
+    )
     facts = json.loads(ocistate("inspect", f"layout:{layout}:v1", "-o", "json").out)
     assert facts["digest"] == name.partition("@")[2]
 
@@ -69,7 +76,14 @@ def test_skopeo_and_oras_read_a_layout_of_ours(
     layout = tmp_path / "ours"
     name = ocistate("pack", manifests, f"layout:{layout}:v1").line
     target = f"{distribution.host}/from-layout:v1"
-    run(skopeo, "copy", "--dest-tls-verify=false", f"oci:{layout}:v1", f"docker://{target}")
+    run(
+        skopeo,
+        "copy",
+        "--insecure-policy",
+        "--dest-tls-verify=false",
+        f"oci:{layout}:v1",
+        f"docker://{target}",
+    )
     fetched = run(oras, "manifest", "fetch", "--oci-layout", "--descriptor", f"{layout}:v1")
     assert json.loads(fetched.out)["digest"] == name.partition("@")[2]
     facts = json.loads(ocistate("inspect", target, "-o", "json").out)
