@@ -79,6 +79,11 @@ def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="A trusted_root.json to check identities against, instead of Sigstore's public one.",
     )
     @click.option(
+        "--allow-legacy",
+        is_flag=True,
+        help="Let cosign's older signatures count too, with --key.",
+    )
+    @click.option(
         "--policy",
         metavar="FILE",
         help="A file with TrustPolicies; the one that matches the repository best decides.",
@@ -89,10 +94,17 @@ def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
         keys: tuple[str, ...],
         identities: tuple[str, ...],
         trusted_root: str | None,
+        allow_legacy: bool,
         policy: str | None,
         **kwargs: Any,
     ) -> Any:
-        policies = policies_of(keys, policy, identities=identities, trusted_root=trusted_root)
+        policies = policies_of(
+            keys,
+            policy,
+            identities=identities,
+            trusted_root=trusted_root,
+            allow_legacy=allow_legacy,
+        )
         return command(*args, policies=policies, **kwargs)
 
     return wrapper
@@ -104,6 +116,7 @@ def policies_of(
     *,
     identities: tuple[str, ...] = (),
     trusted_root: str | None = None,
+    allow_legacy: bool = False,
 ) -> tuple[TrustPolicy, ...]:
     """The policies that the trust options name. Raises UsageError when none is given."""
     flags = bool(keys or identities)
@@ -117,6 +130,10 @@ def policies_of(
     if trusted_root and not identities:
         raise UsageError("--trusted-root says nothing without --identity")
     if policy:
+        if allow_legacy:
+            raise UsageError(
+                "--allow-legacy says nothing to a policy", hint="write allowLegacy: true in it"
+            )
         from ocistate.agent.files import load_files
 
         return load_files(Path(policy)).policies
@@ -130,6 +147,7 @@ def policies_of(
         policy_of_flags(
             [load_public_key(read_key(key), origin=key) for key in keys],
             [parse_identity(text, root) for text in identities],
+            allow_legacy=allow_legacy,
         ),
     )
 

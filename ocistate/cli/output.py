@@ -7,6 +7,7 @@ people. Colour follows the terminal and NO_COLOR.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
@@ -65,6 +66,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in [heads, *rows]:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         click.echo("   ".join(cells).rstrip())
+
+
+def short(origin: str) -> str:
+    """A digest or a tag made from one, cut down to what tells it from others."""
+    return re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1", origin)
 
 
 def _color() -> bool | None:

@@ -14,7 +14,7 @@ from ocistate.cli.options import (
     store_options,
     trust_options,
 )
-from ocistate.cli.output import emit, note, output_option, result
+from ocistate.cli.output import emit, note, output_option, result, short
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("reference", type=REFERENCE, metavar="REF")
 @trust_options
+@click.option(
+    "--attestation",
+    metavar="TYPE",
+    help="Check the attestations of this type instead of the signature: a URI or cosign's name.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show what each signature is worth, and why.")
 @store_options
 @output_option("name", "json", "yaml")
 def verify_command(
     reference: Reference,
     policies: tuple[TrustPolicy, ...],
+    attestation: str | None,
     verbose: bool,
     connect: Callable[[Reference], Store],
     output: str,
@@ -38,14 +44,20 @@ def verify_command(
     """Check that an artifact is signed by whom --key or --policy trusts.
 
     Prints the verified REPOSITORY@DIGEST; use that, and not the tag, from here on. Exit codes: 41
-    not signed, 42 signed by nobody trusted, 43 too few signers, 44 no policy, 13 unreachable.
+    not signed, 42 signed by nobody trusted, 43 too few signers, 44 no policy, 46 no such
+    attestation, 13 unreachable. With -o json, what trusted attestations say is printed too.
     """
+    from ocistate.signing.predicates import predicate_type
+
     target = required_target(reference, "verify")
-    decision = run_async(_explain(connect(reference), target, policies))
+    kind = predicate_type(attestation) if attestation else ""
+    decision = run_async(_explain(connect(reference), target, policies, kind))
     if verbose:
         for verdict in decision["signatures"]:
             mark = "✓" if verdict["counts"] else "✗"
-            note(f"{mark} {verdict['origin'][:19]} {verdict['signer'] or '?'}: {verdict['reason']}")
+            note(
+                f"{mark} {short(verdict['origin'])} {verdict['signer'] or '?'}: {verdict['reason']}"
+            )
     if output != "name":
         emit({key: value for key, value in decision.items() if key != "error"}, output)
     if decision["error"] is not None:
@@ -53,19 +65,23 @@ def verify_command(
     if not decision["verified"]:
         note(f"Not verified: the TrustPolicy {decision['policy']!r} is in mode {decision['mode']}.")
     else:
-        note(f"Verified: signed by {', '.join(decision['signers'])}.")
+        what = f"{kind} attested" if kind else "signed"
+        note(f"Verified: {what} by {', '.join(decision['signers'])}.")
     if output == "name":
         result(str(reference.with_digest(decision["digest"])))
 
 
-async def _explain(store: Store, target: str, policies: Sequence[TrustPolicy]) -> dict[str, Any]:
+async def _explain(
+    store: Store, target: str, policies: Sequence[TrustPolicy], attestation: str
+) -> dict[str, Any]:
+    from ocistate.signing.envelope import SIGN_PREDICATE
     from ocistate.signing.select import select_policy
     from ocistate.steps.verify import explain
 
     async with store:
         digest = (await store.resolve(target)).digest
         policy = select_policy(policies, store.reference.name)
-        decision = await explain(store, digest, policy)
+        decision = await explain(store, digest, policy, attestation=attestation)
     enforced = decision.error is not None and policy.mode == "enforce"
     return {
         "digest": digest,
@@ -81,6 +97,16 @@ async def _explain(store: Store, target: str, policies: Sequence[TrustPolicy]) -
                 "reason": verdict.reason,
             }
             for verdict in decision.verdicts
+        ],
+        "attestations": [
+            {
+                "origin": verdict.origin,
+                "signer": verdict.signer,
+                "predicateType": statement.predicate_type,
+                "predicate": statement.predicate,
+            }
+            for verdict in decision.verdicts
+            if (statement := verdict.statement) and statement.predicate_type != SIGN_PREDICATE
         ],
         "error": decision.error if enforced else None,
     }

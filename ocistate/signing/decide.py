@@ -7,7 +7,7 @@ attestations. Every signature found is judged once, and told of: why it counts, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ocistate.errors import (
@@ -29,6 +29,8 @@ from ocistate.signing.policy import (
     TrustRoot,
 )
 
+_AGAIN: Final = "the same signer has been counted already"
+
 Certify = Callable[[Bundle, TrustRoot], Certified]
 
 
@@ -36,7 +38,8 @@ Certify = Callable[[Bundle, TrustRoot], Certified]
 class Verdict:
     """What one signature is worth: ``signer`` names who made it where that is known.
 
-    ``statement`` is what it says: only where it counts, since only then somebody trusted says it.
+    ``statement`` is what it says: only where somebody trusted says it, of this artifact, and it was
+    asked for. Who says it twice counts once.
     """
 
     origin: str
@@ -83,19 +86,30 @@ def is_costly(policy: TrustPolicy) -> bool:
 
 
 def decide(
-    policy: TrustPolicy, digest: str, found: Sequence[Found], *, certify: Certify = certify
+    policy: TrustPolicy,
+    digest: str,
+    found: Sequence[Found],
+    *,
+    attestation: str = "",
+    certify: Certify = certify,
 ) -> Decision:
     """What the signatures found for an artifact are worth under a policy.
 
-    Raises ConfigError, Unavailable when a trusted root can't be used.
+    With ``attestation`` the question is not whether the artifact is signed, but whether somebody
+    trusted says something of that predicate type: as the policy has it for that type, else as it
+    has it for signatures. Raises ConfigError, Unavailable when a trusted root can't be used.
     """
-    signature = RequiredAttestation(
-        predicate_type=SIGN_PREDICATE, keys=policy.keys, identities=policy.identities
-    )
-    tallies = [
-        _Tally(signature, policy.threshold),
-        *(_Tally(needed, 1) for needed in policy.attestations),
+    wanted = [
+        needed for needed in policy.attestations if attestation in ("", needed.predicate_type)
     ]
+    tallies = [_Tally(needed, 1) for needed in wanted]
+    if not attestation or not wanted:
+        signature = RequiredAttestation(
+            predicate_type=attestation or SIGN_PREDICATE,
+            keys=policy.keys,
+            identities=policy.identities,
+        )
+        tallies.insert(0, _Tally(signature, policy.threshold))
     judge = _Judge(policy, digest, tallies, certify)
     verdicts = tuple(judge.verdict(item) for item in found)
     demands = tuple(
@@ -111,7 +125,7 @@ def decide(
         verdicts=verdicts,
         signers=demands[0].signers,
         demands=demands,
-        error=_error(policy, digest, verdicts, demands),
+        error=_error(policy, digest, verdicts, demands, attestation),
     )
 
 
@@ -207,7 +221,8 @@ class _Judge:
                     statement=statement,
                 )
             reasons.append(reason)
-        return no("; ".join(dict.fromkeys(reasons)), name)
+        verdict = no("; ".join(dict.fromkeys(reasons)), name)
+        return replace(verdict, statement=statement) if _AGAIN in reasons else verdict
 
     def _count(self, tally: _Tally, signed: _Signed, statement: Statement) -> tuple[str, str]:
         """Why it counts and for whom, or why not and nobody."""
@@ -220,7 +235,7 @@ class _Judge:
                 return f"its predicate is not as required: {fault}", ""
         counted = tally.count(signed)
         if not counted:
-            return "the same signer has been counted already", ""
+            return _AGAIN, ""
         how = "a trusted key" if signed.fingerprint else f"{signed.people[0]}, who is trusted"
         return f"signed by {how}", counted
 
@@ -270,11 +285,24 @@ _NOT_SIGNED_HINT: Final = "sign it: 'ocistate sign REF --key FILE'"
 
 
 def _error(
-    policy: TrustPolicy, digest: str, verdicts: Sequence[Verdict], demands: Sequence[Demand]
+    policy: TrustPolicy,
+    digest: str,
+    verdicts: Sequence[Verdict],
+    demands: Sequence[Demand],
+    attestation: str,
 ) -> TrustError | None:
-    signature, *attestations = demands
     refused = [verdict for verdict in verdicts if not verdict.counts]
     reasons = "; ".join(dict.fromkeys(verdict.reason for verdict in refused))
+    if attestation:
+        if all(demand.met for demand in demands):
+            return None
+        because = reasons or "there is none at all"
+        return AttestationNotMet(
+            f"{digest} has no attestation {attestation} that the TrustPolicy {policy.name!r} "
+            f"trusts: {because}",
+            hint="attest it: 'ocistate attest REF --type TYPE --predicate FILE --key FILE'",
+        )
+    signature, *attestations = demands
     if not signature.met and not signature.signers:
         if not refused:
             return NotSigned(f"{digest} is not signed", hint=_NOT_SIGNED_HINT)

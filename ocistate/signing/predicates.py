@@ -49,22 +49,21 @@ def predicate_type(text: str) -> str:
 def build_predicate(kind: str, content: bytes, *, now: datetime, origin: str) -> Any:
     """The predicate that a file's content makes, in the form cosign gives this type.
 
-    ``custom`` and ``spdx`` hold the file as text, all others are JSON objects. Raises InputError.
+    ``custom`` holds the file as text, all others are JSON objects: a bare text, as cosign makes of
+    SPDX in its tag form, no verifier of bundles takes, cosign's neither. Raises InputError.
     """
-    if kind in ("custom", "spdx"):
+    if kind == "custom":
         try:
             text = content.decode()
         except UnicodeDecodeError:
             raise InputError(f"{origin} is not UTF-8 text") from None
-        if kind == "spdx":
-            return text
         return {"Data": text, "Timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
     try:
         value = parse_json(content)
     except ValueError as error:
         raise InputError(
             f"{origin} is not JSON, as a predicate of the type {kind} must be: {error}",
-            hint="use --type custom for text, or --type spdx for SPDX in its tag form",
+            hint="convert it (an SPDX file too), or use --type custom, which takes any text",
         ) from None
     if not isinstance(value, dict):
         raise InputError(f"{origin} is not a JSON object, as a predicate must be")

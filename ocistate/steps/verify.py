@@ -66,12 +66,17 @@ async def verify_artifact(
     )
 
 
-async def explain(store: Store, digest: str, policy: TrustPolicy) -> Decision:
-    """What a policy makes of an artifact's signatures; raises StoreError, ConfigError."""
+async def explain(
+    store: Store, digest: str, policy: TrustPolicy, *, attestation: str = ""
+) -> Decision:
+    """What a policy makes of an artifact's signatures, or of its attestations of one type.
+
+    Raises StoreError, ConfigError.
+    """
     found = await gather_signatures(store, digest, legacy=policy.allow_legacy)
     if is_costly(policy):
-        return await asyncio.to_thread(decide, policy, digest, found)
-    return decide(policy, digest, found)
+        return await asyncio.to_thread(decide, policy, digest, found, attestation=attestation)
+    return decide(policy, digest, found, attestation=attestation)
 
 
 def _summary(policy: TrustPolicy, decision: Decision) -> str:

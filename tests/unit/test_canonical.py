@@ -48,6 +48,10 @@ def test_what_is_written_is_read_back(value: object) -> None:
         b"[" * 100_000,
         b"'a'",
         b"[1,]",
+        b"1e999",
+        b'["\\ud800"]',
+        b'{"\\uDFFF": 1}',
+        b"1" * 5000,
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
