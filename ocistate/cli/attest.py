@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
-from ocistate.cli.output import emit, note, output_option, result
+from ocistate.cli.output import emit, note, output_option, result, warn
 from ocistate.errors import InputError, UsageError
 from ocistate.reference import Reference
 
@@ -62,9 +62,16 @@ def attest_command(
     type_uri = predicate_type(kind)
     content = build_predicate(kind, _read(predicate), now=datetime.now(UTC), origin=predicate)
     signer = load_signer_for(key)
-    digest, origin = run_async(_attest(connect(reference), target, signer, type_uri, content))
+    digest, origin, hidden = run_async(
+        _attest(connect(reference), target, signer, type_uri, content)
+    )
     name = str(reference.with_digest(digest))
     note(f"Attested {type_uri} of {reference}")
+    if hidden:
+        warn(
+            "this artifact is signed in the older format only, which cosign no longer looks at "
+            "beside an attestation; sign it with --format bundle as well"
+        )
     if output == "name":
         result(name)
     else:
@@ -93,7 +100,9 @@ def _read(source: str) -> bytes:
 
 async def _attest(
     store: Store, target: str, signer: Signer, type_uri: str, content: Any
-) -> tuple[str, str]:
+) -> tuple[str, str, bool]:
+    from ocistate.signing.claims import read_claims
+    from ocistate.steps.gather import gather_signatures
     from ocistate.steps.sign import sign_artifact
 
     async with store:
@@ -101,4 +110,7 @@ async def _attest(
         written = await sign_artifact(
             store, subject, signer, predicate_type=type_uri, predicate=content
         )
-        return subject.digest, written.digest
+        found = await gather_signatures(store, subject.digest, legacy=True)
+    signatures = [item for item in found if read_claims(item, subject.digest).kind == "signature"]
+    hidden = bool(signatures) and all(item.legacy for item in signatures)
+    return subject.digest, written.digest, hidden

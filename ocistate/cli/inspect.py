@@ -2,53 +2,73 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
-from ocistate.cli.output import emit, output_option, result
+from ocistate.cli.options import (
+    REFERENCE,
+    optional_trust_options,
+    required_target,
+    run_async,
+    store_options,
+)
+from ocistate.cli.output import emit, output_option, plain, result, short
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.oci.store import Store
+    from ocistate.signing.decide import Verdict
+    from ocistate.signing.found import Found
+    from ocistate.signing.policy import TrustPolicy
 
 
 @click.command("inspect")
 @click.argument("reference", type=REFERENCE, metavar="REF")
+@optional_trust_options
 @store_options
 @output_option("table", "json", "yaml", "name")
 def inspect_command(
-    reference: Reference, connect: Callable[[Reference], Store], output: str
+    reference: Reference,
+    policies: tuple[TrustPolicy, ...],
+    connect: Callable[[Reference], Store],
+    output: str,
 ) -> None:
     """Show an artifact: source, revision, time, signatures, resources and images.
 
     Only the manifest and the config are read of an artifact made by ocistate. What it says of
-    itself is as good as its signature: 'ocistate verify' tells.
+    itself is as good as its signature: with --key or --policy each signature and attestation is
+    checked and shown to hold or not; 'ocistate verify' tells whether that is enough.
     """
-    facts = run_async(_inspect(connect(reference), required_target(reference, "inspect")))
+    facts = run_async(_inspect(connect(reference), required_target(reference, "inspect"), policies))
     facts = {"reference": str(reference.with_digest(facts["digest"])), **facts}
     if output in ("json", "yaml"):
         emit(facts, output)
     elif output == "name":
         result(facts["reference"])
     else:
-        _print(facts)
+        _print(facts, checked=bool(policies))
 
 
-async def _inspect(store: Store, target: str) -> dict[str, Any]:
+async def _inspect(store: Store, target: str, policies: Sequence[TrustPolicy]) -> dict[str, Any]:
+    from ocistate.signing.select import select_policy
     from ocistate.steps.fetch import fetch_inventory, fetch_manifest
     from ocistate.steps.gather import gather_signatures
 
+    policy = select_policy(policies, store.reference.name) if policies else None
     async with store:
         manifest = await fetch_manifest(store, target)
+        digest = manifest.descriptor.digest
         inventory = await fetch_inventory(store, manifest)
-        signatures = await gather_signatures(store, manifest.descriptor.digest)
+        found = await gather_signatures(store, digest, legacy=True)
+    # In a thread, since identities may be checked, which takes long.
+    signatures = await asyncio.to_thread(_signatures, found, digest, policy)
     prefix = "org.opencontainers.image."
     return {
-        "digest": manifest.descriptor.digest,
+        "digest": digest,
         "artifactType": manifest.artifact_type or "",
         "contentDigest": inventory.content_digest,
         "layerDigest": manifest.layers[0].digest,
@@ -57,7 +77,7 @@ async def _inspect(store: Store, target: str) -> dict[str, Any]:
         "revision": inventory.revision,
         "created": manifest.annotations.get(f"{prefix}created", ""),
         "annotations": dict(manifest.annotations),
-        "signatures": [_signature(found.origin, found.raw, found.error) for found in signatures],
+        "signatures": signatures,
         "resources": [
             {
                 "apiVersion": entry.api_version,
@@ -74,24 +94,61 @@ async def _inspect(store: Store, target: str) -> dict[str, Any]:
     }
 
 
-def _signature(origin: str, raw: bytes, error: str) -> dict[str, str]:
-    """What a signature claims; nothing of it has been verified here."""
-    from ocistate.errors import InvalidSignature
-    from ocistate.signing.envelope import parse_bundle, parse_statement
+def _signatures(
+    found: Sequence[Found], digest: str, policy: TrustPolicy | None
+) -> list[dict[str, Any]]:
+    """Each signature and attestation: what it claims, and what the policy makes of it."""
+    from ocistate.signing.claims import read_claims
 
-    facts = {"digest": origin, "format": "bundle", "type": "", "key": "", "error": error}
-    if error:
-        return facts
-    try:
-        bundle = parse_bundle(raw)
-        facts["key"] = bundle.hint
-        facts["type"] = parse_statement(bundle.payload).predicate_type
-    except InvalidSignature as problem:
-        facts["error"] = problem.message
-    return facts
+    claims = [read_claims(item, digest) for item in found]
+    verdicts = _verdicts(found, [claim.predicate_type for claim in claims], digest, policy)
+    return [
+        {
+            "origin": item.origin,
+            "kind": claim.kind,
+            "format": "legacy" if item.legacy else "bundle",
+            "type": claim.predicate_type,
+            "signer": verdict.signer if verdict else "",
+            "key": claim.key,
+            "identity": claim.identity,
+            "created": claim.created,
+            # False only where that is certain: a stranger's signature may well hold.
+            "holds": False if claim.fault else True if verdict and verdict.statement else None,
+            "reason": claim.fault or (verdict.reason if verdict else "not checked"),
+        }
+        for item, claim, verdict in zip(found, claims, verdicts, strict=True)
+    ]
 
 
-def _print(facts: dict[str, Any]) -> None:
+def _verdicts(
+    found: Sequence[Found], types: Sequence[str], digest: str, policy: TrustPolicy | None
+) -> list[Verdict | None]:
+    """The policy's verdict on each, asked for what it claims to be."""
+    if policy is None:
+        return [None] * len(found)
+    from ocistate.signing.decide import decide
+    from ocistate.signing.envelope import SIGN_PREDICATE
+
+    verdicts: list[Verdict | None] = [None] * len(found)
+    for kind in dict.fromkeys(types):
+        places = [place for place, other in enumerate(types) if other == kind]
+        asked = "" if kind in ("", SIGN_PREDICATE) else kind
+        decision = decide(policy, digest, [found[place] for place in places], attestation=asked)
+        for place, verdict in zip(places, decision.verdicts, strict=True):
+            verdicts[place] = verdict
+    return verdicts
+
+
+def _line(item: dict[str, Any]) -> str:
+    mark = {True: "✓", False: "✗", None: "?"}[item["holds"]]
+    who = item["signer"] or item["identity"] or (f"key {item['key'][:12]}" if item["key"] else "")
+    what = item["type"] if item["kind"] == "attestation" else ""
+    told = "" if item["holds"] or item["reason"] == "not checked" else item["reason"]
+    parts = (short(item["origin"]), item["format"], what, who, item["created"], told)
+    return f"{mark} {'  '.join(part for part in parts if part)}"
+
+
+def _print(facts: dict[str, Any], *, checked: bool) -> None:
     for label, value in (
         ("Reference", facts["reference"]),
         ("Content", facts["contentDigest"]),
@@ -101,17 +158,21 @@ def _print(facts: dict[str, Any]) -> None:
         ("Size", f"{facts['size'] / 1024:.1f} KiB"),
     ):
         if value:
-            result(f"{label + ':':<12} {value}")
-    signatures = facts["signatures"]
-    result(f"{'Signatures:':<12} {len(signatures) or 'none'}")
-    for signature in signatures:
-        what = signature["error"] or f"{signature['type']} by key {signature['key'][:16]}"
-        result(f"  {signature['digest'][:19]}  {what}")
-    kinds = Counter(
+            result(f"{label + ':':<12} {plain(value)}")
+    found = facts["signatures"]
+    for label, kinds in (("Signatures", ("signature", "")), ("Attestations", ("attestation",))):
+        listed = [item for item in found if item["kind"] in kinds]
+        if listed or label == "Signatures":
+            result(f"{label + ':':<12} {len(listed) or 'none'}")
+        for item in listed:
+            result(plain(f"  {_line(item)}"))
+    if found and not checked:
+        result("  ? is not checked: give --key or --policy")
+    counts = Counter(
         (item["namespace"] or "(no namespace)", item["kind"]) for item in facts["resources"]
     )
     result(f"{'Resources:':<12} {len(facts['resources'])}")
-    for (namespace, kind), count in sorted(kinds.items()):
+    for (namespace, kind), count in sorted(counts.items()):
         result(f"  {namespace:<24} {kind:<28} {count}")
     if facts["images"]:
         result("Images:")

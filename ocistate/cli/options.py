@@ -63,8 +63,16 @@ def connect_store(reference: Reference, *, insecure: bool, ca_file: Path | None)
 
 
 def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Whom to trust: the verb gets ``policies``, a function that reads what the options name."""
+    """Whom to trust, which must be said: the verb gets the ``policies`` that the options name."""
+    return _trust_options(command, required=True)
 
+
+def optional_trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Whom to trust, if anyone: the verb gets no ``policies`` when nothing is said."""
+    return _trust_options(command, required=False)
+
+
+def _trust_options(command: Callable[..., Any], *, required: bool) -> Callable[..., Any]:
     @click.option("--key", "keys", multiple=True, metavar="KEY", help="A public key; repeatable.")
     @click.option(
         "--identity",
@@ -98,12 +106,17 @@ def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
         policy: str | None,
         **kwargs: Any,
     ) -> Any:
-        policies = policies_of(
-            keys,
-            policy,
-            identities=identities,
-            trusted_root=trusted_root,
-            allow_legacy=allow_legacy,
+        given = keys or identities or trusted_root or allow_legacy or policy
+        policies = (
+            ()
+            if not given and not required
+            else policies_of(
+                keys,
+                policy,
+                identities=identities,
+                trusted_root=trusted_root,
+                allow_legacy=allow_legacy,
+            )
         )
         return command(*args, policies=policies, **kwargs)
 

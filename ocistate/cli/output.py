@@ -73,6 +73,11 @@ def short(origin: str) -> str:
     return re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1", origin)
 
 
+def plain(text: str) -> str:
+    """A text from outside, without what a terminal would obey."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def _color() -> bool | None:
     import os
 

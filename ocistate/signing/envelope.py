@@ -123,6 +123,8 @@ def parse_bundle(raw: bytes) -> Bundle:
     hint = ""
     if by_key:
         hint = _text(_mapping(material["publicKey"], "publicKey").get("hint", ""), "hint")
+        if not hint.isprintable():
+            raise InvalidSignature("the hint has control characters")
     payload, signature = _envelope(_mapping(value.get("dsseEnvelope"), "dsseEnvelope"))
     return Bundle(
         payload=payload, signature=signature, hint=hint, has_certificate=by_certificate, raw=raw
@@ -147,8 +149,11 @@ def parse_statement(payload: bytes) -> Statement:
     subjects = value.get("subject")
     if not isinstance(subjects, list) or not subjects:
         raise InvalidSignature("the statement has no subject")
+    predicate_type = _text(value.get("predicateType"), "predicateType")
+    if not predicate_type.isprintable():
+        raise InvalidSignature("the predicateType has control characters")
     return Statement(
-        predicate_type=_text(value.get("predicateType"), "predicateType"),
+        predicate_type=predicate_type,
         digests=tuple(_subject_digest(subject) for subject in subjects),
         predicate=value.get("predicate"),
         names=tuple(_text(subject.get("name", ""), "subject.name") for subject in subjects),

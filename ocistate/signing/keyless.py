@@ -70,10 +70,11 @@ class _Named:
     certified: Certified | None = None
 
     def verify(self, cert: Certificate) -> None:
-        self.certified = _named_in(cert)
+        self.certified = named_in(cert)
 
 
-def _named_in(certificate: Certificate) -> Certified:
+def named_in(certificate: Certificate) -> Certified:
+    """Whom a certificate names, whoever issued it. Raises InvalidSignature, ValueError."""
     from cryptography import x509
 
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -158,6 +158,48 @@ def test_an_attestation_in_the_older_format_is_read_where_it_is_allowed(
     assert json.loads(done.out)["attestations"][0]["predicate"] == "SPDXVersion: 2.3"
 
 
+def test_inspect_tells_of_each_what_it_is_and_whether_it_holds(
+    any_registry: Registry, their: Cosign, key: Path, crane: Path, manifests: Path, tmp_path: Path
+) -> None:
+    repository = f"{any_registry.host}/inspected"
+    name = ocistate("push", manifests, f"{repository}:v1", "--sign", "--key", key).line
+    their.sign(name)
+    predicate = tmp_path / "predicate.json"
+    predicate.write_text("{}")
+    their.attest(name, "https://example.com/tests", predicate)
+    # The signature of another artifact, under this one's tag.
+    other = ocistate("push", manifests, f"{repository}:v2", "--annotation", "a=b").line
+    ocistate("sign", other, "--key", key, "--format", "legacy")
+    source, target = (f"{n.partition('@')[2].replace(':', '-')}.sig" for n in (other, name))
+    run(crane, "tag", "--insecure", f"{repository}:{source}", target)
+
+    def look(*more: str | Path) -> list[tuple[str, str, bool | None]]:
+        facts = json.loads(ocistate("inspect", name, "-o", "json", *more).out)
+        return sorted(((f["kind"], f["format"], f["holds"]) for f in facts["signatures"]), key=str)
+
+    attestation, theirs = ("attestation", "bundle"), ("signature", "bundle")
+    moved = ("signature", "legacy", False)
+    assert look() == [(*attestation, None), (*theirs, None), (*theirs, None), moved]
+    ours = look("--key", key.with_suffix(".pub"), "--allow-legacy")
+    assert ours == [(*attestation, None), (*theirs, None), (*theirs, True), moved]
+    both = look("--key", key.with_suffix(".pub"), "--key", their.public)
+    assert both == [(*attestation, True), (*theirs, True), (*theirs, True), moved]
+    table = ocistate("inspect", name, "--key", their.public).out
+    assert "Attestations: 1" in table
+    assert "is a statement about" in table
+
+
+def test_an_attestation_that_hides_an_older_signature_says_so(
+    distribution: Distribution, key: Path, manifests: Path
+) -> None:
+    name = ocistate("push", manifests, f"{distribution.host}/hidden:v1").line
+    ocistate("sign", name, "--key", key, "--format", "legacy")
+    attest = ("attest", name, "--type", "custom", "--predicate", "-", "--key", key)
+    assert "older format only" in ocistate(*attest, stdin="x").err
+    ocistate("sign", name, "--key", key)
+    assert "older format only" not in ocistate(*attest, stdin="x").err
+
+
 def test_cosign_does_not_take_our_attestation_of_one_type_for_another(
     any_registry: Registry, their: Cosign, key: Path, manifests: Path
 ) -> None:
