@@ -128,9 +128,9 @@ class ClusterPlace:
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
         desired = await self._prepare(content)
         plan = self._plan(desired)
+        # What happens meanwhile is not in the plan: whether all is clean, the next look must tell.
+        self._clean = None
         outcome = await self._carry_out(plan)
-        if outcome.ok:
-            self._clean = (content.digest, self.places.owned.revision(self.stack.uid))
         return _applied(plan, outcome, changed=changed)
 
     async def health(self) -> HealthReport:
