@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ocistate.errors import InvalidReference
+from ocistate.errors import InvalidReference, UsageError
 from ocistate.fields import Fields
 from ocistate.reference import Reference, check_digest, check_tag, parse_reference
+from ocistate.semver import parse_range
 
 GROUP: Final = "ocistate.dev"
 VERSION: Final = "v1alpha1"
@@ -24,6 +25,7 @@ DEFAULT_APPLIER: Final = "ocistate-applier"
 """The service account that Stacks write as when they name none: the one of their own namespace."""
 
 DriftMode = Literal["correct", "report", "ignore"]
+FailureMode = Literal["hold", "rollback"]
 DeletionPolicy = Literal["delete", "orphan"]
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -32,10 +34,12 @@ _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the content comes from: a repository, and exactly one of tag and digest."""
+    """Where the content comes from: a repository, and exactly one of tag, semver and digest."""
 
     repository: Reference
     tag: str = ""
+    semver: str = ""
+    """A range of versions: the tag of the highest one is followed."""
     digest: str = ""
     path: str = ""
     interval: float = 60.0
@@ -47,7 +51,7 @@ class Source:
     @property
     def pointer(self) -> str:
         """The pointer as a person reads it."""
-        return self.digest or self.tag
+        return self.digest or self.tag or self.semver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,8 @@ class Stack:
     """(namespace, name) of the Stacks that must be ready before."""
     timeout: float = 300.0
     """Seconds until objects must be healthy."""
+    on_failure: FailureMode = "hold"
+    """When they are not: keep and report, or go back to the digest that was healthy last."""
     suspend: bool = False
     deletion_policy: DeletionPolicy = "delete"
     directory: Path | None = None
@@ -131,6 +137,7 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
             for item in spec.items("dependsOn")
         ),
         timeout=wait.seconds("timeout", 300.0, least=0.001),
+        on_failure=spec.choice("onFailure", ("hold", "rollback"), "hold"),
         suspend=spec.boolean("suspend", False),
         deletion_policy=spec.choice("deletionPolicy", ("delete", "orphan"), "delete"),
         directory=Path(directory) if directory else None,
@@ -150,18 +157,20 @@ def _parse_source(fields: Fields) -> Source:
         raise fields.error("repository", error.message, hint=error.hint) from None
     if repository.tag or repository.digest:
         raise fields.error("repository", "names a tag or digest", hint="use the fields tag, digest")
-    given = [key for key in ("tag", "digest") if fields.has(key)]
+    given = [key for key in ("tag", "semver", "digest") if fields.has(key)]
     if len(given) != 1:
         raise fields.error(
-            "", f"has {len(given)} of tag and digest", hint="give exactly one of them"
+            "", f"has {len(given)} of tag, semver and digest", hint="give exactly one of them"
         )
-    tag, digest = fields.text("tag", ""), fields.text("digest", "")
+    tag, semver, digest = (fields.text(key, "") for key in ("tag", "semver", "digest"))
     try:
         if tag:
             check_tag(tag)
+        if semver:
+            parse_range(semver)
         if digest:
             check_digest(digest)
-    except InvalidReference as error:
+    except UsageError as error:
         raise fields.error(given[0], error.message, hint=error.hint) from None
     path = fields.text("path", "").removeprefix("./").strip("/")
     if ".." in path.split("/"):
@@ -170,6 +179,7 @@ def _parse_source(fields: Fields) -> Source:
     source = Source(
         repository=repository,
         tag=tag,
+        semver=semver,
         digest=digest,
         path=path,
         interval=fields.seconds("interval", 60.0, least=0.1),

@@ -106,6 +106,7 @@ def _stack_spec() -> Schema:
         {
             "repository": _described(_TEXT, "oci://HOST/NAME, layout:FOLDER or archive:FILE."),
             "tag": _described(_TEXT, "A tag to follow."),
+            "semver": _described(_TEXT, "A range of versions, to follow the highest tag in it."),
             "digest": _described(_DIGEST, "A digest to stay at."),
             "path": _described(_TEXT, "A folder inside the artifact."),
             "interval": _described(_DURATION, "Between two looks at the tag; 1m."),
@@ -117,8 +118,9 @@ def _stack_spec() -> Schema:
         **{
             "x-kubernetes-validations": [
                 {
-                    "rule": "[has(self.tag), has(self.digest)].filter(x, x).size() == 1",
-                    "message": "exactly one of tag and digest must be given",
+                    "rule": "[has(self.tag), has(self.semver), has(self.digest)]"
+                    ".filter(x, x).size() == 1",
+                    "message": "exactly one of tag, semver and digest must be given",
                 }
             ]
         },
@@ -142,6 +144,7 @@ def _stack_spec() -> Schema:
             "ignore": _described(_list(ignore), "Fields left to others."),
             "dependsOn": _described(_list(depends), "Stacks that must be ready before."),
             "wait": _object({"timeout": _described(_DURATION, "To become healthy; 5m.")}),
+            "onFailure": _enum("hold", "rollback"),
             "suspend": _FLAG,
             "deletionPolicy": _enum("delete", "orphan"),
         },
@@ -180,7 +183,17 @@ def _stack_status() -> Schema:
                     "verification": _TEXT,
                 }
             ),
-            "lastAttempt": _object({"digest": _TEXT, "error": _TEXT, "at": _TEXT}),
+            "lastAttempt": _object({"digest": _TEXT, "error": _TEXT, "at": _TEXT, "begun": _TEXT}),
+            "lastHealthy": _object({"digest": _TEXT, "tag": _TEXT}),
+            "heldBack": _object(
+                {
+                    "digest": _TEXT,
+                    "reason": _TEXT,
+                    "at": _TEXT,
+                    "generation": {"type": "integer", "format": "int64"},
+                    "reconcileAt": _TEXT,
+                }
+            ),
             "history": _list(
                 _object({"digest": _TEXT, "revision": _TEXT, "at": _TEXT, "outcome": _TEXT})
             ),

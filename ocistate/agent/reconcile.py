@@ -12,31 +12,43 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Protocol
 
 from ocistate.agent.api import Stack
 from ocistate.agent.cache import ContentCache
+from ocistate.agent.holding import hold_back, is_held, seconds_left, was_healthy, way_back
 from ocistate.agent.running import REASON, Standing, say_running
-from ocistate.agent.status import Attempt, Current, HistoryEntry, Status, Truth, rfc3339
+from ocistate.agent.status import (
+    Attempt,
+    Current,
+    HistoryEntry,
+    LastHealthy,
+    Status,
+    Truth,
+    rfc3339,
+)
 from ocistate.agent.target import Applied, HealthReport, Target
 from ocistate.errors import (
     ApplyFailed,
     ArtifactError,
     ConfigError,
+    HealthTimeout,
     InputError,
+    NotFound,
     OcistateError,
     StoreError,
     TrustError,
     Unavailable,
 )
 from ocistate.oci.store import Store
+from ocistate.semver import newest, parse_range
 from ocistate.signing.policy import TrustPolicy
 from ocistate.steps.fetch import Content
 from ocistate.steps.verify import Verified, verify_artifact
 
-HEALTH_INTERVAL: Final = 1.0
-"""Seconds between two looks while objects are not healthy yet."""
+HEALTH_INTERVAL: Final = 10.0
+"""Seconds between two looks while objects are not healthy yet: the place says when they are."""
 
 DEPENDENCY_INTERVAL: Final = 5.0
 LOOK_SECONDS: Final = 10.0
@@ -74,7 +86,11 @@ class Services(Protocol):
         ...
 
     def now(self) -> datetime:
-        """The clock."""
+        """The clock, as people set it."""
+        ...
+
+    def elapsed(self) -> float:
+        """Seconds since some moment, whatever happens to the clock."""
         ...
 
     async def save(self, stack: Stack, status: Status) -> None:
@@ -97,10 +113,14 @@ class Memo:
     applied: tuple[str, Stack] | None = None
     """(digest, spec) that this process has applied as a whole."""
     content: Content | None = None
-    looked: tuple[Stack, str, datetime] | None = None
+    looked: tuple[Stack, str, float] | None = None
     """The spec, the digest its pointer named, and when: it holds for an interval."""
-    healthy_by: datetime | None = None
-    """When objects that are not healthy yet are late; None while all are."""
+    tag: str = ""
+    """The tag that named it."""
+    trying: tuple[str, Stack] | None = None
+    """(digest, spec) that is being applied."""
+    healthy_by: float | None = None
+    """When what is not applied and healthy yet is late; None while all is well."""
     failures: int = 0
 
 
@@ -122,6 +142,10 @@ class Pass:
     services: Services
     jitter: Callable[[], float]
     _digest: str = ""
+    _tag: str = ""
+    _revision: str = ""
+    _served: bool = False
+    """What runs has been looked after, though the registry is out of reach."""
     _mark: str = ""
 
     async def run(self) -> tuple[Status, float | None]:
@@ -155,18 +179,62 @@ class Pass:
         if stack.suspend:
             self._condition("Ready", "Unknown", "Suspended", "reconciling is suspended")
             raise Halt(None)
+        outage: Unavailable | None = None
         try:
             self._check_dependencies()
             content, trust = await self._wanted()
-        except (Halt, OcistateError):
-            await self._keep_last_good()
-            raise
-        changed = self.memo.applied != (self._digest, stack)
-        if changed or await self._must_correct(content):
-            current = self.status.current
-            known = current is not None and current.digest == self._digest
-            new = changed and not (resumed and known and self.status.is_true("Applied"))
-            await self._apply(content, trust, changed=changed, new=new)
+        except (Halt, OcistateError) as error:
+            known = await self._known() if isinstance(error, Unavailable) else None
+            if known is None or not isinstance(error, Unavailable):
+                await self._keep_last_good()
+                raise
+            outage, (content, trust) = error, known
+        after = await self._make(content, trust, resumed=resumed)
+        if outage is not None:
+            self._served = True
+            raise outage
+        return after
+
+    async def _make(self, content: Content, trust: Verified, *, resumed: bool) -> float | None:
+        """Make the place equal and see how it is; go back where that does not end well."""
+        stack = self.stack
+        try:
+            changed = self.memo.applied != (self._digest, stack)
+            if changed or await self._must_correct(content):
+                current = self.status.current
+                known = current is not None and current.digest == self._digest
+                new = changed and not (resumed and known and self.status.is_true("Applied"))
+                await self._apply(content, trust, changed=changed, new=new)
+            return await self._health()
+        except (ApplyFailed, HealthTimeout) as error:
+            if not self._is_late() or (last := way_back(self.status, stack, self._digest)) is None:
+                raise
+            return await self._go_back(last, error)
+
+    async def _go_back(self, last: LastHealthy, error: OcistateError) -> float | None:
+        """Leave a digest that does not become healthy for the one that was healthy last."""
+        stack, bad = self.stack, self._digest
+        self.status = hold_back(
+            self.status,
+            stack,
+            bad,
+            error.message,
+            revision=self._revision,
+            now=self.services.now(),
+        )
+        self.services.event(
+            stack, "Warning", "RolledBack", f"{bad} back to {last.digest}: {error.message}"
+        )
+        await self.services.save(stack, self.status)
+        self._digest, self._tag = last.digest, last.tag
+        trust = self._trust_of(last.digest)
+        content = await self._at_hand(last.digest)
+        if trust is None or content is None:
+            async with await self.services.connect_store(stack) as store:
+                trust = await self._verify(store, last.digest)
+                content = await self._content(store)
+        self._say_verified(trust)
+        await self._apply(content, trust, changed=True, new=True)
         return await self._health()
 
     def _check_dependencies(self) -> None:
@@ -178,46 +246,70 @@ class Pass:
 
     async def _wanted(self) -> tuple[Content, Verified]:
         """What the pointer names, verified: as it was seen within the interval, or anew."""
-        looked, content = self.memo.looked, self.memo.content
-        if looked is not None and looked[0] == self.stack and self._is_fresh():
-            trust = self._trust_of(looked[1])
-            if trust is not None and content is not None and content.digest == looked[1]:
-                self._digest = looked[1]
-                return content, trust
-        self.memo.looked = None
+        if self._is_fresh() and (known := await self._known()) is not None:
+            return known
         current = self.status.current
         if self.memo.failures and current is not None and self._trust_of(current.digest):
             await self._keep_last_good()  # the look may take its time, as it did before
         async with await self.services.connect_store(self.stack) as store:
-            self._digest = await self._resolve(store)
-            at = self.services.now()
+            pointed = await self._resolve(store)
+            self.memo.looked = None
+            at = self.services.elapsed()
+            self._choose(pointed)
             trust = await self._verify(store, self._digest)
             self._say_verified(trust)
             content = await self._content(store)
-        self.memo.looked = (self.stack, self._digest, at)
+        self.memo.looked = (self.stack, pointed, at)
         return content, trust
+
+    async def _known(self) -> tuple[Content, Verified] | None:
+        """What the pointer named when it was looked at last, if all of it is at hand."""
+        if self.memo.looked is None or self.memo.looked[0] != self.stack:
+            return None
+        self._choose(self.memo.looked[1])
+        trust, content = self._trust_of(self._digest), await self._at_hand(self._digest)
+        return None if trust is None or content is None else (content, trust)
+
+    def _choose(self, pointed: str) -> None:
+        """What the pointer names, unless that was left again for what was healthy before."""
+        last = self.status.last_healthy
+        if last is not None and is_held(self.status, self.stack, pointed):
+            self._digest, self._tag = last.digest, last.tag
+        else:
+            self.status = replace(self.status, held_back=None)
+            self._digest, self._tag = pointed, self.memo.tag
 
     def _is_fresh(self) -> bool:
         return self._age() < self.stack.source.interval
 
     def _age(self) -> float:
-        """Seconds since the last look; for ever, when there is none or the clock went back."""
-        if self.memo.looked is None:
-            return math.inf
-        age = (self.services.now() - self.memo.looked[2]).total_seconds()
-        return age if age >= 0 else math.inf
+        """Seconds since the last look; for ever, when there is none."""
+        looked = self.memo.looked
+        return math.inf if looked is None else self.services.elapsed() - looked[2]
 
     async def _resolve(self, store: Store) -> str:
         source = self.stack.source
         try:
             # The store is patient; but as long as it waits, nobody looks after what runs.
             async with asyncio.timeout(LOOK_SECONDS):
-                return (await store.resolve(source.pointer)).digest
+                self.memo.tag = await self._tag_in(store) if source.semver else source.tag
+                return (await store.resolve(source.digest or self.memo.tag)).digest
         except TimeoutError:
             raise Unavailable(
                 f"{source.repository} did not answer within {LOOK_SECONDS:g} s",
                 hint="is the registry up, and reachable from here?",
             ) from None
+
+    async def _tag_in(self, store: Store) -> str:
+        """The tag of the highest version in the range."""
+        wanted = self.stack.source.semver
+        tag = newest(await store.tags(), parse_range(wanted))
+        if tag is None:
+            raise NotFound(
+                f"{store.reference} has no tag in the range {wanted!r}",
+                hint="tags are versions like 1.2.3 or v1.2.3; mend spec.source.semver, or push one",
+            )
+        return tag
 
     async def _verify(self, store: Store, digest: str) -> Verified:
         trust = self._trust_of(digest)
@@ -229,11 +321,17 @@ class Pass:
             except (TrustError, ConfigError) as error:
                 self.memo.refused = (self._mark, digest, error)
                 raise
-            current = self.status.current.digest if self.status.current else ""
             self.memo.trusted = {
-                known: outcome for known, outcome in self.memo.trusted.items() if known == current
+                known: outcome
+                for known, outcome in self.memo.trusted.items()
+                if known in self._worth_keeping()
             } | {digest: (self._mark, trust)}
         return trust
+
+    def _worth_keeping(self) -> set[str]:
+        """What may be gone back to, or be repaired without the registry."""
+        known = (self.status.current, self.status.last_healthy)
+        return {each.digest for each in known if each is not None}
 
     def _say_verified(self, trust: Verified) -> None:
         if trust.mode == "off":
@@ -267,11 +365,12 @@ class Pass:
 
     async def _keep_last_good(self) -> None:
         """What the pointer names now can't be had or trusted: what runs is still kept equal."""
-        current = self.status.current
-        if current is None:
+        status = self.status
+        good = status.last_healthy if status.held_back is not None else status.current
+        if good is None:
             return
         try:
-            content = await self._last_good(current.digest)
+            content = await self._last_good(good.digest)
         except (OcistateError, TimeoutError):
             return  # why it can't be had or trusted any more is what this pass ends with
         try:
@@ -290,22 +389,26 @@ class Pass:
                 await self.services.connect_store(self.stack) as store,
             ):
                 await self._verify(store, digest)
-        if self.memo.content is not None and self.memo.content.digest == digest:
-            return self.memo.content
-        content = await self.services.cache(self.stack).load(digest)
-        self.memo.content = content or self.memo.content
-        return content
+        return await self._at_hand(digest)
+
+    async def _at_hand(self, digest: str) -> Content | None:
+        """A content that is in memory or on disk, else None."""
+        if self.memo.content is None or self.memo.content.digest != digest:
+            content = await self.services.cache(self.stack).load(digest)
+            if content is None:
+                return None
+            self.memo.content = content
+        return self.memo.content
 
     def _policy_mark(self) -> str:
         policies = sorted(repr(policy) for policy in self.services.policies())
         return hashlib.sha256("\n".join([self.stack.policy, *policies]).encode()).hexdigest()
 
     async def _content(self, store: Store) -> Content:
-        if self.memo.content is not None and self.memo.content.digest == self._digest:
-            return self.memo.content
-        cache = self.services.cache(self.stack)
-        content = await cache.load(self._digest) or await cache.fetch(store, self._digest)
-        self.memo.content = content
+        content = await self._at_hand(self._digest)
+        if content is None:
+            content = await self.services.cache(self.stack).fetch(store, self._digest)
+            self.memo.content = content
         return content
 
     async def _must_correct(self, content: Content) -> bool:
@@ -325,7 +428,9 @@ class Pass:
         """Make the target equal. ``changed``: this process has not applied it as a whole yet;
         ``new``: no other one has, either."""
         stack, target = self.stack, self.services.target(self.stack)
+        self._revision = content.inventory.revision
         if new:
+            self._begin()
             # Written before the first object is: whatever happens, we know where to look for them.
             kinds = tuple(sorted({*self.status.kinds, *target.kinds(content)}))
             self.status = replace(self.status, kinds=kinds)
@@ -346,9 +451,27 @@ class Pass:
             self._attempt("")
             self._condition("Applied", "True", "Applied", f"{self._digest}: {done}")
         if changed:
-            self._adopt(content, trust)
+            self._adopt(content, trust, new=new)
 
-    def _adopt(self, content: Content, trust: Verified) -> None:
+    def _begin(self) -> None:
+        """Have the time run in which the digest must be applied and healthy."""
+        if self.memo.trying == (self._digest, self.stack):
+            return
+        self.memo.trying = (self._digest, self.stack)
+        last = self.status.last_attempt
+        # A process before this one may have begun with it, and used some of its time.
+        again = last is not None and last.error and last.digest == self._digest
+        self._allow(last.begun if last is not None and again and self.memo.applied is None else "")
+
+    def _allow(self, since: str) -> None:
+        """Allow the timeout, as far as it is not used up since then."""
+        left = seconds_left(self.stack.timeout, since, self.services.now())
+        self.memo.healthy_by = self.services.elapsed() + left
+
+    def _is_late(self) -> bool:
+        return self.memo.healthy_by is not None and self.services.elapsed() >= self.memo.healthy_by
+
+    def _adopt(self, content: Content, trust: Verified, *, new: bool) -> None:
         """The content is in place: it is the current one from now on."""
         now = self.services.now()
         old = self.status.current
@@ -357,7 +480,7 @@ class Pass:
         revision = content.inventory.revision
         current = Current(
             digest=self._digest,
-            tag=self.stack.source.tag,
+            tag=self._tag,
             revision=revision,
             signed_by=trust.signers,
             applied_at=applied_at,
@@ -365,14 +488,18 @@ class Pass:
         self.status = replace(
             self.status, current=current, kinds=self.services.target(self.stack).kinds(content)
         )
-        if not same:
+        history = self.status.history
+        if not same or not history or history[0].digest != self._digest:
             self.status = self.status.with_history(
                 HistoryEntry(
-                    digest=self._digest, revision=revision, at=applied_at, outcome="applied"
+                    digest=self._digest, revision=revision, at=rfc3339(now), outcome="applied"
                 )
             )
-        self.services.cache(self.stack).keep_only({self._digest})
-        self.memo.healthy_by = now + timedelta(seconds=self.stack.timeout)
+        self.services.cache(self.stack).keep_only(self._worth_keeping())
+        if new:
+            self._allow("")
+        elif not was_healthy(self.status, self._digest):
+            self._allow(applied_at)
 
     async def _health(self) -> float | None:
         report = await self.services.target(self.stack).health()
@@ -381,51 +508,73 @@ class Pass:
             self.memo.healthy_by = None
             self._set_health("True", report.worst, report)
             return self._interval()
+        if self.memo.healthy_by is None:
+            self._allow("")
+        late = self._is_late()
         if report.worst != "Progressing":
             self._set_health("False", report.worst, report)
-            return self._interval()
-        now = self.services.now()
-        if self.memo.healthy_by is None:
-            self.memo.healthy_by = now + timedelta(seconds=self.stack.timeout)
-        if now > self.memo.healthy_by:
+        elif late:
             self._set_health("False", "HealthTimeout", report)
-            return self._interval()
-        self._set_health("Unknown", "Progressing", report)
-        return min(HEALTH_INTERVAL, self._interval())
+        else:
+            self._set_health("Unknown", "Progressing", report)
+        if not late:
+            assert self.memo.healthy_by is not None
+            left = self.memo.healthy_by - self.services.elapsed()
+            return min(HEALTH_INTERVAL, left, self._interval())
+        if way_back(self.status, self.stack, self._digest) is not None:
+            raise HealthTimeout(
+                f"not healthy after {self.stack.timeout:g} s: {report.worst}: {report.message}"
+            )
+        return self._interval()
 
     def _set_health(self, truth: Truth, reason: str, report: HealthReport) -> None:
         was = self.status.condition("Healthy")
         self._condition("Healthy", truth, reason, report.message)
         applied = self.status.condition("Applied")
         drifted = applied is not None and applied.status == "False"
+        self.status = self.status.without_condition("Stalled")
+        if truth == "True" and not drifted:
+            self._was_healthy()
+        held = self.status.held_back
         if drifted and applied is not None:
             self._condition("Ready", "False", applied.reason, applied.message)
+        elif held is not None:
+            runs = f"back at {self._digest}" + (f": {report.message}" if report.message else "")
+            message = f"{held.digest} is held back: {held.reason}; {runs}"
+            self._condition("Ready", "False", "RolledBack", message)
+            self._condition("Stalled", "True", "RolledBack", message)
         elif truth == "True":
             self._condition("Ready", "True", "Ready", f"running {self._digest}")
-            self.status = self._outcome("healthy")
         else:
             self._condition("Ready", truth, reason, report.message)
-        self.status = self.status.without_condition("Stalled")
         if was is None or (was.status, was.reason) != (truth, reason):
             kind = "Normal" if truth != "False" else "Warning"
             self.services.event(self.stack, kind, reason, report.message or self._digest)
 
-    def _outcome(self, outcome: str) -> Status:
-        history = self.status.history
-        if not history or history[0].outcome == outcome:
-            return self.status
-        return replace(self.status, history=(replace(history[0], outcome=outcome), *history[1:]))
+    def _was_healthy(self) -> None:
+        """Remember it: this is what to go back to."""
+        history, last = self.status.history, self.status.last_healthy
+        if history and history[0].digest == self._digest and history[0].outcome != "healthy":
+            newest_entry = replace(history[0], outcome="healthy")
+            self.status = replace(self.status, history=(newest_entry, *history[1:]))
+        if last is None or (last.digest, last.tag) != (self._digest, self._tag):
+            self.status = replace(
+                self.status, last_healthy=LastHealthy(digest=self._digest, tag=self._tag)
+            )
+            self.services.cache(self.stack).keep_only(self._worth_keeping())
 
     def _failed(self, error: OcistateError) -> float:
         """Say what went wrong; the seconds until the next try."""
         self.memo.failures += 1
         old = self.status.condition("Ready")
         self._attempt(str(error))
-        if isinstance(error, Unavailable) and old is not None and old.status == "True":
+        if isinstance(error, Unavailable) and old is not None:
             # Out of reach is no verdict on what runs.
-            message = f"{old.message.split('; ')[0]}; last look failed: {error.message}"
-            self._condition("Ready", "True", error.reason, message)
-            return self._backoff()
+            if old.status == "True":
+                message = f"{old.message.split('; ')[0]}; last look failed: {error.message}"
+                self._condition("Ready", "True", error.reason, message)
+            if old.status == "True" or self._served:
+                return self._backoff()
         longest = _LONGEST_BACKOFF
         if isinstance(error, TrustError):
             self._condition("Verified", "False", error.reason, str(error))
@@ -438,6 +587,10 @@ class Pass:
         self._condition("Ready", "False", error.reason, str(error))
         if old is None or (old.reason, old.message) != (error.reason, str(error)[:1024]):
             self.services.event(self.stack, "Warning", error.reason, str(error))
+        if way_back(self.status, self.stack, self._digest) and self.memo.healthy_by is not None:
+            # Not later than when it is time to go back.
+            left = max(self.memo.healthy_by - self.services.elapsed(), 1.0)
+            return min(self._backoff(longest), left)
         return self._backoff(longest)
 
     def _tell(self, done: Applied, *, changed: bool) -> None:
@@ -452,7 +605,9 @@ class Pass:
         if error and old is not None and (old.digest, old.error) == (self._digest, error):
             return  # the same again: not worth a write each time
         at = rfc3339(self.services.now())
-        attempt = Attempt(digest=self._digest, error=error, at=at)
+        same = old is not None and old.digest == self._digest and old.error
+        begun = old.begun if old is not None and same else at
+        attempt = Attempt(digest=self._digest, error=error, at=at, begun=begun)
         self.status = replace(self.status, last_attempt=attempt)
 
     def _condition(self, type_: str, truth: Truth, reason: str, message: str) -> None:

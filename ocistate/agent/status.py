@@ -50,6 +50,8 @@ class Attempt:
     digest: str
     error: str
     at: str
+    begun: str = ""
+    """When the digest was first tried, under this spec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,29 @@ class HistoryEntry:
     revision: str
     at: str
     outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastHealthy:
+    """What was healthy last, to go back to."""
+
+    digest: str
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBack:
+    """A digest that was left again, since it did not become healthy in time.
+
+    It is not tried again before the pointer names another one, the spec gets another
+    ``generation``, or somebody asks for it with another ``reconcile_at``.
+    """
+
+    digest: str
+    reason: str
+    at: str
+    generation: int = 0
+    reconcile_at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +99,8 @@ class Status:
     resources: Mapping[str, int] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
     """``Kind.group/version`` of everything applied now or about to be: where to look for it."""
+    last_healthy: LastHealthy | None = None
+    held_back: HeldBack | None = None
     last_handled_reconcile_at: str = ""
 
     def condition(self, type_: str) -> Condition | None:
@@ -136,6 +163,14 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def moment_of(text: str) -> datetime | None:
+    """The inverse of ``rfc3339``; None for what is no time."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
 def status_to_dict(status: Status) -> dict[str, Any]:
     """The ``status`` of the Stack object."""
     value: dict[str, Any] = {
@@ -173,6 +208,20 @@ def status_to_dict(status: Status) -> dict[str, Any]:
             "digest": status.last_attempt.digest,
             "error": status.last_attempt.error,
             "at": status.last_attempt.at,
+            "begun": status.last_attempt.begun,
+        }
+    if status.last_healthy:
+        value["lastHealthy"] = {
+            "digest": status.last_healthy.digest,
+            "tag": status.last_healthy.tag,
+        }
+    if status.held_back:
+        value["heldBack"] = {
+            "digest": status.held_back.digest,
+            "reason": status.held_back.reason,
+            "at": status.held_back.at,
+            "generation": status.held_back.generation,
+            "reconcileAt": status.held_back.reconcile_at,
         }
     if status.last_handled_reconcile_at:
         value["lastHandledReconcileAt"] = status.last_handled_reconcile_at
@@ -183,6 +232,7 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
     """Read a status back. What is missing or of another shape is as if it were not there."""
     value = value or {}
     current, attempt = value.get("current"), value.get("lastAttempt")
+    healthy, held = value.get("lastHealthy"), value.get("heldBack")
     return Status(
         observed_generation=_integer(value.get("observedGeneration")),
         conditions=tuple(
@@ -213,6 +263,19 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
             digest=_text(attempt.get("digest")),
             error=_text(attempt.get("error")),
             at=_text(attempt.get("at")),
+            begun=_text(attempt.get("begun")),
+        ),
+        last_healthy=None
+        if not isinstance(healthy, Mapping)
+        else LastHealthy(digest=_text(healthy.get("digest")), tag=_text(healthy.get("tag"))),
+        held_back=None
+        if not isinstance(held, Mapping)
+        else HeldBack(
+            digest=_text(held.get("digest")),
+            reason=_text(held.get("reason")),
+            at=_text(held.get("at")),
+            generation=_integer(held.get("generation")),
+            reconcile_at=_text(held.get("reconcileAt")),
         ),
         history=tuple(
             HistoryEntry(

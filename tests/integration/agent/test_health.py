@@ -83,3 +83,32 @@ def test_a_bad_object_in_a_new_artifact_does_not_undo_the_good_ones(world: World
     live = team.get("ConfigMap", "a") or {}
     assert live["data"] == {"v": "2"}
     assert len(live["metadata"]["managedFields"]) == 1, "nobody else wrote it"
+
+
+def test_a_stuck_rollout_goes_back_to_what_was_healthy_and_stays_there(world: World) -> None:
+    team = world.tenant()
+    good = team.push(deployment(), config_map("settings", v="1"), tag="v1.0.0")
+    team.create(source={"tag": None, "semver": "1.x"}, wait={"timeout": "2s"}, onFailure="rollback")
+    team.wait_ready(good)
+
+    stuck = deployment(**{"ocistate.dev/testbed": "unready"})
+    bad = team.push(stuck, config_map("settings", v="2"), config_map("new"), tag="v1.1.0")
+    message = team.wait_condition("Ready", "False", "RolledBack", digest=good)
+
+    assert bad in message
+    team.wait_data("settings", v="1")
+    team.wait_gone("ConfigMap", "new")
+    team.wait_condition("Healthy", "True", digest=good)
+    world.agent.kill()
+    world.agent.start()
+    team.change("settings", {"data": {"v": "9"}})
+    team.wait_data("settings", v="1")
+    assert team.status()["heldBack"]["digest"] == bad
+    better = team.push(deployment(), config_map("settings", v="3"), tag="v1.1.1")
+    team.wait_ready(better)
+    assert [entry["outcome"] for entry in team.status()["history"]] == [
+        "healthy",
+        "healthy",
+        "rolled back",
+        "healthy",
+    ]

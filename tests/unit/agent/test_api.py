@@ -56,6 +56,7 @@ def test_every_field_is_read() -> None:
             ignore=[{"kind": "Deployment", "jsonPointers": ["/spec/replicas"]}],
             dependsOn=[{"name": "infra"}, {"name": "x", "namespace": "y"}],
             wait={"timeout": "1m"},
+            onFailure="rollback",
             suspend=True,
             deletionPolicy="orphan",
         )
@@ -66,6 +67,8 @@ def test_every_field_is_read() -> None:
     assert found.ignore == (IgnoreRule(kind="Deployment", pointers=("/spec/replicas",)),)
     assert found.depends_on == (("team", "infra"), ("y", "x"))
     assert (found.timeout, found.generation, found.policy) == (60, 3, "default")
+    assert found.on_failure == "rollback"
+    assert parse_stack(source(tag=None, semver="^1.2")).source.semver == "^1.2"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,9 @@ def test_every_field_is_read() -> None:
         (source(tag=None), "spec.source"),
         (source(digest=DIGEST), "spec.source"),
         (source(tag="-bad"), "spec.source.tag"),
+        (source(semver="1.x"), "spec.source"),
+        (source(tag=None, semver="newest"), "spec.source.semver"),
+        (stack(onFailure="retry"), "spec.onFailure"),
         (source(tag=None, digest="sha256:0"), "spec.source.digest"),
         (source(path="../x"), "spec.source.path"),
         (source(interval="often"), "spec.source.interval"),

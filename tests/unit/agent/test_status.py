@@ -14,7 +14,9 @@ from ocistate.agent.status import (
     Attempt,
     Condition,
     Current,
+    HeldBack,
     HistoryEntry,
+    LastHealthy,
     Status,
     refused,
     status_from_dict,
@@ -51,7 +53,10 @@ STATUSES = st.builds(
         signed_by=st.lists(TEXT).map(tuple),
         applied_at=TEXT,
     ),
-    last_attempt=st.none() | st.builds(Attempt, digest=TEXT, error=TEXT, at=TEXT),
+    last_attempt=st.none() | st.builds(Attempt, digest=TEXT, error=TEXT, at=TEXT, begun=TEXT),
+    last_healthy=st.none() | st.builds(LastHealthy, digest=TEXT, tag=TEXT),
+    held_back=st.none()
+    | st.builds(HeldBack, digest=TEXT, reason=TEXT, at=TEXT, generation=NUMBER, reconcile_at=TEXT),
     history=st.lists(
         st.builds(HistoryEntry, digest=TEXT, revision=TEXT, at=TEXT, outcome=TEXT), max_size=3
     ).map(tuple),
