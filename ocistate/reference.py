@@ -25,7 +25,7 @@ _HOST: Final = re.compile(
     r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
 )
 # Distribution spec 1.1, "Pulling manifests": <name> and <reference>.
-_NAME: Final = re.compile(
+NAME_PATTERN: Final = re.compile(
     r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 )
 TAG_PATTERN: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
@@ -147,7 +147,7 @@ def _parse_oci(text: str) -> Reference:
     if not 0 < int(port) < 65536:
         raise InvalidReference(f"{port} in {text!r} is not a port")
     name, tag, digest = _split(path, text)
-    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
+    if not NAME_PATTERN.fullmatch(name) or len(name) > _MAX_NAME:
         raise InvalidReference(
             f"{name!r} in {text!r} is not a repository name",
             hint="lower-case letters, digits and single '.', '_', '-' between them, with '/'",

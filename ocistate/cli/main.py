@@ -31,7 +31,9 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     ),
     "get": ("ocistate.cli.get:get_command", "Show Stacks and how they are."),
     "agent": ("ocistate.cli.agent:agent_command", "Run the agent: reconcile Stacks continuously."),
+    "ls": ("ocistate.cli.ls:ls_command", "List artifacts, or a registry's repositories."),
     "copy": ("ocistate.cli.copy:copy_command", "Copy artifacts with all that refers to them."),
+    "gc": ("ocistate.cli.gc:gc_command", "Remove old artifacts that nothing needs."),
     "tag": ("ocistate.cli.tag:tag_command", "Give an artifact more tags."),
     "completion": ("ocistate.cli.completion:completion_command", "Print a shell's completion."),
 }

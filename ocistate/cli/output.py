@@ -59,6 +59,7 @@ def warn(text: str) -> None:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """An aligned table to stdout, as kubectl prints one: no borders, upper-case heads."""
     heads = [column.upper() for column in columns]
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [
         max(len(head), *(len(row[place]) for row in rows)) if rows else len(head)
         for place, head in enumerate(heads)

@@ -39,11 +39,11 @@ from ocistate.oci.open import StoreOptions
 from ocistate.oci.source import BlobSource, read_source
 from ocistate.oci.store import MAX_MANIFEST_BYTES
 from ocistate.oci.tags import fallback_tag
-from ocistate.reference import TAG_PATTERN, Reference
+from ocistate.reference import NAME_PATTERN, TAG_PATTERN, Reference
 
 _ACCEPT: Final = {"Accept": ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))}
 _MAX_PAGES: Final = 200
-_MAX_TAGS: Final = 1_000_000
+_MAX_NAMES: Final = 1_000_000
 _MAX_REFERRERS: Final = 100_000
 _FALLBACK_TRIES: Final = 10
 
@@ -149,23 +149,46 @@ class RegistryStore:
 
     async def tags(self) -> list[str]:
         doing = f"listing the tags of {self._reference}"
-        tags: set[str] = set()
-        path = f"/v2/{self._name}/tags/list?n=1000"
-        for _ in range(_MAX_TAGS):
-            answer = await self._send("GET", path, doing, limit=MAX_MANIFEST_BYTES)
+        names = await self._names(
+            f"/v2/{self._name}/tags/list?n=1000", "tags", self._scope(), doing
+        )
+        return sorted(filter(TAG_PATTERN.fullmatch, names))
+
+    async def repositories(self) -> list[str]:
+        """All repositories of the registry, sorted, as far as it shows them.
+
+        Raises NotFound when it has no such list.
+        """
+        doing = f"listing the repositories of {self._http.host}"
+        try:
+            names = await self._names(
+                "/v2/_catalog?n=1000", "repositories", "registry:catalog:*", doing
+            )
+        except NotFound:
+            raise NotFound(
+                f"{self._http.host} does not list its repositories",
+                hint=f"name one: ocistate ls {self._http.host}/NAME",
+            ) from None
+        return sorted(filter(NAME_PATTERN.fullmatch, names))
+
+    async def _names(self, path: str, key: str, scope: str, doing: str) -> set[str]:
+        """A list of names, all its pages."""
+        names: set[str] = set()
+        while path:
+            answer = await self._http.send(
+                "GET", path, scope=scope, doing=doing, limit=MAX_MANIFEST_BYTES
+            )
             value = _json(answer, doing)
             # A repository without tags answers null in some registries.
-            found = (value.get("tags") or []) if isinstance(value, dict) else None
-            if not isinstance(found, list) or not all(isinstance(tag, str) for tag in found):
-                raise ProtocolError(f"{doing}: the answer holds no list of tags")
-            known = len(tags)
-            tags.update(tag for tag in found if TAG_PATTERN.fullmatch(tag))
-            if len(tags) > _MAX_TAGS:
-                raise LimitExceeded(f"{doing}: more than {_MAX_TAGS}")
-            path = self._next(answer)
-            if not path or len(tags) == known:
-                break
-        return sorted(tags)
+            found = (value.get(key) or []) if isinstance(value, dict) else None
+            if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+                raise ProtocolError(f"{doing}: the answer holds no list of {key}")
+            known = len(names)
+            names.update(found)
+            if len(names) > _MAX_NAMES:
+                raise LimitExceeded(f"{doing}: more than {_MAX_NAMES}")
+            path = self._next(answer) if len(names) > known else ""
+        return names
 
     async def referrers(self, digest: str, artifact_type: str | None = None) -> list[Descriptor]:
         doing = f"listing what refers to {digest[:19]} in {self._reference}"

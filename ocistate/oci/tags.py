@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from ocistate.oci.versions import RANGE_SIGNS, parse_range, parse_version
+from ocistate.semver import parse_range, parse_version
 
 _Test = Callable[[str], bool]
 
 LEGACY_SUFFIXES: Final = (".sig", ".att", ".sbom")
 CHANNEL_PREFIX: Final = "channel-"
 
+_RANGE_SIGNS: Final = frozenset("<>=~^|")
+"""They stand in no tag and in no glob."""
 _BY_DIGEST: Final = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z]+)?")
 
 
@@ -61,8 +63,7 @@ def _parts(tag: str) -> list[str]:
 
 
 def _test(pattern: str) -> _Test:
-    # A sign of a range stands in no tag and in no glob.
-    if not RANGE_SIGNS & set(pattern):
+    if not _RANGE_SIGNS & set(pattern):
         return lambda tag: fnmatchcase(tag, pattern)
-    in_range = parse_range(pattern)
-    return lambda tag: (version := parse_version(tag)) is not None and in_range(version)
+    wanted = parse_range(pattern)
+    return lambda tag: (version := parse_version(tag)) is not None and wanted.allows(version)

@@ -1,0 +1,104 @@
+"""Which artifacts of a repository are kept, and why: a decision on plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ocistate.oci.tags import select_tags
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is kept: the ``keep`` newest, those younger than ``keep_for``, those with a tag.
+
+    ``keep_tags`` are globs and ranges of versions.
+    """
+
+    keep: int = 1
+    keep_for: timedelta | None = None
+    keep_tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A manifest that has tags. ``needs`` are the manifests it is nothing without."""
+
+    digest: str
+    tags: tuple[str, ...]
+    created: datetime | None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What becomes of an artifact, and why."""
+
+    artifact: Artifact
+    keep: bool
+    reason: str
+
+
+def decide_retention(
+    artifacts: Iterable[Artifact], rules: Rules, pinned: Mapping[str, str], now: datetime
+) -> list[Decision]:
+    """Keep or remove each artifact, the newest first. ``pinned`` says of digests who names them.
+
+    An artifact is removed only when nothing at all speaks for it. One whose age is not known is
+    kept, and so is what a kept one needs.
+    """
+    ordered = sorted(artifacts, key=lambda a: (a.created or _NEVER, a.digest), reverse=True)
+    decisions = {
+        artifact.digest: Decision(artifact=artifact, keep=bool(reason), reason=reason)
+        for place, artifact in enumerate(ordered)
+        for reason in (_reason(artifact, place, rules, pinned, now),)
+    }
+    waiting = [item.artifact for item in decisions.values() if item.keep]
+    while waiting:
+        holder = waiting.pop()
+        for digest in holder.needs:
+            needed = decisions.get(digest)
+            if needed is not None and not needed.keep:
+                reason = f"{_name(holder)} needs it"
+                decisions[digest] = Decision(artifact=needed.artifact, keep=True, reason=reason)
+                waiting.append(needed.artifact)
+    return [
+        item if item.keep else Decision(artifact=item.artifact, keep=False, reason=_against(rules))
+        for item in decisions.values()
+    ]
+
+
+def _reason(
+    artifact: Artifact, place: int, rules: Rules, pinned: Mapping[str, str], now: datetime
+) -> str:
+    """Why an artifact is kept; empty when nothing speaks for it."""
+    if artifact.digest in pinned:
+        return f"{pinned[artifact.digest]} names it"
+    kept = select_tags(artifact.tags, rules.keep_tags)
+    if kept:
+        return f"the tag {kept[0]} is kept"
+    if artifact.created is None:
+        return "it does not say when it was created"
+    if place < rules.keep:
+        return "the newest" if rules.keep == 1 else f"one of the {rules.keep} newest"
+    if rules.keep_for is not None and now - artifact.created < rules.keep_for:
+        return f"younger than {show_age(rules.keep_for)}"
+    return ""
+
+
+def _against(rules: Rules) -> str:
+    older = "" if rules.keep_for is None else f" and older than {show_age(rules.keep_for)}"
+    return f"not one of the {rules.keep} newest{older}"
+
+
+def show_age(age: timedelta) -> str:
+    """``30d``, or ``36h`` where it is no whole number of days."""
+    hours = age.total_seconds() / 3600
+    return f"{hours:g}h" if hours % 24 else f"{hours / 24:g}d"
+
+
+def _name(artifact: Artifact) -> str:
+    return artifact.tags[0] if artifact.tags else artifact.digest
