@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx2 as httpx
 
-from ocistate.errors import DigestMismatch, Unavailable
+from ocistate.errors import DigestMismatch, ProtocolError, Unavailable
 from ocistate.oci.http import Http
 from ocistate.oci.model import Descriptor
 
@@ -65,11 +65,12 @@ async def download(
     while True:
         begun = checked.size
         try:
-            async for piece in _pieces(http, path, descriptor, begun, scope=scope, doing=doing):
-                if http.clock() > deadline:
-                    raise Unavailable(f"{doing}: not done after {seconds:.0f} s")
-                if ready := checked.feed(piece):
-                    yield ready
+            async with http.transfers:
+                async for piece in _pieces(http, path, descriptor, begun, scope=scope, doing=doing):
+                    if http.clock() > deadline:
+                        raise Unavailable(f"{doing}: not done after {seconds:.0f} s")
+                    if ready := checked.feed(piece):
+                        yield ready
             trouble = "it ends too early"
         except httpx.HTTPError as error:
             trouble = str(error) or type(error).__name__
@@ -96,6 +97,10 @@ async def _pieces(
         accept=(200, 206) if start else (200,),
     ) as response:  # fmt: skip
         whole = response.status_code == 200
+        if not whole and not response.headers.get("content-range", "").startswith(
+            f"bytes {start}-"
+        ):
+            raise ProtocolError(f"{doing}: another part than the one asked for")
         declared = response.headers.get("content-length", str(descriptor.size))
         if whole and declared != str(descriptor.size):
             raise DigestMismatch(f"{doing}: {declared[:20]} bytes instead of {descriptor.size}")

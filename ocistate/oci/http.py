@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
+import httpcore2 as httpcore
 import httpx2 as httpx
 
 from ocistate import __version__
@@ -51,6 +52,9 @@ _MAX_TOKEN_BODY: Final = 256 * 1024
 _TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 _CONNECT_SECONDS: Final = 10.0
 
+# What one read takes from a socket, 64 KiB otherwise: a quarter of the work for a blob's bytes.
+httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -72,6 +76,8 @@ class Http:
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
     base: str = field(init=False)
+    transfers: asyncio.Semaphore = field(init=False, repr=False)
+    """Held while a blob is on its way: so many at a time, and no more."""
     _clients: dict[str, httpx.AsyncClient] = field(default_factory=dict, repr=False)
     _tokens: Tokens = field(default_factory=Tokens, repr=False)
     _challenge: Challenge | None = None
@@ -79,6 +85,7 @@ class Http:
     _looked: bool = False
 
     def __post_init__(self) -> None:
+        self.transfers = asyncio.Semaphore(self.options.transfers)
         endpoint = "registry-1.docker.io" if self.host == "docker.io" else self.host
         own_ca = self.options.ca_file is not None or self.options.ca_data is not None
         plain = self.options.insecure or (is_loopback(self.host) and not own_ca)
@@ -96,14 +103,14 @@ class Http:
         if scheme not in self._clients:
             encrypted = scheme == "https"
             self._clients[scheme] = httpx.AsyncClient(
-                timeout=httpx.Timeout(self.options.silence, connect=_CONNECT_SECONDS),
+                timeout=httpx.Timeout(self.options.silence, connect=_CONNECT_SECONDS, pool=None),
                 verify=_tls(self.options) if encrypted else False,
                 http2=encrypted,
                 # What we may follow, and what goes along, is decided here and not in the library.
                 follow_redirects=False,
                 trust_env=not is_loopback(self.host),
                 headers={"User-Agent": f"ocistate/{__version__}", "Accept-Encoding": "identity"},
-                limits=httpx.Limits(max_connections=16, max_keepalive_connections=8),
+                limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
             )
         return self._clients[scheme]
 
@@ -119,15 +126,18 @@ class Http:
         limit: int = _MAX_ERROR_BODY,
         accept: tuple[int, ...] = (200,),
         repeat: bool = True,
+        seconds: float | None = None,
     ) -> Answer:
         """One request and its whole answer, of at most ``limit`` bytes.
 
         ``path`` may be a URL that the registry named; credentials go along only to the registry
-        itself. ``scope`` is the token's scope, ``doing`` says in errors what was tried. Other
-        statuses than those in ``accept`` raise NotFound, Unauthorized, Unavailable or StoreError.
+        itself. ``scope`` is the token's scope, or several with spaces between them; ``doing`` says
+        in errors what was tried; ``seconds`` is the time for all of it. Other statuses than those
+        in ``accept`` raise NotFound, Unauthorized, Unavailable or StoreError.
         """
+        seconds = self.options.whole if seconds is None else seconds
         try:
-            async with asyncio.timeout(self.options.whole):
+            async with asyncio.timeout(seconds):
                 async with self.stream(
                     method, path, scope=scope, doing=doing, headers=headers, body=body,
                     accept=accept, repeat=repeat,
@@ -137,7 +147,7 @@ class Http:
                         response.status_code, response.headers, content, str(response.url)
                     )
         except TimeoutError:
-            raise self._unavailable(doing, f"took more than {self.options.whole:g} s") from None
+            raise self._unavailable(doing, f"took more than {seconds:g} s") from None
         except httpx.HTTPError as error:
             raise self._unavailable(doing, _describe(error)) from None
 
@@ -277,11 +287,12 @@ class Http:
         """Distribution token spec: GET with Basic, or POST with a refresh token (OAuth2)."""
         realm = check_realm(key[0], self.base)
         client = self._client(realm)
-        parameters = {"service": key[1], "scope": key[2], "client_id": "ocistate"}
+        parameters = {"service": key[1], "scope": key[2].split(" "), "client_id": "ocistate"}
         credentials = self._credentials
         headers = {"Accept": "application/json"}
         if credentials is not None and credentials.identity_token:
             form = parameters | {
+                "scope": key[2],
                 "grant_type": "refresh_token",
                 "refresh_token": credentials.identity_token,
             }

@@ -134,6 +134,9 @@ class IndexedStore(ABC):
         self._indexes: dict[str, tuple[Descriptor, ...]] = {}
         self._scanned: tuple[Listing, Mapping[str, Sequence[Descriptor]]] | None = None
 
+    async def mount_blob(self, descriptor: Descriptor, origin: Reference) -> bool:
+        return False  # there are no other repositories beside this one
+
     @property
     def reference(self) -> Reference:
         return self._reference

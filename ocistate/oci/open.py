@@ -28,6 +28,8 @@ class StoreOptions:
     """Seconds without a byte after which a connection is given up."""
     whole: float = 300.0
     """Seconds for one small request, retries included, and for 16 MiB of a blob."""
+    transfers: int = 8
+    """How many blobs are on their way at a time."""
     on_warning: Callable[[str], None] | None = None
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final, Self
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx2 as httpx
 
@@ -36,16 +36,19 @@ from ocistate.oci.model import (
     parse_manifest,
 )
 from ocistate.oci.open import StoreOptions
-from ocistate.oci.source import BlobSource, read_source
+from ocistate.oci.source import BlobSource
 from ocistate.oci.store import MAX_MANIFEST_BYTES
 from ocistate.oci.tags import fallback_tag
+from ocistate.oci.upload import Uploader
 from ocistate.reference import NAME_PATTERN, TAG_PATTERN, Reference
 
 _ACCEPT: Final = {"Accept": ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))}
 _MAX_PAGES: Final = 200
 _MAX_NAMES: Final = 1_000_000
 _MAX_REFERRERS: Final = 100_000
-_FALLBACK_TRIES: Final = 10
+_FALLBACK_TRIES: Final = 40
+_FALLBACK_LOOKS: Final = 2
+"""How often in a row a new entry of a fallback tag must be seen to be there to last."""
 
 
 class RegistryStore:
@@ -53,11 +56,15 @@ class RegistryStore:
 
     def __init__(self, reference: Reference, options: StoreOptions) -> None:
         self._reference = reference.base
-        self._name = reference.repository
-        if reference.registry == "docker.io" and "/" not in self._name:
-            self._name = f"library/{self._name}"
+        self._name = _name(reference)
         self._http = Http(reference.registry, options)
+        self._uploader = Uploader(
+            http=self._http,
+            path=f"/v2/{self._name}/blobs/uploads/",
+            scope=self._scope(push=True),
+        )
         self._listing = asyncio.Lock()
+        self._by_tag: bool | None = None
 
     @property
     def reference(self) -> Reference:
@@ -134,6 +141,7 @@ class RegistryStore:
         )
 
     async def delete(self, target: str) -> None:
+        gone = await self._referrer(target) if DIGEST_PATTERN.fullmatch(target) else None
         await self._send(
             "DELETE",
             f"manifests/{target}",
@@ -141,6 +149,28 @@ class RegistryStore:
             accept=(200, 202),
             delete=True,
         )
+        if gone is not None and gone.subject is not None:
+            async with self._listing:
+                await self._unlist(gone, gone.subject)
+
+    async def _referrer(self, digest: str) -> Manifest | Index | None:
+        """The manifest, if the registry lists by tag what it refers to and must be told it goes."""
+        with contextlib.suppress(ProtocolError):
+            found = await self.fetch_manifest(digest)
+            if found.subject is not None and await self._lists_by_tag(found.subject.digest):
+                return found
+        return None
+
+    async def _lists_by_tag(self, digest: str) -> bool:
+        """Whether the registry has no referrers API; a manifest must be pushed or asked for to
+        know."""
+        if self._by_tag is None:
+            answer = await self._send(
+                "GET", f"referrers/{digest}", f"asking {self._http.host} for its referrers API",
+                limit=MAX_MANIFEST_BYTES, accept=(200, 400, 404, 405), headers=_ACCEPT,
+            )  # fmt: skip
+            self._by_tag = answer.status != 200 or _media_type(answer.headers) != INDEX
+        return self._by_tag
 
     async def sweep(self) -> int:
         return 0  # a registry frees what it holds when it sees fit
@@ -230,21 +260,43 @@ class RegistryStore:
         return found
 
     async def _list_by_tag(self, manifest: Manifest | Index, subject: Descriptor) -> None:
-        """Add a referrer to the fallback tag; read again, since there is no compare-and-swap."""
+        """Add a referrer to the fallback tag, and stay until it is seen to be there to last.
+
+        There is no compare-and-swap: a writer that read before we wrote may write over it. It does
+        so within the time that reading and writing take; we look again after several times that.
+        """
         entry = replace(manifest.descriptor, annotations=manifest.annotations)
+        tag = fallback_tag(subject.digest)
+        seen, slowest = 0, 0.0
         for attempt in range(_FALLBACK_TRIES):
+            begun = self._http.clock()
             index = await self._fallback(subject.digest)
             if any(item.digest == entry.digest for item in index.manifests):
-                return
-            longer = build_index((*index.manifests, entry), index.annotations)
-            await self._put_manifest(longer, fallback_tag(subject.digest))
-            # Time for a writer that read what we read to have written over it.
-            await asyncio.sleep(0.03 + random.random() * 0.1 * attempt)  # noqa: S311
+                seen += 1
+                if seen > _FALLBACK_LOOKS or attempt == 0:
+                    return
+            else:
+                seen = 0
+                longer = build_index((*index.manifests, entry), index.annotations)
+                await self._put_manifest(longer, tag)
+            slowest = max(slowest, self._http.clock() - begun)
+            await self._http.sleep((0.05 + 2 * slowest) * (1 + self._http.jitter()))
         raise Conflict(
             f"other writers kept removing {entry.digest[:19]} from the referrers of "
             f"{subject.digest[:19]} in {self._reference}",
             hint="try again, with fewer writers at the same time",
         )
+
+    async def _unlist(self, manifest: Manifest | Index, subject: Descriptor) -> None:
+        """Take a referrer that is gone off the fallback tag, if that is how it was listed."""
+        tag = fallback_tag(subject.digest)
+        for _ in range(_FALLBACK_TRIES):
+            index = await self._fallback(subject.digest)
+            kept = tuple(i for i in index.manifests if i.digest != manifest.descriptor.digest)
+            if len(kept) == len(index.manifests):
+                return
+            await self._put_manifest(build_index(kept, index.annotations), tag)
+            await self._http.sleep(0.05 * (1 + self._http.jitter()))
 
     # Blobs
 
@@ -280,27 +332,19 @@ class RegistryStore:
         if await self.has_blob(descriptor):
             return False
         doing = f"pushing the blob {descriptor.digest[:19]} to {self._reference}"
-        begun = await self._send(
-            "POST", "blobs/uploads/", doing, accept=(202,), push=True, body=b""
-        )
-        location = begun.headers.get("location", "")
-        if not location:
-            raise ProtocolError(f"{doing}: no Location to upload to")
-        target = self._http.check_location(begun.url, location)
-        await self._send(
-            "PUT",
-            _with_query(target, digest=descriptor.digest),
-            doing,
-            headers={
-                "Content-Type": "application/octet-stream",
-                "Content-Length": str(descriptor.size),
-            },
-            body=source if isinstance(source, bytes) else (lambda: read_source(source)),
-            accept=(201, 202, 204),
-            push=True,
-            repeat=False,
-        )
+        await self._uploader.upload(descriptor, source, doing=doing)
         return True
+
+    async def mount_blob(self, descriptor: Descriptor, origin: Reference) -> bool:
+        if origin.scheme != "oci" or origin.registry != self._reference.registry:
+            return False
+        name = _name(origin)
+        return await self._uploader.mount(
+            descriptor,
+            name,
+            doing=f"taking the blob {descriptor.digest[:19]} of {name} over to {self._reference}",
+            scopes=f"{self._scope(push=True)} repository:{name}:pull",
+        )
 
     # Requests
 
@@ -344,15 +388,16 @@ class RegistryStore:
         return target
 
 
+def _name(reference: Reference) -> str:
+    """The repository as the registry has it."""
+    if reference.registry == "docker.io" and "/" not in reference.repository:
+        return f"library/{reference.repository}"
+    return reference.repository
+
+
 def _media_type(headers: httpx.Headers) -> str:
     kind: str = headers.get("content-type", "")
     return kind.partition(";")[0].strip().lower()
-
-
-def _with_query(url: str, **query: str) -> str:
-    parts = urlsplit(url)
-    more = urlencode(query, quote_via=quote)
-    return urlunsplit(parts._replace(query=f"{parts.query}&{more}" if parts.query else more))
 
 
 def _json(answer: Answer, doing: str) -> Any:

@@ -13,14 +13,21 @@ BlobSource = bytes | Path | Callable[[], AsyncIterator[bytes]]
 _CHUNK: Final = 1024 * 1024
 
 
-async def read_source(source: BlobSource) -> AsyncIterator[bytes]:
-    """The bytes in pieces, never all of a file or a stream at once. Raises OSError."""
+async def read_source(source: BlobSource, start: int = 0) -> AsyncIterator[bytes]:
+    """The bytes from ``start`` on in pieces, never all of a file or a stream at once.
+
+    A stream is read from its beginning and what comes before ``start`` passed over. Raises OSError.
+    """
     if isinstance(source, bytes):
-        yield source
+        yield source[start:]
     elif isinstance(source, Path):
         with source.open("rb") as stream:
+            stream.seek(start)
             while piece := await asyncio.to_thread(stream.read, _CHUNK):
                 yield piece
     else:
         async for piece in source():
-            yield piece
+            rest = piece[start:]
+            start = max(0, start - len(piece))
+            if rest:
+                yield rest

@@ -54,6 +54,13 @@ class Store(Protocol):
         """Store a blob unless it is there. True when bytes were sent."""
         ...
 
+    async def mount_blob(self, descriptor: Descriptor, origin: Reference) -> bool:
+        """Take a blob over from another repository of the same registry, without sending it.
+
+        False when the store cannot or will not: then it is to be pushed.
+        """
+        ...
+
     async def push_manifest(self, manifest: Manifest | Index, tag: str | None = None) -> Descriptor:
         """Store a manifest by its digest, then by ``tag`` if one is given.
 

@@ -197,6 +197,39 @@ def test_writers_of_referrers_at_once_lose_none(opener: Opener) -> None:
     run(opener, story)
 
 
+def test_two_writers_of_referrers_lose_none(opener: Opener) -> None:
+    """Each with a connection of its own, as two CI jobs that sign at once."""
+
+    async def story(store: Store) -> None:
+        if store.reference.scheme == "archive":
+            pytest.skip("an archive has one writer at a time, and says so")
+        subject = await push(store, b"subject", "v1")
+
+        async def job(name: str) -> list[Manifest]:
+            async with opener() as own:
+                return [
+                    await push(own, f"{name}{n}".encode(), subject=subject.descriptor)
+                    for n in range(3)
+                ]
+
+        made = [item for part in await asyncio.gather(job("a"), job("b")) for item in part]
+        found = await store.referrers(subject.descriptor.digest, TYPE)
+        assert {item.digest for item in found} == {item.descriptor.digest for item in made}
+
+    run(opener, story)
+
+
+def test_a_deleted_referrer_is_listed_no_more(opener: Opener) -> None:
+    async def story(store: Store) -> None:
+        subject = await push(store, b"subject", "v1")
+        made = [await push(store, f"r{n}".encode(), subject=subject.descriptor) for n in range(2)]
+        await store.delete(made[0].descriptor.digest)
+        found = await store.referrers(subject.descriptor.digest)
+        assert [item.digest for item in found] == [made[1].descriptor.digest]
+
+    run(opener, story)
+
+
 def test_an_index_is_kept_as_it_is(opener: Opener) -> None:
     async def story(store: Store) -> None:
         made = await push(store, b"content")
