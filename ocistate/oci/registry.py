@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
+from weakref import WeakValueDictionary
 
 import httpx2 as httpx
 
@@ -47,8 +48,6 @@ _MAX_PAGES: Final = 200
 _MAX_NAMES: Final = 1_000_000
 _MAX_REFERRERS: Final = 100_000
 _FALLBACK_TRIES: Final = 40
-_FALLBACK_LOOKS: Final = 2
-"""How often in a row a new entry of a fallback tag must be seen to be there to last."""
 
 
 class RegistryStore:
@@ -63,7 +62,7 @@ class RegistryStore:
             path=f"/v2/{self._name}/blobs/uploads/",
             scope=self._scope(push=True),
         )
-        self._listing = asyncio.Lock()
+        self._listings: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._by_tag: bool | None = None
 
     @property
@@ -125,7 +124,7 @@ class RegistryStore:
         answer = await self._put_manifest(manifest, tag or descriptor.digest)
         if tag is None and subject is not None and "oci-subject" not in answer.headers:
             # Distribution spec 1.1, "Pushing manifests with subject": then it is up to us.
-            async with self._listing:
+            async with self._listing(subject.digest):
                 await self._list_by_tag(manifest, subject)
         return descriptor
 
@@ -150,7 +149,7 @@ class RegistryStore:
             delete=True,
         )
         if gone is not None and gone.subject is not None:
-            async with self._listing:
+            async with self._listing(gone.subject.digest):
                 await self._unlist(gone, gone.subject)
 
     async def _referrer(self, digest: str) -> Manifest | Index | None:
@@ -259,6 +258,10 @@ class RegistryStore:
             raise ProtocolError(f"{self._where(fallback_tag(digest))} is not an image index")
         return found
 
+    def _listing(self, digest: str) -> asyncio.Lock:
+        """Held while what refers to a manifest is written down, so that we don't race ourselves."""
+        return self._listings.setdefault(digest, asyncio.Lock())
+
     async def _list_by_tag(self, manifest: Manifest | Index, subject: Descriptor) -> None:
         """Add a referrer to the fallback tag, and stay until it is seen to be there to last.
 
@@ -267,18 +270,14 @@ class RegistryStore:
         """
         entry = replace(manifest.descriptor, annotations=manifest.annotations)
         tag = fallback_tag(subject.digest)
-        seen, slowest = 0, 0.0
-        for attempt in range(_FALLBACK_TRIES):
+        slowest = 0.0
+        for _ in range(_FALLBACK_TRIES):
             begun = self._http.clock()
             index = await self._fallback(subject.digest)
             if any(item.digest == entry.digest for item in index.manifests):
-                seen += 1
-                if seen > _FALLBACK_LOOKS or attempt == 0:
-                    return
-            else:
-                seen = 0
-                longer = build_index((*index.manifests, entry), index.annotations)
-                await self._put_manifest(longer, tag)
+                return
+            longer = build_index((*index.manifests, entry), index.annotations)
+            await self._put_manifest(longer, tag)
             slowest = max(slowest, self._http.clock() - begun)
             await self._http.sleep((0.05 + 2 * slowest) * (1 + self._http.jitter()))
         raise Conflict(
