@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ocistate.cluster.checks import CelCheck
+from ocistate.cluster.health import speaks
 from ocistate.errors import InvalidReference, UsageError
 from ocistate.fields import Fields
+from ocistate.objects import group_of
 from ocistate.reference import Reference, check_digest, check_tag, parse_reference
 from ocistate.semver import parse_range
 
@@ -28,6 +31,8 @@ DriftMode = Literal["correct", "report", "ignore"]
 FailureMode = Literal["hold", "rollback"]
 DeletionPolicy = Literal["delete", "orphan"]
 
+_MOST_CHECKS: Final = 50
+_LONGEST_CHECK: Final = 1000
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -84,6 +89,8 @@ class Stack:
     """(namespace, name) of the Stacks that must be ready before."""
     timeout: float = 300.0
     """Seconds until objects must be healthy."""
+    checks: tuple[CelCheck, ...] = ()
+    """Rules of health for single kinds, before the built-in ones."""
     on_failure: FailureMode = "hold"
     """When they are not: keep and report, or go back to the digest that was healthy last."""
     suspend: bool = False
@@ -137,6 +144,7 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
             for item in spec.items("dependsOn")
         ),
         timeout=wait.seconds("timeout", 300.0, least=0.001),
+        checks=_parse_checks(wait),
         on_failure=spec.choice("onFailure", ("hold", "rollback"), "hold"),
         suspend=spec.boolean("suspend", False),
         deletion_policy=spec.choice("deletionPolicy", ("delete", "orphan"), "delete"),
@@ -190,6 +198,39 @@ def _parse_source(fields: Fields) -> Source:
     for item in (pull_secret, ca_secret, fields):
         item.finish()
     return source
+
+
+def _parse_checks(wait: Fields) -> tuple[CelCheck, ...]:
+    checks: dict[tuple[str, str], CelCheck] = {}
+    for item in wait.items("checks"):
+        group, kind = group_of(item.text("apiVersion")), item.text("kind")
+        check = CelCheck(
+            group=group,
+            kind=kind,
+            healthy=_parse_cel(item, "healthy", item.text("healthy")),
+            progressing=_parse_cel(item, "progressing", item.text("progressing", "")),
+            failed=_parse_cel(item, "failed", item.text("failed", "")),
+        )
+        item.finish()
+        if (group, kind) in checks:
+            raise item.error("kind", f"{kind} has a check already")
+        if not speaks(group, kind):
+            raise item.error("kind", f"objects of the kind {kind} have no status to look at")
+        checks[(group, kind)] = check
+    if len(checks) > _MOST_CHECKS:
+        raise wait.error("checks", f"are {len(checks)}, at most {_MOST_CHECKS} are allowed")
+    return tuple(checks.values())
+
+
+def _parse_cel(fields: Fields, key: str, expression: str) -> str:
+    if len(expression) > _LONGEST_CHECK:
+        raise fields.error(key, f"is longer than {_LONGEST_CHECK} characters")
+    if expression:
+        from ocistate.cel import check_syntax  # a library that few Stacks need
+
+        if fault := check_syntax(expression):
+            raise fields.error(key, fault)
+    return expression
 
 
 def _parse_ignore(fields: Fields) -> IgnoreRule:

@@ -14,6 +14,7 @@ from ocistate.agent.manifests import VIEW_LABEL
 from ocistate.agent.target import Applied, HealthReport, select_path
 from ocistate.cluster.apply import apply
 from ocistate.cluster.client import KubeClient, service_account
+from ocistate.cluster.explain import explain
 from ocistate.cluster.health import summarize
 from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.cluster.outcome import Outcome, State
@@ -22,7 +23,7 @@ from ocistate.cluster.plan import Plan, Verb, make_plan, plan_deletion
 from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, prepare
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.watch import Watches
-from ocistate.errors import ClusterUnavailable
+from ocistate.errors import ClusterError, ClusterUnavailable
 from ocistate.objects import ObjectId
 from ocistate.steps.fetch import Content
 
@@ -154,6 +155,21 @@ class ClusterPlace:
             counts={"total": summary.total, **counts}, worst=summary.status.value, message=message
         )
 
+    async def explain(self) -> str:
+        if self._desired is None:
+            return ""
+        owned = self.places.owned
+        summary = summarize((each.id, owned.health(each.id)) for each in self._desired.wanted)
+        for id, _ in summary.worst[:1]:
+            try:
+                found = await explain(self.places.client, id)
+            except ClusterError as error:
+                log.debug("cannot explain %s: %s", id, error, extra={"stack": self.stack})
+                return ""
+            if found is not None:
+                return f"{found[0]}: {found[1].message}"
+        return ""
+
     def _unseen_kinds(self, desired: Collection[Kind]) -> list[str]:
         known = {kind_of(text) for text in self.places.kinds_of(self.stack)}.union(desired)
         return sorted(
@@ -217,8 +233,27 @@ class ClusterPlace:
             self._desired, self._digest = desired, content.digest
             self.places.owned.desire(desired)
         known = {kind_of(text) for text in self.places.kinds_of(self.stack)}
-        await self._see(known | desired.kinds)
+        await self._check(known | desired.kinds)
         return desired
+
+    async def _check(self, kinds: set[Kind]) -> None:
+        """See the kinds by the Stack's own rules of health; anew where these have changed."""
+        owned, watches = self.places.owned, self.places.watches
+        old, new = owned.checks(self.stack.uid), {(c.group, c.kind): c for c in self.stack.checks}
+        other = {kind for kind in {*old, *new} if old.get(kind) != new.get(kind)}
+        owned.check(self.stack.uid, new)
+        again = other & kinds & watches.kinds
+        await self._see(kinds)
+        for kind in again:
+            try:
+                await watches.relist([kind])
+            except StatusError as error:
+                if error.status not in (403, 404):  # else there is nothing seen of it anyway
+                    owned.check(self.stack.uid, old)
+                    raise
+            except BaseException:
+                owned.check(self.stack.uid, old)
+                raise
 
     async def _see(self, kinds: set[Kind]) -> None:
         watches = self.places.watches

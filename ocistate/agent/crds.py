@@ -130,6 +130,19 @@ def _stack_spec() -> Schema:
         "kind",
         "jsonPointers",
     )
+    expression = {"type": "string", "maxLength": 1000}
+    check = _object(
+        {
+            "apiVersion": _TEXT,
+            "kind": _TEXT,
+            "healthy": expression,
+            "progressing": expression,
+            "failed": expression,
+        },
+        "apiVersion",
+        "kind",
+        "healthy",
+    )
     depends = _object({"name": _TEXT, "namespace": _TEXT}, "name")
     return _object(
         {
@@ -143,7 +156,12 @@ def _stack_spec() -> Schema:
             "drift": _enum("correct", "report", "ignore"),
             "ignore": _described(_list(ignore), "Fields left to others."),
             "dependsOn": _described(_list(depends), "Stacks that must be ready before."),
-            "wait": _object({"timeout": _described(_DURATION, "To become healthy; 5m.")}),
+            "wait": _object(
+                {
+                    "timeout": _described(_DURATION, "To become healthy; 5m."),
+                    "checks": _described(_list(check, maxItems=50), "Health in CEL, by kind."),
+                }
+            ),
             "onFailure": _enum("hold", "rollback"),
             "suspend": _FLAG,
             "deletionPolicy": _enum("delete", "orphan"),

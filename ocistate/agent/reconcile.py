@@ -121,6 +121,8 @@ class Memo:
     """(digest, spec) that is being applied."""
     healthy_by: float | None = None
     """When what is not applied and healthy yet is late; None while all is well."""
+    explained: tuple[HealthReport, str] | None = None
+    """Trouble, and what was found out about it."""
     failures: int = 0
 
 
@@ -502,7 +504,7 @@ class Pass:
             self._allow(applied_at)
 
     async def _health(self) -> float | None:
-        report = await self.services.target(self.stack).health()
+        report = await self._report()
         self.status = replace(self.status, resources=report.counts)
         if report.worst in _WELL:
             self.memo.healthy_by = None
@@ -526,6 +528,18 @@ class Pass:
                 f"not healthy after {self.stack.timeout:g} s: {report.worst}: {report.message}"
             )
         return self._interval()
+
+    async def _report(self) -> HealthReport:
+        """How the objects are; of what does not come right by itself, with what its parts tell."""
+        target = self.services.target(self.stack)
+        report = await target.health()
+        if report.worst in _WELL or (report.worst == "Progressing" and not self._is_late()):
+            self.memo.explained = None
+            return report
+        if self.memo.explained is None or self.memo.explained[0] != report:
+            self.memo.explained = (report, await target.explain())
+        words = "; ".join(each for each in (report.message, self.memo.explained[1]) if each)
+        return replace(report, message=words)
 
     def _set_health(self, truth: Truth, reason: str, report: HealthReport) -> None:
         was = self.status.condition("Healthy")

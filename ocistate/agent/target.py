@@ -65,6 +65,10 @@ class Target(Protocol):
         """How the objects are now."""
         ...
 
+    async def explain(self) -> str:
+        """Why the object that matters most is not well, as its parts tell; may be empty."""
+        ...
+
     async def remove(self) -> int:
         """Take away everything that is the Stack's; how many objects that were."""
         ...
@@ -124,6 +128,9 @@ class FolderPlace:
 
     async def health(self) -> HealthReport:
         return HealthReport(counts={"total": len(self.target.owned())}, worst="Healthy")
+
+    async def explain(self) -> str:
+        return ""
 
     async def remove(self) -> int:
         return len(self.target.remove())

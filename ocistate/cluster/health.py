@@ -110,6 +110,8 @@ def general(obj: Mapping[str, Any], *, has_status: bool) -> Health:
             return Health(Status.HEALTHY, str(condition.get("message") or ""))
         failed = condition.get("status") == "False" and _is_failure(condition.get("reason"))
         return Health(Status.DEGRADED if failed else Status.PROGRESSING, told(condition))
+    if (busy := conditions.get("NotReady")) and busy.get("status") == "True":
+        return Health(Status.PROGRESSING, told(busy))
     if conditions and all(stale(condition, obj) for condition in conditions.values()):
         return Health(Status.PROGRESSING, "its conditions are about an older generation")
     return HEALTHY
@@ -123,7 +125,7 @@ _FAILURES: Final = ("Failed", "Failure", "Error", "Invalid", "Denied", "Rejected
 
 def _is_failure(reason: Any) -> bool:
     return isinstance(reason, str) and (
-        reason.endswith(_FAILURES) or reason.startswith(("Invalid", "Failed"))
+        reason.endswith(_FAILURES) or reason.startswith(("Invalid", "Failed", "Err"))
     )
 
 

@@ -57,7 +57,7 @@ def _canary(obj: Mapping[str, Any]) -> Health:
             return Health(Status.DEGRADED, message)
         case "":
             return Health(Status.PROGRESSING, "its controller has not seen it yet")
-        case "Waiting":
+        case "Waiting" | "WaitingPromotion":
             return Health(Status.SUSPENDED, message or "waits for approval")
     return Health(Status.PROGRESSING, message)
 
@@ -122,7 +122,10 @@ def _all_true(
 
 
 _LATE: Final = frozenset(
-    {"Pending", "Creating", "Progressing", "WaitingForController", "NotReconciled"}
+    {
+        *("Pending", "Creating", "Progressing", "WaitingForController", "NotReconciled"),
+        *("AddressNotAssigned", "UnpackingPackage", "UnknownPackageRevisionHealth"),
+    }
 )
 
 

@@ -71,7 +71,8 @@ class OwnedObjects:
         checks: Mapping[tuple[str, str], Check] | None = None,
     ) -> None:
         self._listeners: list[Listener] = [on_change] if on_change is not None else []
-        self._checks = checks
+        self._checks = dict(checks or {})
+        self._own_checks: dict[str, Mapping[tuple[str, str], Check]] = {}
         self._live: dict[str, dict[ObjectId, Live]] = {}
         self._owner: dict[tuple[str, str], dict[ObjectId, str]] = {}
         self._ill: dict[ObjectId, Health] = {}
@@ -134,6 +135,21 @@ class OwnedObjects:
     def undesire(self, owner: str) -> None:
         """Forget what an owner wanted."""
         self._desired.pop(owner, None)
+        self._own_checks.pop(owner, None)
+
+    def checks(self, owner: str) -> Mapping[tuple[str, str], Check]:
+        """The health rules that an owner brought along."""
+        return self._own_checks.get(owner, {})
+
+    def check(self, owner: str, checks: Mapping[tuple[str, str], Check]) -> None:
+        """Have an owner's rules go before all others, for what is seen from now on.
+
+        They are for kinds that speak of their health anyway: those are watched whole.
+        """
+        if checks:
+            self._own_checks[owner] = checks
+        else:
+            self._own_checks.pop(owner, None)
 
     @contextmanager
     def expecting(self, plan: Plan) -> Iterator[None]:
@@ -246,7 +262,8 @@ class OwnedObjects:
         before = self._ill.get(id, HEALTHY)
         now = HEALTHY
         if obj is not None:
-            now = health_of(obj, has_status="status" in resource.subresources, checks=self._checks)
+            checks = {**self._checks, **self.checks(live.owner)}
+            now = health_of(obj, has_status="status" in resource.subresources, checks=checks)
         elif live.deleting:
             now = _GOING
         if now.status is Status.HEALTHY:

@@ -278,7 +278,7 @@ class _Reading:
                 raise fields.error(
                     f"conditions[{place}]", f"is longer than {_MAX_CONDITION} characters"
                 )
-            from ocistate.signing.conditions import check_syntax
+            from ocistate.cel import check_syntax
 
             if fault := check_syntax(condition):
                 raise fields.error(f"conditions[{place}]", fault, hint="see docs/trust.md")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.integration.agent.world import World
+from tests.integration.agent.world import World, path_of
 from tests.unit.agent.parts import condition, config_map
 
 
@@ -45,6 +45,7 @@ def test_a_stuck_deployment_is_unhealthy_when_its_time_is_over(world: World) -> 
 
     assert "Deployment" in message
     assert "web" in message
+    assert f"Pod/{team.namespace}/web-" in message
     assert condition(team.status(), "Applied")[0] == "True"
     assert condition(team.status(), "Ready")[:2] == ("False", "HealthTimeout")
     better = team.push(deployment())
@@ -112,3 +113,74 @@ def test_a_stuck_rollout_goes_back_to_what_was_healthy_and_stays_there(world: Wo
         "rolled back",
         "healthy",
     ]
+
+
+GROUP = "health.ocistate.test"
+
+
+def definition() -> dict[str, Any]:
+    """A kind with a status that speaks in its own words."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"databases.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {"kind": "Database", "plural": "databases", "listKind": "DatabaseList"},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": anything},
+                }
+            ],
+        },
+    }
+
+
+def may_be_seen(name: str, group: str, *resources: str) -> dict[str, Any]:
+    """Lets the agent see a custom resource, as docs/agent.md says."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": name, "labels": {"ocistate.dev/aggregate-to-agent-view": "true"}},
+        "rules": [
+            {"apiGroups": [group], "resources": resources, "verbs": ["get", "list", "watch"]}
+        ],
+    }
+
+
+def test_health_by_the_stacks_own_expressions(world: World) -> None:
+    world.apply(definition(), may_be_seen("see-databases", GROUP, "databases"))
+    team = world.tenant()
+    database = {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "Database",
+        "metadata": {"name": "db"},
+        "spec": {"replicas": 2},
+    }
+    digest = team.push(database)
+    check = {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "Database",
+        "healthy": "status.up == spec.replicas",
+        "failed": "status.phase == 'Broken'",
+    }
+    path = f"{path_of(f'{GROUP}/v1', 'Database', team.namespace, 'db')}/status"
+
+    team.create(source={"interval": "1h"}, wait={"checks": [check]})
+    message = team.wait_condition("Healthy", "Unknown", "Progressing", digest=digest)
+    assert "status.up == spec.replicas" in message
+    world.merge(path, {"status": {"phase": "Broken", "message": "disk full"}})
+    assert "disk full" in team.wait_condition("Healthy", "False", "Degraded")
+    world.merge(path, {"status": {"phase": "Up", "up": 2}})
+    team.wait_ready(digest)
+
+    team.edit(wait={"checks": [{**check, "healthy": "status.up == 3"}]})
+    team.wait_condition("Healthy", "Unknown", "Progressing")
+    team.edit(wait=None)
+    team.wait_ready(digest)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ocistate.agent.api import IgnoreRule, parse_stack
+from ocistate.cluster.checks import CelCheck
 from ocistate.errors import ConfigError
 
 SOURCE = {"repository": "oci://h.io/shop", "tag": "v1"}
@@ -20,6 +21,13 @@ def stack(metadata: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]
 def source(**changes: Any) -> dict[str, Any]:
     value = {**SOURCE, **changes}
     return stack(source={key: item for key, item in value.items() if item is not None})
+
+
+CHECK = {"apiVersion": "ex.io/v1", "kind": "Thing", "healthy": "status.phase == 'Up'"}
+
+
+def checks(*items: dict[str, Any]) -> dict[str, Any]:
+    return stack(wait={"checks": list(items)})
 
 
 def test_defaults() -> None:
@@ -55,7 +63,7 @@ def test_every_field_is_read() -> None:
             drift="report",
             ignore=[{"kind": "Deployment", "jsonPointers": ["/spec/replicas"]}],
             dependsOn=[{"name": "infra"}, {"name": "x", "namespace": "y"}],
-            wait={"timeout": "1m"},
+            wait={"timeout": "1m", "checks": [CHECK]},
             onFailure="rollback",
             suspend=True,
             deletionPolicy="orphan",
@@ -68,6 +76,7 @@ def test_every_field_is_read() -> None:
     assert found.depends_on == (("team", "infra"), ("y", "x"))
     assert (found.timeout, found.generation, found.policy) == (60, 3, "default")
     assert found.on_failure == "rollback"
+    assert found.checks == (CelCheck(group="ex.io", kind="Thing", healthy="status.phase == 'Up'"),)
     assert parse_stack(source(tag=None, semver="^1.2")).source.semver == "^1.2"
 
 
@@ -88,6 +97,13 @@ def test_every_field_is_read() -> None:
         (source(semver="1.x"), "spec.source"),
         (source(tag=None, semver="newest"), "spec.source.semver"),
         (stack(onFailure="retry"), "spec.onFailure"),
+        (checks({}), "spec.wait.checks[0].apiVersion"),
+        (checks({**CHECK, "healthy": None}), "spec.wait.checks[0].healthy"),
+        (checks({**CHECK, "healthy": "status.phase =="}), "spec.wait.checks[0].healthy"),
+        (checks({**CHECK, "failed": "x" * 1001}), "spec.wait.checks[0].failed"),
+        (checks({**CHECK, "inProgress": "true"}), "spec.wait.checks[0].inProgress"),
+        (checks(CHECK, {**CHECK, "apiVersion": "ex.io/v2"}), "spec.wait.checks[1].kind"),
+        (checks({**CHECK, "apiVersion": "v1", "kind": "Secret"}), "spec.wait.checks[0].kind"),
         (source(tag=None, digest="sha256:0"), "spec.source.digest"),
         (source(path="../x"), "spec.source.path"),
         (source(interval="often"), "spec.source.interval"),

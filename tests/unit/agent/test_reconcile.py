@@ -66,6 +66,9 @@ class Place:
         worst = next((each for each in found if each != "Healthy"), "Healthy")
         return HealthReport(counts={"total": len(found)}, worst=worst, message=f"it is {worst}")
 
+    async def explain(self) -> str:
+        return "since it is sick"
+
     async def remove(self) -> int:
         return len(self.holds)
 
@@ -210,7 +213,7 @@ def test_what_is_not_healthy_in_time_gives_way_to_what_was(world: World) -> None
     truth, reason, message = world.ready
     assert (truth, reason) == ("False", "RolledBack")
     assert bad in message
-    assert "it is Progressing" in message
+    assert "it is Progressing; since it is sick" in message
     assert good in message
     assert condition(world.kept, "Healthy")[0] == "True"
     assert condition(world.kept, "Stalled")[:2] == ("True", "RolledBack")

@@ -101,6 +101,27 @@ CASES = """
 - {say: Crossplane creating, want: Progressing, obj: {apiVersion: s3.aws.upbound.io/v1, kind: Bucket, metadata: {}, status: {conditions: [{type: Synced, status: "True"}, {type: Ready, status: "False", reason: Creating}]}}}
 - {say: Crossplane refused, want: Degraded, obj: {apiVersion: s3.aws.upbound.io/v1, kind: Bucket, metadata: {}, status: {conditions: [{type: Synced, status: "False", reason: ReconcileError}, {type: Ready, status: "True"}]}}}
 - {say: Crossplane paused, want: Suspended, obj: {apiVersion: s3.aws.upbound.io/v1, kind: Bucket, metadata: {}, status: {conditions: [{type: Synced, status: "False", reason: ReconcilePaused}]}}}
+- {say: Issuer in error, want: Degraded, has: no such secret, obj: {apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {}, status: {conditions: [{type: Ready, status: "False", reason: ErrInitIssuer, message: no such secret}]}}}
+- {say: Issuer ready, want: Healthy, obj: {apiVersion: cert-manager.io/v1, kind: ClusterIssuer, metadata: {generation: 1}, status: {conditions: [{type: Ready, status: "True", observedGeneration: 1}]}}}
+- {say: request denied, want: Degraded, obj: {apiVersion: cert-manager.io/v1, kind: CertificateRequest, metadata: {}, status: {conditions: [{type: Denied, status: "True", message: policy}, {type: Ready, status: "False"}]}}}
+- {say: request approved, want: Progressing, obj: {apiVersion: cert-manager.io/v1, kind: CertificateRequest, metadata: {}, status: {conditions: [{type: Approved, status: "True"}, {type: Ready, status: "False", reason: Pending}]}}}
+- {say: Certificate of an older spec, want: Progressing, obj: {apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {generation: 2}, status: {conditions: [{type: Ready, status: "True", observedGeneration: 1}]}}}
+- {say: Gateway without address yet, want: Progressing, obj: {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {}, status: {conditions: [{type: Accepted, status: "True"}, {type: Programmed, status: "False", reason: AddressNotAssigned}]}}}
+- {say: Gateway of an older spec, want: Progressing, obj: {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {generation: 2}, status: {conditions: [{type: Accepted, status: "True", observedGeneration: 1}, {type: Programmed, status: "True", observedGeneration: 1}]}}}
+- {say: Gateway refused, want: Degraded, has: no such class, obj: {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {}, status: {conditions: [{type: Accepted, status: "False", reason: Invalid, message: no such class}]}}}
+- {say: GatewayClass, want: Healthy, obj: {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {}, status: {conditions: [{type: Accepted, status: "True"}]}}}
+- {say: route of two gateways one late, want: Progressing, has: "gateway b", obj: {apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {}, spec: {parentRefs: [{name: a}, {name: b}]}, status: {parents: [
+    {parentRef: {name: a}, conditions: [{type: Accepted, status: "True"}, {type: ResolvedRefs, status: "True"}]}, {parentRef: {name: b}, conditions: [{type: Accepted, status: Unknown, reason: Pending}]}]}}}
+- {say: Crossplane ready, want: Healthy, obj: {apiVersion: db.example.org/v1, kind: XDatabase, metadata: {}, status: {conditions: [{type: Synced, status: "True"}, {type: Ready, status: "True"}]}}}
+- {say: Crossplane provider unpacking, want: Progressing, obj: {apiVersion: pkg.crossplane.io/v1, kind: Provider, metadata: {}, status: {conditions: [{type: Installed, status: "False", reason: UnpackingPackage}]}}}
+- {say: Crossplane provider broken, want: Degraded, obj: {apiVersion: pkg.crossplane.io/v1, kind: Provider, metadata: {}, status: {conditions: [{type: Installed, status: "True"}, {type: Healthy, status: "False", reason: UnhealthyPackageRevision, message: no image}]}}}
+- {say: Canary waits for a person, want: Suspended, obj: {apiVersion: flagger.app/v1beta1, kind: Canary, metadata: {}, status: {phase: WaitingPromotion}}}
+- {say: Canary done, want: Healthy, obj: {apiVersion: flagger.app/v1beta1, kind: Canary, metadata: {}, status: {phase: Succeeded, conditions: [{type: Promoted, status: "True", message: all well}]}}}
+- {say: Canary new, want: Progressing, obj: {apiVersion: flagger.app/v1beta1, kind: Canary, metadata: {}}}
+- {say: Rollout new, want: Progressing, obj: {apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {generation: 1}, spec: {}}}
+- {say: Rollout progressing, want: Progressing, has: more replicas, obj: {apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {generation: 3}, spec: {}, status: {observedGeneration: "3", phase: Progressing, message: more replicas need to be updated}}}
+- {say: Rollout paused by a person, want: Suspended, obj: {apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {generation: 3}, spec: {paused: true}, status: {observedGeneration: "3", phase: Paused}}}
+- {say: not ready by its own word, want: Progressing, has: brokers, obj: {apiVersion: kafka.strimzi.io/v1beta2, kind: Kafka, metadata: {generation: 1}, status: {observedGeneration: 1, conditions: [{type: NotReady, status: "True", message: waits for brokers}]}}}
 - {say: nonsense, want: Unknown, obj: {apiVersion: apps/v1, kind: Deployment, metadata: {generation: 1}, spec: [], status: [1]}}
 """  # noqa: E501
 
