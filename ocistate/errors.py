@@ -19,6 +19,7 @@
     │   └── UnsafeContent          a layer that tries to escape, or to exhaust us
     ├── KeyFileError               a key that cannot be read or used
     │   └── WrongPassword          the key file's password is wrong or missing
+    ├── IdentityError              no OIDC identity to sign with, or one that is refused
     ├── TrustError                 verification did not succeed: nothing may be applied
     │   ├── InvalidSignature       a signature that does not hold, or is not well formed
     │   ├── NotSigned              nothing is signed at all
@@ -144,6 +145,10 @@ class KeyFileError(OcistateError):
 
 class WrongPassword(KeyFileError):
     reason = "WrongPassword"
+
+
+class IdentityError(OcistateError):
+    reason = "NoIdentity"
 
 
 class TrustError(OcistateError):

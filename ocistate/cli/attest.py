@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ocistate.cli.keys import Load, required_signer, signer_facts, signer_options
 from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, warn
 from ocistate.errors import InputError, UsageError
@@ -17,6 +18,7 @@ from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.oci.store import Store
+    from ocistate.signing.identity import IdentitySigner
     from ocistate.signing.keys import Signer
 
 
@@ -33,19 +35,14 @@ if TYPE_CHECKING:
 @click.option(
     "--predicate", required=True, metavar="FILE", help="What is attested; '-' reads stdin."
 )
-@click.option(
-    "--key",
-    required=True,
-    metavar="KEY",
-    help="The private key: a file, env://NAME, or exec:COMMAND for a KMS or HSM.",
-)
+@signer_options
 @store_options
 @output_option("name", "json", "yaml")
 def attest_command(
     reference: Reference,
     kind: str,
     predicate: str,
-    key: str,
+    load: Load | None,
     connect: Callable[[Reference], Store],
     output: str,
 ) -> None:
@@ -55,13 +52,12 @@ def attest_command(
     bundle that refers to the artifact; 'ocistate verify --attestation TYPE' and cosign
     verify-attestation check it.
     """
-    from ocistate.cli.keys import load_signer_for
     from ocistate.signing.predicates import build_predicate, predicate_type
 
     target = required_target(reference, "attest")
     type_uri = predicate_type(kind)
     content = build_predicate(kind, _read(predicate), now=datetime.now(UTC), origin=predicate)
-    signer = load_signer_for(key)
+    signer = required_signer(load)
     digest, origin, hidden = run_async(
         _attest(connect(reference), target, signer, type_uri, content)
     )
@@ -81,7 +77,7 @@ def attest_command(
                 "digest": digest,
                 "attestation": origin,
                 "predicateType": type_uri,
-                "key": signer.public_key.fingerprint,
+                **signer_facts(signer),
             },
             output,
         )
@@ -99,7 +95,7 @@ def _read(source: str) -> bytes:
 
 
 async def _attest(
-    store: Store, target: str, signer: Signer, type_uri: str, content: Any
+    store: Store, target: str, signer: Signer | IdentitySigner, type_uri: str, content: Any
 ) -> tuple[str, str, bool]:
     from ocistate.signing.claims import read_claims
     from ocistate.steps.gather import gather_signatures

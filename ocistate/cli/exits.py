@@ -19,6 +19,7 @@ EXIT_CODES: Final[dict[type[errors.OcistateError], int]] = {
     errors.DigestMismatch: 15,
     errors.ArtifactError: 20,
     errors.KeyFileError: 30,
+    errors.IdentityError: 31,
     errors.TrustError: 40,
     errors.NotSigned: 41,
     errors.Untrusted: 42,

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocistate.cli.output import note, result
-from ocistate.errors import WrongPassword
+from ocistate.errors import ConfigError, UsageError, WrongPassword
 
 if TYPE_CHECKING:
+    from ocistate.signing.identity import IdentitySigner
     from ocistate.signing.keys import Signer
+
+Load = Callable[[], "Signer | IdentitySigner"]
+"""Loads the signer: unlocks the key, or fetches the identity's token."""
 
 PASSWORD_VARIABLES = ("OCISTATE_PASSWORD", "COSIGN_PASSWORD")
 """Environment variables that hold the password of a private key; the first one set counts."""
@@ -47,6 +53,88 @@ def keygen_command(prefix: Path) -> None:
 def public_key_command(key: str) -> None:
     """Print the public key (PEM) that belongs to a private key, for a TrustPolicy or --key."""
     click.echo(load_signer_for(key).public_key.pem, nl=False)
+
+
+def signer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Who signs: ``--key`` or an identity; the verb gets ``load``, None when neither is given."""
+
+    @click.option(
+        "--key",
+        metavar="KEY",
+        help="The private key: a file, env://NAME, or exec:COMMAND for a KMS or HSM.",
+    )
+    @click.option(
+        "--identity",
+        is_flag=True,
+        help="Sign without a key, as the OIDC identity of the CI job that this runs in.",
+    )
+    @click.option(
+        "--identity-token",
+        metavar="FILE|env://NAME",
+        help="Sign as the identity of this OIDC token.",
+    )
+    @click.option(
+        "--trust-config",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="With an identity: the Sigstore instance to use (ClientTrustConfig), not the public.",
+    )
+    @functools.wraps(command)
+    def wrapper(
+        *args: Any,
+        key: str | None,
+        identity: bool,
+        identity_token: str | None,
+        trust_config: Path | None,
+        **kwargs: Any,
+    ) -> Any:
+        as_identity = identity or identity_token is not None or trust_config is not None
+        if key and as_identity:
+            raise UsageError("a key and an identity exclude each other", hint="sign twice")
+        load: Load | None = None
+        if key:
+            load = functools.partial(load_signer_for, key)
+        elif as_identity:
+            load = functools.partial(load_identity, identity_token, trust_config)
+        return command(*args, load=load, **kwargs)
+
+    return wrapper
+
+
+def required_signer(load: Load | None) -> Signer | IdentitySigner:
+    """The signer that the options name. Raises UsageError when they name none."""
+    return checked_load(load)()
+
+
+def checked_load(load: Load | None) -> Load:
+    """What loads the signer. Raises UsageError when the options name none."""
+    if load is None:
+        raise UsageError(
+            "who signs is not said",
+            hint="give --key FILE ('ocistate keygen' makes one), or --identity in a CI job",
+        )
+    return load
+
+
+def signer_facts(signer: Signer | IdentitySigner) -> dict[str, str]:
+    """Who signed, for JSON output."""
+    from ocistate.signing.identity import IdentitySigner
+
+    if isinstance(signer, IdentitySigner):
+        return {"key": "", "identity": signer.name}
+    return {"key": signer.public_key.fingerprint, "identity": ""}
+
+
+def load_identity(token: str | None, trust_config: Path | None) -> IdentitySigner:
+    """The identity to sign as; a token that is no good is refused at once."""
+    from ocistate.signing.identity import IdentitySigner, find_token
+
+    try:
+        config = trust_config.read_bytes() if trust_config else b""
+    except OSError as error:
+        raise ConfigError(f"{trust_config} cannot be read: {error.strerror}") from None
+    signer = IdentitySigner(find_token(token), config)
+    note(f"Signing as {signer.name}")
+    return signer
 
 
 def load_signer_for(source: str) -> Signer:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ocistate.cli.keys import PASSWORD_VARIABLES, Load, checked_load, signer_options
 from ocistate.cli.options import (
     REFERENCE,
     parse_annotations,
@@ -22,6 +23,7 @@ from ocistate.reference import Reference, check_tag
 if TYPE_CHECKING:
     from ocistate.artifact.pack import Packed
     from ocistate.oci.store import Store
+    from ocistate.signing.identity import IdentitySigner
     from ocistate.signing.keys import Signer
     from ocistate.steps.push import Pushed
 
@@ -73,12 +75,8 @@ def pack_command(
 
 @click.command("push")
 @pack_options
-@click.option("--sign", is_flag=True, help="Sign the artifact too; needs --key.")
-@click.option(
-    "--key",
-    metavar="KEY",
-    help="The private key to sign with: a file, env://NAME or exec:COMMAND.",
-)
+@click.option("--sign", is_flag=True, help="Sign the artifact too, with --key or --identity.")
+@signer_options
 @click.option("--dry-run", is_flag=True, help="Check and pack, but send nothing.")
 @store_options
 @output_option("name", "json", "yaml")
@@ -86,7 +84,7 @@ def push_command(
     inputs: tuple[str, ...],
     reference: Reference,
     sign: bool,
-    key: str | None,
+    load: Load | None,
     connect: Callable[[Reference], Store],
     output: str,
     dry_run: bool,
@@ -96,13 +94,13 @@ def push_command(
 
     Prints REPOSITORY@DIGEST. A tag that holds the same content and metadata already is left alone.
     """
-    if sign and not key:
-        raise UsageError("--sign needs a key", hint="add --key FILE; 'ocistate keygen' makes one")
-    if key and not sign:
-        raise UsageError("--key without --sign does nothing", hint="add --sign")
+    if sign:
+        load = checked_load(load)
+    elif load:
+        raise UsageError("who signs is said, and not --sign", hint="add --sign")
     tags = _tags(reference, options.pop("tags"))
     # Both before anything is sent, so that a wrong password or manifest leaves no trace.
-    unlocked = _unlock(key) if key else None
+    unlocked = _unlock(load) if load else None
     packed = _pack(inputs, **options)
     signer = unlocked() if unlocked else None
     pushed = None if dry_run else run_async(_push(connect(reference), packed, tags, signer))
@@ -118,18 +116,16 @@ def _tags(reference: Reference, more: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys([*tags, *(check_tag(tag) for tag in more)]))
 
 
-def _unlock(key: str) -> Callable[[], Signer]:
+def _unlock(load: Load) -> Load:
     """Load the signer: in a thread when nobody has to be asked, since stretching the password takes
     as long as packing does."""
-    from ocistate.cli.keys import PASSWORD_VARIABLES, load_signer_for
-
     if not any(name in os.environ for name in PASSWORD_VARIABLES):
-        signer = load_signer_for(key)
+        signer = load()
         return lambda: signer
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(1)
-    loading = pool.submit(load_signer_for, key)
+    loading = pool.submit(load)
     pool.shutdown(wait=False)
     return loading.result
 
@@ -178,7 +174,7 @@ def _layout(reference: Reference) -> Store:
 
 
 async def _push(
-    store: Store, packed: Packed, tags: list[str], signer: Signer | None = None
+    store: Store, packed: Packed, tags: list[str], signer: Signer | IdentitySigner | None = None
 ) -> Pushed:
     from ocistate.steps.push import push_artifact
 

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ocistate.cli.keys import Load, required_signer, signer_facts, signer_options
 from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result
+from ocistate.errors import UsageError
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.oci.store import Store
+    from ocistate.signing.identity import IdentitySigner
     from ocistate.signing.keys import Signer
-
-_KEY_HELP = "The private key: a file, env://NAME, or exec:COMMAND for a KMS or HSM."
 
 
 @click.command("sign")
 @click.argument("reference", type=REFERENCE, metavar="REF")
-@click.option("--key", required=True, metavar="KEY", help=_KEY_HELP)
+@signer_options
 @click.option(
     "--format",
     "form",
@@ -33,22 +34,24 @@ _KEY_HELP = "The private key: a file, env://NAME, or exec:COMMAND for a KMS or H
 @output_option("name", "json", "yaml")
 def sign_command(
     reference: Reference,
-    key: str,
+    load: Load | None,
     form: str,
     connect: Callable[[Reference], Store],
     output: str,
 ) -> None:
     """Sign an artifact by its digest.
 
+    With --key, or with --identity as the CI job that this runs in, without any key to keep.
     Prints the REPOSITORY@DIGEST that was signed. The signature is a sigstore bundle that refers to
     the artifact; cosign verifies it too. The older format is for readers that know no bundles,
     such as skopeo; where others' bundles refer to the artifact, a bundle is written beside it,
     since cosign looks at those alone.
     """
-    from ocistate.cli.keys import load_signer_for
-
     target = required_target(reference, "sign")
-    signer = load_signer_for(key)
+    signer = required_signer(load)
+    who = signer_facts(signer)
+    if who["identity"] and form != "bundle":
+        raise UsageError("an identity signs bundles only", hint="leave --format out")
     done = run_async(_sign(connect(reference), target, signer, form))
     name = str(reference.with_digest(done["digest"]))
     if form == "legacy" and "bundle" in done["written"]:
@@ -56,14 +59,18 @@ def sign_command(
     if "legacy" in done["kept"]:
         note("It has a signature by this key in the older format already.")
     if done["written"]:
-        note(f"Signed {reference} with {key.partition(' ')[0]} ({', '.join(done['written'])})")
+        by = who["identity"] or f"key {who['key'][:12]}"
+        note(f"Signed {reference} as {by} ({', '.join(done['written'])})")
     if output == "name":
         result(name)
     else:
-        emit({"reference": name, **done, "key": signer.public_key.fingerprint}, output)
+        emit({"reference": name, **done, **who}, output)
 
 
-async def _sign(store: Store, target: str, signer: Signer, form: str) -> dict[str, Any]:
+async def _sign(
+    store: Store, target: str, signer: Signer | IdentitySigner, form: str
+) -> dict[str, Any]:
+    from ocistate.signing.identity import IdentitySigner
     from ocistate.steps.sign import sign_artifact
     from ocistate.steps.sign_legacy import lacks_bundle, sign_legacy
 
@@ -72,10 +79,14 @@ async def _sign(store: Store, target: str, signer: Signer, form: str) -> dict[st
     async with store:
         subject = await store.resolve(target)
         # The bundle first: cut short in between, no reader is left with the older format alone.
-        if form != "legacy" or await lacks_bundle(store, subject.digest, signer.public_key):
+        if (
+            isinstance(signer, IdentitySigner)
+            or form != "legacy"
+            or await lacks_bundle(store, subject.digest, signer.public_key)
+        ):
             await sign_artifact(store, subject, signer)
             written.append("bundle")
-        if form != "bundle":
+        if form != "bundle" and not isinstance(signer, IdentitySigner):
             new = await sign_legacy(store, subject, signer)
             (written if new else kept).append("legacy")
     return {"digest": subject.digest, "written": written, "kept": kept}

@@ -15,9 +15,11 @@ from ocistate.signing.envelope import (
     PAYLOAD_TYPE,
     SIGN_PREDICATE,
     build_bundle,
+    build_named_statement,
     build_statement,
     pae,
 )
+from ocistate.signing.identity import IdentitySigner
 from ocistate.signing.keys import Signer
 
 _CONTENT: Final = "dev.sigstore.bundle.content"
@@ -28,7 +30,7 @@ _CREATED: Final = "org.opencontainers.image.created"
 async def sign_artifact(
     store: Store,
     subject: Descriptor,
-    signer: Signer,
+    signer: Signer | IdentitySigner,
     *,
     predicate_type: str = SIGN_PREDICATE,
     predicate: Any = None,
@@ -39,12 +41,10 @@ async def sign_artifact(
     With another predicate type it is an attestation. Raises InputError when it is too large to be
     read again.
     """
-    payload = build_statement(
-        subject.digest, predicate_type, {} if predicate is None else predicate
+    # In a thread, since a signer may wait for a device or a service.
+    bundle = await asyncio.to_thread(
+        _bundle, signer, subject.digest, predicate_type, {} if predicate is None else predicate
     )
-    # In a thread, since a signer may be a command that waits for a device or a service.
-    signature = await asyncio.to_thread(signer.sign, pae(PAYLOAD_TYPE, payload))
-    bundle = build_bundle(payload, signature, signer.public_key.fingerprint)
     if len(bundle) > MAX_BUNDLE_BYTES:
         raise InputError(
             f"the attestation has {len(bundle)} bytes, and no reader takes more than "
@@ -66,3 +66,15 @@ async def sign_artifact(
     await store.push_blob(EMPTY_CONFIG, b"{}")
     await store.push_blob(layer, bundle)
     return await store.push_manifest(manifest)
+
+
+def _bundle(
+    signer: Signer | IdentitySigner, digest: str, predicate_type: str, predicate: Any
+) -> bytes:
+    if isinstance(signer, IdentitySigner):
+        # sigstore's readers ask for a name; the digest is one that says nothing more.
+        named = ((digest, digest),)
+        return signer.bundle(build_named_statement(named, predicate_type, predicate))
+    payload = build_statement(digest, predicate_type, predicate)
+    signature = signer.sign(pae(PAYLOAD_TYPE, payload))
+    return build_bundle(payload, signature, signer.public_key.fingerprint)

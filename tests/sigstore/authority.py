@@ -206,7 +206,7 @@ class Instance:
 
     def certificate(
         self,
-        key: Key,
+        key: ec.EllipticCurvePublicKey,
         *,
         issuer: str = GITHUB,
         subject: str = WORKFLOW,
@@ -220,7 +220,7 @@ class Instance:
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
             .issuer_name(self.authority.intermediate.subject)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(at)
             .not_valid_after(at + lifetime)
@@ -228,9 +228,7 @@ class Instance:
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False
             )
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.authority.key.public_key()),
                 critical=False,
@@ -276,7 +274,7 @@ class Instance:
     ) -> dict[str, Any]:
         """A bundle about a payload: logged as Rekor v1 does it, or as v2 with a timestamp."""
         key = key or new_key()
-        certificate = certificate or self.certificate(key, at=at, **named)
+        certificate = certificate or self.certificate(key.public_key(), at=at, **named)
         signature = sign(key, pae(PAYLOAD_TYPE, payload))
         logged = logged_at or at + timedelta(seconds=5)
         entry = (
@@ -343,11 +341,14 @@ class Instance:
 
     def entry(self, body: bytes, kind: str, version: str) -> dict[str, Any]:
         """Enter a body into the log: what the log answers."""
-        index = self.log.add(body)
+        described = self.describe(body, self.log.add(body))
+        return described | {"kindVersion": {"kind": kind, "version": version}}
+
+    def describe(self, body: bytes, index: int) -> dict[str, Any]:
+        """What the log says of an entry that it has."""
         return {
             "logIndex": str(index),
             "logId": {"keyId": b64(key_id(self.log.key))},
-            "kindVersion": {"kind": kind, "version": version},
             "inclusionProof": {
                 "logIndex": str(index),
                 "rootHash": b64(self.log.root),

@@ -205,7 +205,7 @@ def test_foreign_authorities_and_logs_are_refused(sigstore: Instance) -> None:
 
 def test_a_certificate_that_no_ct_log_has_seen_is_refused(sigstore: Instance) -> None:
     key = new_key()
-    hidden = sigstore.certificate(key, with_sct=False)
+    hidden = sigstore.certificate(key.public_key(), with_sct=False)
     bundle = sigstore.bundle(PAYLOAD, key=key, certificate=hidden)
     assert "does not hold" in refusal(policy(sigstore), bundle)
 
@@ -307,7 +307,7 @@ def test_a_forged_or_missing_log_entry_is_refused(sigstore: Instance, how: str) 
 
 def test_a_log_entry_of_another_signature_is_refused(sigstore: Instance) -> None:
     key = new_key()
-    certificate = sigstore.certificate(key)
+    certificate = sigstore.certificate(key.public_key())
     bundle = sigstore.bundle(PAYLOAD, key=key, certificate=certificate)
     for payload in (PAYLOAD, build_statement(OTHER, SIGN_PREDICATE, {})):
         other = sigstore.bundle(payload, key=key, certificate=certificate)
@@ -336,7 +336,7 @@ def test_an_entry_with_more_signatures_than_the_envelope_is_refused(sigstore: In
 
 def test_what_another_key_than_the_certificates_signed_is_refused(sigstore: Instance) -> None:
     key = new_key()
-    mine = sigstore.certificate(key)
+    mine = sigstore.certificate(key.public_key())
     assert "does not" in refusal(
         policy(sigstore), sigstore.bundle(PAYLOAD, key=new_key(), certificate=mine)
     )
