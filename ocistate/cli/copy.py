@@ -88,6 +88,8 @@ def copy_command(
 
 
 def _check(source: Reference, target: Reference, many: bool, both: bool) -> None:
+    from ocistate.oci.tags import check_artifact_tag, is_channel
+
     if both:
         raise UsageError("--all-tags and --tags exclude each other")
     if source.target is None and not many:
@@ -95,6 +97,13 @@ def _check(source: Reference, target: Reference, many: bool, both: bool) -> None
             f"{source} names no tag and no digest",
             hint="name one, or use --all-tags, --tags PATTERN or --channels",
         )
+    if source.tag and not source.digest and is_channel(source.tag):
+        raise UsageError(
+            f"{source} is a channel's record",
+            hint=f"copy the repository's channels: --channels {source.base}",
+        )
+    if target.tag:
+        check_artifact_tag(target.tag)
     if target.digest:
         raise UsageError(
             f"{target} names a digest, which stays what it is in {source}", hint="name a tag"

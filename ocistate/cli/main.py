@@ -14,7 +14,7 @@ import click
 from ocistate import __version__
 
 _VERBS: Final[dict[str, tuple[str, str]]] = {
-    "pack": ("ocistate.cli.push:pack_command", "Pack manifests into a layout, without pushing."),
+    "pack": ("ocistate.cli.push:pack_command", "Pack manifests into a layout or archive."),
     "push": ("ocistate.cli.push:push_command", "Pack manifests and push the artifact."),
     "pull": ("ocistate.cli.pull:pull_command", "Fetch an artifact's files into a folder."),
     "inspect": ("ocistate.cli.inspect:inspect_command", "Show what an artifact holds."),

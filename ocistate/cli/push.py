@@ -18,7 +18,8 @@ from ocistate.cli.options import (
 )
 from ocistate.cli.output import emit, note, output_option, result, warn
 from ocistate.errors import InputError, UsageError
-from ocistate.reference import Reference, check_tag
+from ocistate.oci.tags import check_artifact_tag
+from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.artifact.pack import Packed
@@ -59,13 +60,15 @@ def pack_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def pack_command(
     inputs: tuple[str, ...], reference: Reference, output: str, dry_run: bool, **options: Any
 ) -> None:
-    """Pack manifests into a layout folder, without pushing.
+    """Pack manifests into a layout folder or an archive, without pushing.
 
-    REF is layout:PATH[:TAG]. A folder is read whole; '-' reads standard input.
+    REF is layout:PATH[:TAG] or archive:FILE[:TAG]. A folder is read whole; '-' reads standard
+    input.
     """
-    if reference.scheme != "layout":
+    if reference.scheme == "oci":
         raise UsageError(
-            f"{reference} is not a layout", hint="write layout:PATH:TAG, or use 'ocistate push'"
+            f"{reference} is in a registry",
+            hint="write layout:PATH:TAG or archive:FILE:TAG, or use 'ocistate push'",
         )
     tags = _tags(reference, options.pop("tags"))
     packed = _pack(inputs, **options)
@@ -112,8 +115,8 @@ def _tags(reference: Reference, more: tuple[str, ...]) -> list[str]:
         raise UsageError(
             f"{reference} names a digest, which only the content decides", hint="name a tag instead"
         )
-    tags = [reference.tag] if reference.tag else []
-    return list(dict.fromkeys([*tags, *(check_tag(tag) for tag in more)]))
+    tags = [*([reference.tag] if reference.tag else []), *more]
+    return list(dict.fromkeys(check_artifact_tag(tag) for tag in tags))
 
 
 def _unlock(load: Load) -> Load:

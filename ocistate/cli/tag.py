@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
-from ocistate.cli.output import note, result
-from ocistate.reference import Reference, check_tag
+from ocistate.cli.output import emit, note, output_option, result
+from ocistate.errors import NotFound
+from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.oci.store import Store
@@ -18,20 +19,58 @@ if TYPE_CHECKING:
 @click.command("tag")
 @click.argument("reference", type=REFERENCE, metavar="REF")
 @click.argument("tags", nargs=-1, required=True, metavar="TAG…")
+@click.option("--dry-run", is_flag=True, help="Say what would be tagged, and change nothing.")
 @store_options
+@output_option("name", "json", "yaml")
 def tag_command(
-    reference: Reference, tags: tuple[str, ...], connect: Callable[[Reference], Store]
+    reference: Reference,
+    tags: tuple[str, ...],
+    dry_run: bool,
+    connect: Callable[[Reference], Store],
+    output: str,
 ) -> None:
     """Give an artifact more tags. A tag that names something else is moved."""
-    names = [check_tag(tag) for tag in tags]
-    digest = run_async(_tag(connect(reference), required_target(reference, "tag"), names))
-    note(f"Tagged {digest} {', '.join(names)}")
-    result(str(reference.with_digest(digest)))
+    from ocistate.oci.tags import check_artifact_tag
+
+    names = list(dict.fromkeys(check_artifact_tag(tag) for tag in tags))
+    target = required_target(reference, "tag")
+    digest, before = run_async(_tag(connect(reference), target, names, dry_run))
+    for tag, held in before.items():
+        if held == digest:
+            note(f"{tag} names {digest} already.")
+        else:
+            was = f", which named {held}" if held else ""
+            note(f"{'Would tag' if dry_run else 'Tagged'} {digest} {tag}{was}.")
+    if output == "name":
+        result(str(reference.with_digest(digest)))
+    else:
+        emit(_facts(reference, digest, before, dry_run), output)
 
 
-async def _tag(store: Store, target: str, tags: list[str]) -> str:
+async def _tag(
+    store: Store, target: str, tags: Sequence[str], dry_run: bool
+) -> tuple[str, dict[str, str]]:
+    """The artifact's digest, and what each tag named before: empty where it named nothing."""
+    before: dict[str, str] = {}
     async with store:
         manifest = await store.fetch_manifest(target)
+        digest = manifest.descriptor.digest
         for tag in tags:
-            await store.push_manifest(manifest, tag)
-        return manifest.descriptor.digest
+            try:
+                before[tag] = (await store.resolve(tag)).digest
+            except NotFound:
+                before[tag] = ""
+            if before[tag] != digest and not dry_run:
+                await store.push_manifest(manifest, tag)
+        return digest, before
+
+
+def _facts(
+    reference: Reference, digest: str, before: dict[str, str], dry_run: bool
+) -> dict[str, Any]:
+    return {
+        "reference": str(reference.with_digest(digest)),
+        "digest": digest,
+        "dryRun": dry_run,
+        "tags": [{"tag": tag, "before": held} for tag, held in before.items()],
+    }

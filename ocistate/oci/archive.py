@@ -125,8 +125,16 @@ class ArchiveStore(IndexedStore):
 
     def _opened(self) -> _Tar | None:
         """The file as it is, None where there is none yet."""
-        if self._old is None and self._path.exists():
-            self._old = _Tar(self._path)
+        if self._new is not None:
+            return self._old
+        try:
+            facts = self._path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be read: {error.strerror}") from None
+        if self._old is None or not self._old.is_at(facts):
+            self._old = _Tar(self._path)  # who still reads the one before it keeps it open
         return self._old
 
     def _gather(self) -> _Gathered:
@@ -193,6 +201,11 @@ class _Tar:
 
     def close(self) -> None:
         self._file.close()
+
+    def is_at(self, facts: os.stat_result) -> bool:
+        """Whether this is still the file of the archive's name, and has not changed."""
+        mine = os.fstat(self._file.fileno())
+        return os.path.samestat(mine, facts) and mine.st_mtime_ns == facts.st_mtime_ns
 
     def size_of(self, digest: str) -> int | None:
         entry = self._entries.get(_name_of(digest))

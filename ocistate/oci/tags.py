@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
+from ocistate.errors import InvalidReference
+from ocistate.reference import check_tag
 from ocistate.semver import parse_range, parse_version
 
 _Test = Callable[[str], bool]
@@ -37,6 +39,19 @@ def is_by_digest(tag: str) -> bool:
 def is_channel(tag: str) -> bool:
     """Whether a tag names a channel's record."""
     return tag.startswith(CHANNEL_PREFIX)
+
+
+def check_artifact_tag(tag: str) -> str:
+    """The tag itself when an artifact may have it. Raises InvalidReference."""
+    if is_channel(check_tag(tag)):
+        raise InvalidReference(
+            f"the tag {tag!r} is for a channel's record", hint="'ocistate promote' moves a channel"
+        )
+    if is_by_digest(tag):
+        raise InvalidReference(
+            f"the tag {tag!r} is for what refers to that digest", hint="choose another tag"
+        )
+    return tag
 
 
 def names_artifact(tag: str) -> bool:

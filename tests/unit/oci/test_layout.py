@@ -14,7 +14,15 @@ import pytest
 
 from ocistate.errors import DigestMismatch, LimitExceeded, NotFound, StoreError
 from ocistate.oci.layout import LayoutStore
-from ocistate.oci.model import EMPTY_CONFIG, Manifest, build_manifest, describe
+from ocistate.oci.model import (
+    EMPTY_CONFIG,
+    INDEX,
+    Manifest,
+    build_index,
+    build_manifest,
+    describe,
+    parse_index,
+)
 from ocistate.reference import Reference
 from tests.tool import ROOT
 
@@ -169,3 +177,128 @@ def test_an_index_entry_of_another_tool_with_a_name_is_found_by_its_tag(tmp_path
     index["manifests"][0]["annotations"][name] = "example.com/shop:v7"
     path.write_text(json.dumps(index))
     assert asyncio.run(store.tags()) == ["v7"]
+
+
+async def refer(store: LayoutStore, subject: Manifest, text: bytes) -> Manifest:
+    layer = describe(text, "text/plain")
+    await store.push_blob(layer, text)
+    made = build_manifest(
+        config=EMPTY_CONFIG, layers=(layer,), artifact_type="text/plain",
+        subject=subject.descriptor,
+    )  # fmt: skip
+    await store.push_blob(made.descriptor, made.raw)
+    return made
+
+
+def test_what_refers_is_found_in_indexes_inside_the_index(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = store_in(tmp_path / "s")
+        subject = await push(store, b"content", "v1")
+        made = [await refer(store, subject, str(n).encode()) for n in range(2)]
+        assert await store.referrers(subject.descriptor.digest) == []
+        inner = build_index((made[0].descriptor,))
+        outer = build_index((inner.descriptor, made[1].descriptor))
+        await store.push_blob(inner.descriptor, inner.raw)
+        await store.push_manifest(outer, "listing")
+        found = await store.referrers(subject.descriptor.digest)
+        assert {item.digest for item in found} == {item.descriptor.digest for item in made}
+        for item in made:
+            assert (await store.fetch_manifest(item.descriptor.digest)).raw == item.raw
+        await store.delete("listing")
+        await store.delete(outer.descriptor.digest)
+        assert await store.referrers(subject.descriptor.digest) == []
+
+    asyncio.run(story())
+
+
+def test_an_index_that_refers_to_an_artifact_is_listed(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = store_in(tmp_path / "s")
+        subject = await push(store, b"content", "v1")
+        raw = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": INDEX,
+                "artifactType": "text/index",
+                "manifests": [],
+                "subject": subject.descriptor.to_dict(),
+            }
+        ).encode()
+        index = parse_index(raw)
+        await store.push_manifest(index)
+        (found,) = await store.referrers(subject.descriptor.digest, "text/index")
+        assert found.digest == index.descriptor.digest
+
+    asyncio.run(story())
+
+
+def test_what_others_wrote_into_the_index_stays(tmp_path: Path) -> None:
+    store = store_in(tmp_path / "s")
+    asyncio.run(push(store, b"content", "v1"))
+    path = tmp_path / "s" / "index.json"
+    index = json.loads(path.read_text())
+    index["annotations"] = {"com.example": "theirs"}
+    index["manifests"][0]["platform"] = {"os": "linux", "architecture": "arm64"}
+    index["manifests"][0]["annotations"]["io.containerd.image.name"] = "example.com/shop:v1"
+    path.write_text(json.dumps(index))
+    asyncio.run(push(store, b"more", "v2"))
+    asyncio.run(push(store, b"content", "v3"))
+    after = json.loads(path.read_text())
+    assert after["annotations"] == {"com.example": "theirs"}
+    theirs = [entry for entry in after["manifests"] if "platform" in entry]
+    assert {entry["annotations"]["org.opencontainers.image.ref.name"] for entry in theirs} == {
+        "v1", "v3",
+    }  # fmt: skip
+    assert all("io.containerd.image.name" in entry["annotations"] for entry in theirs)
+
+
+def test_a_tag_that_is_none_is_passed_over(tmp_path: Path) -> None:
+    store = store_in(tmp_path / "s")
+    asyncio.run(push(store, b"content", "v1"))
+    path = tmp_path / "s" / "index.json"
+    path.write_text(path.read_text().replace('"v1"', '"../../v1"'))
+    assert asyncio.run(store.tags()) == []
+
+
+STREAMER = """
+import asyncio, sys
+from ocistate.oci.layout import LayoutStore
+from ocistate.oci.model import Descriptor
+from ocistate.reference import Reference
+
+async def pieces():
+    for number in range(10**6):
+        yield bytes(100_000)
+        if number == 20:
+            print("half", flush=True)
+        await asyncio.sleep(0 if number < 20 else 0.05)
+
+async def main(folder):
+    store = LayoutStore(Reference(scheme="layout", registry="", repository=folder))
+    blob = Descriptor(media_type="x", digest="sha256:" + "0" * 64, size=10**11)
+    await store.push_blob(blob, pieces)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_a_writer_killed_within_a_blob_leaves_no_blob_and_its_rest_is_swept(tmp_path: Path) -> None:
+    store = store_in(tmp_path / "s")
+    asyncio.run(push(store, b"content", "v1"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", STREAMER, str(tmp_path / "s")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    blobs = tmp_path / "s" / "blobs" / "sha256"
+    assert not (blobs / ("0" * 64)).exists()
+    (torn,) = blobs.glob(".tmp-*")
+    assert asyncio.run(store.sweep()) == 0, "what is young may be someone's who is still writing"
+    os.utime(torn, (0, 0))
+    assert asyncio.run(store.sweep()) > 0
+    assert not torn.exists()
+    assert asyncio.run(check_all(store)) == ["v1"]

@@ -1,0 +1,179 @@
+"""``ocistate copy`` and ``tag`` as a user types them: what is chosen, refused, and said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocistate.channel.record import RECORD_TYPE, Record, name_tag, number_tag, sign_record
+from ocistate.oci import open_store
+from ocistate.oci.model import EMPTY_CONFIG, Manifest, build_manifest, describe
+from ocistate.oci.store import Store
+from ocistate.reference import parse_reference
+from ocistate.signing.keys import generate, load_private_key
+from tests.tool import Done, ocistate
+
+SIGNER = load_private_key(generate(b"")[0], lambda: b"")
+
+
+async def put(store: Store, content: bytes, *tags: str, kind: str = "text/plain") -> Manifest:
+    layer = describe(content, kind)
+    await store.push_blob(EMPTY_CONFIG, b"{}")
+    await store.push_blob(layer, content)
+    manifest = build_manifest(config=EMPTY_CONFIG, layers=(layer,), artifact_type=kind)
+    await store.push_manifest(manifest)
+    for tag in tags:
+        await store.push_manifest(manifest, tag)
+    return manifest
+
+
+async def put_record(store: Store, sequence: int, *digests: str, reason: str = "") -> None:
+    record = Record(
+        channel="prod", repository="here", epoch=1, sequence=sequence, previous="",
+        issued_at=datetime.now(UTC), reason=reason,
+        subjects={f"repository-{n}": digest for n, digest in enumerate(digests)},
+    )  # fmt: skip
+    tags = (number_tag("prod", 1, sequence), name_tag("prod"))
+    await put(store, sign_record(record, SIGNER), *tags, kind=RECORD_TYPE)
+
+
+def work(place: str, story: Callable[[Store], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        async with open_store(parse_reference(place)) as store:
+            return await story(store)
+
+    return asyncio.run(main())
+
+
+def tags_of(place: str) -> list[str]:
+    tags: list[str] = work(place, lambda store: store.tags())
+    return tags
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    place = f"layout:{tmp_path}/source"
+
+    async def fill(store: Store) -> None:
+        for tag in ("1.0.0", "1.1.0", "2.0.0", "main"):
+            await put(store, tag.encode(), tag)
+        await put(store, b"old", "sha256-" + "0" * 64 + ".sig")
+
+    work(place, fill)
+    return place
+
+
+def test_tags_are_chosen_by_globs_and_ranges(source: str, tmp_path: Path) -> None:
+    for number, (arguments, wanted) in enumerate(
+        [
+            (("--all-tags",), ["1.0.0", "1.1.0", "2.0.0", "main"]),
+            (("--tags", "^1"), ["1.0.0", "1.1.0"]),
+            (("--tags", "m*", "--tags", ">1.5"), ["2.0.0", "main"]),
+        ]
+    ):
+        target = f"layout:{tmp_path}/{number}"
+        done = ocistate("copy", source, target, *arguments)
+        assert tags_of(target) == wanted
+        assert len(done.out.splitlines()) == len(wanted)
+    nothing = ocistate("copy", source, f"layout:{tmp_path}/none", "--tags", "x*")
+    assert "No tag" in nothing.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_one_artifact_keeps_its_tag_or_gets_another(source: str, tmp_path: Path) -> None:
+    target = f"layout:{tmp_path}/target"
+    digest = json.loads(ocistate("tag", f"{source}:main", "main", "-o", "json").out)["digest"]
+    assert ocistate("copy", f"{source}:main", target).line == f"{target}@{digest}"
+    ocistate("copy", f"{source}@{digest}", f"{target}:other")
+    facts = json.loads(ocistate("copy", f"{source}:main", f"{target}:other", "-o", "json").out)
+    assert facts["artifacts"] == [{"digest": digest, "tags": ["other"], "unchanged": ["other"]}]
+    assert facts["bytes"] == 0
+    assert tags_of(target) == ["main", "other"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("SRC", "DST"), 2, "--all-tags"),
+        (("SRC", "DST:v1", "--all-tags"), 2, "many"),
+        (("SRC:main", "DST@sha256:" + "0" * 64), 2, "digest"),
+        (("SRC", "DST", "--all-tags", "--tags", "x"), 2, "exclude"),
+        (("SRC", "DST", "--tags", ">=y"), 2, "not a range"),
+        (("SRC:main", "DST:channel-x"), 2, "channel's record"),
+        (("SRC:channel-x", "DST"), 2, "--channels"),
+        (("SRC:nothing", "DST"), 11, "nothing"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    source: str, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    target = f"layout:{tmp_path}/target"
+    words = [word.replace("SRC", source).replace("DST", target) for word in arguments]
+    refused = ocistate("copy", *words, check=False)
+    assert refused.code == code
+    assert said in refused.err
+    assert not (tmp_path / "target").exists()
+
+
+def copy_channels(source: str, target: str, *, check: bool = True) -> Done:
+    return ocistate("copy", source, target, "--channels", check=check)
+
+
+def test_channels_come_with_their_history_and_what_the_newest_record_names(tmp_path: Path) -> None:
+    source, target = f"layout:{tmp_path}/source", f"archive:{tmp_path}/target.tar"
+    foreign = "sha256:" + "9" * 64
+
+    async def fill(store: Store) -> Manifest:
+        old, new = await put(store, b"old", "v1"), await put(store, b"new", "v2")
+        await put_record(store, 1, old.descriptor.digest)
+        await put_record(store, 2, new.descriptor.digest, foreign)
+        return new
+
+    new = work(source, fill)
+    copy_channels(source, target)
+    assert tags_of(target) == ["channel-prod", "channel-prod-1", "channel-prod-2"]
+    assert work(target, lambda store: store.resolve(new.descriptor.digest))
+    again = copy_channels(source, target)
+    assert "0 manifests and 0 blobs sent" in again.err
+
+
+def test_a_channel_is_never_moved_back_nor_a_number_written_over(tmp_path: Path) -> None:
+    source, target = f"layout:{tmp_path}/source", f"layout:{tmp_path}/target"
+    made = work(source, lambda store: put(store, b"content"))
+    digest = made.descriptor.digest
+    work(source, lambda store: put_record(store, 1, digest))
+    copy_channels(source, target)
+    work(target, lambda store: put_record(store, 2, digest))
+    ahead = work(target, lambda store: store.resolve("channel-prod"))
+    done = copy_channels(source, target)
+    assert "newer record, prod@2" in done.err
+    assert work(target, lambda store: store.resolve("channel-prod")) == ahead
+
+    async def fork(store: Store) -> None:
+        await put(store, b"never copied", "v9")
+        await put_record(store, 2, digest, reason="another one")
+
+    work(source, fork)
+    refused = copy_channels(source, target, check=False)
+    assert "another record under channel-prod-2" in refused.err
+    assert refused.code != 0
+    assert work(target, lambda store: store.resolve("channel-prod")) == ahead
+
+
+def test_a_tag_is_moved_and_what_it_named_is_said(source: str) -> None:
+    before = json.loads(ocistate("tag", f"{source}:1.0.0", "1.0.0", "-o", "json").out)["digest"]
+    facts = json.loads(ocistate("tag", f"{source}:2.0.0", "main", "new", "-o", "json").out)
+    held = {item["tag"]: item["before"] for item in facts["tags"]}
+    assert held["new"] == ""
+    assert held["main"].startswith("sha256:")
+    looked = json.loads(ocistate("tag", f"{source}:1.0.0", "main", "--dry-run", "-o", "json").out)
+    assert looked["digest"] == before
+    assert looked["tags"] == [{"tag": "main", "before": facts["digest"]}]
+    for tag in ("channel-prod", "sha256-" + "0" * 64):
+        assert ocistate("tag", f"{source}:main", tag, check=False).code == 2
