@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,12 +13,13 @@ from ocistate.agent.manifests import VIEW_LABEL
 from ocistate.agent.target import Applied, HealthReport, select_path
 from ocistate.cluster.apply import apply
 from ocistate.cluster.client import KubeClient, service_account
+from ocistate.cluster.contested import Contested
 from ocistate.cluster.explain import explain
 from ocistate.cluster.health import summarize
 from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.cluster.outcome import Outcome, State
 from ocistate.cluster.owned import Change, OwnedObjects, What
-from ocistate.cluster.plan import Plan, Verb, make_plan, plan_deletion
+from ocistate.cluster.plan import CONTESTED, Plan, Verb, make_plan, plan_deletion
 from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, prepare
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.watch import Watches
@@ -31,8 +31,6 @@ log = logging.getLogger("ocistate.agent")
 
 _AT_ONCE: Final = 16
 _SYNC_SECONDS: Final = 60.0
-_CALM_DRIFTS: Final = 5
-_DRIFT_WINDOW: Final = 60.0
 
 Kind = tuple[str, str]
 
@@ -61,8 +59,8 @@ class ClusterPlaces:
     impersonate: bool = True
     owned: OwnedObjects = field(init=False)
     watches: Watches = field(init=False)
+    contested: Contested = field(default_factory=Contested)
     _wakes: dict[str, Callable[[float], None]] = field(default_factory=dict)
-    _drifts: dict[str, deque[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.owned = OwnedObjects(self._changed)
@@ -83,7 +81,6 @@ class ClusterPlaces:
     def forget(self, stack: Stack) -> None:
         """The Stack is gone."""
         self._wakes.pop(stack.uid, None)
-        self._drifts.pop(stack.uid, None)
         self.owned.undesire(stack.uid)
 
     def _changed(self, change: Change) -> None:
@@ -92,13 +89,9 @@ class ClusterPlaces:
             return
         if change.what is What.HEALTH or change.what is What.APPEARED:
             wake(0.0)
-            return
-        # Another writer that never stops is not fought at full speed.
-        now = asyncio.get_running_loop().time()
-        recent = self._drifts.setdefault(change.owner, deque(maxlen=64))
-        recent.append(now)
-        count = sum(now - at < _DRIFT_WINDOW for at in recent)
-        wake(0.0 if count <= _CALM_DRIFTS else min(60.0, 0.1 * 2.0 ** (count - _CALM_DRIFTS)))
+        else:
+            # Another writer that never stops is not fought at full speed.
+            wake(self.contested.drifted(change.id, change.by))
 
 
 @dataclass(slots=True)
@@ -110,6 +103,8 @@ class ClusterPlace:
     _desired: Desired | None = None
     _digest: str = ""
     _clean: tuple[str, int] | None = None
+    _planned: tuple[Desired, int, Plan] | None = None
+    """What was planned a moment ago, and from what."""
 
     def kinds(self, content: Content) -> tuple[str, ...]:
         return tuple(
@@ -118,11 +113,13 @@ class ClusterPlace:
 
     async def drifted(self, content: Content) -> bool:
         owned = self.places.owned
+        self._planned = None
         if self._clean == (content.digest, owned.revision(self.stack.uid)):
             return False
         desired = await self._prepare(content)
         plan = self._plan(desired)
-        if plan.empty:
+        self._planned = (desired, owned.revision(self.stack.uid), plan)
+        if plan.empty and not _waiting(plan):
             self._clean = (content.digest, owned.revision(self.stack.uid))
         return not plan.empty
 
@@ -145,6 +142,13 @@ class ClusterPlace:
         )
         counts = {status.value.lower(): count for status, count in summary.counts.items()}
         troubles = [f"{id}: {health.message}" for id, health in summary.worst[:3]]
+        fights = [
+            f"{id} is changed again and again" + (f" by {by}" if by else "")
+            for id, by in self.places.contested.ids().items()
+            if id in self._desired.by_id
+        ]
+        if fights:
+            troubles.append(f"contested, put back ever more slowly: {', '.join(fights[:3])}")
         if blind := self._unseen_kinds(self._desired.kinds):
             troubles.append(
                 f"the agent may not list {', '.join(blind)}: it sees neither drift there nor what "
@@ -268,7 +272,17 @@ class ClusterPlace:
 
     def _plan(self, desired: Desired) -> Plan:
         owned = self.places.owned
-        return make_plan(desired, owned.mine(self.stack.uid), owned.all, prune=self.stack.prune)
+        revision = owned.revision(self.stack.uid)
+        known, self._planned = self._planned, None
+        if known is not None and known[0] is desired and known[1] == revision:
+            return known[2]
+        return make_plan(
+            desired,
+            owned.mine(self.stack.uid),
+            owned.all,
+            prune=self.stack.prune,
+            waits=self.places.contested.waits,
+        )
 
     async def _carry_out(self, plan: Plan) -> Outcome:
         owned = self.places.owned
@@ -276,6 +290,10 @@ class ClusterPlace:
             outcome = await apply(self.places.writer(self.stack), plan)
             owned.record(outcome)
         return outcome
+
+
+def _waiting(plan: Plan) -> bool:
+    return any(action.reason is CONTESTED for action in plan.skip)
 
 
 def _applied(plan: Plan, outcome: Outcome, *, changed: bool) -> Applied:

@@ -8,14 +8,17 @@ for action in plan.actions:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from ocistate.cluster.prepare import Desired, Mode, Wanted
 from ocistate.cluster.stages import Stage, stage_of
 from ocistate.errors import OcistateError, OwnershipConflict
 from ocistate.objects import ObjectId
+
+CONTESTED: Final = "put back later: another writer keeps changing it"
 
 
 class Verb(StrEnum):
@@ -118,12 +121,14 @@ def make_plan(
     *,
     prune: bool = True,
     adopt_from: Collection[str] = (),
+    waits: Callable[[ObjectId], bool] | None = None,
 ) -> Plan:
     """Decide what to do.
 
     ``mine`` are the live objects with this owner's label, ``others`` those with another owner's
     (``mine`` may be among them). Objects of the owners in ``adopt_from`` are taken over; of any
-    other owner they are refused. A live object that is not ``intact`` is applied again.
+    other owner they are refused. A live object that is not ``intact`` is applied again; where
+    another writer changed what the artifact did not, ``waits`` may say that its repair waits.
     """
     write: list[Action] = []
     keep: list[Wanted] = []
@@ -143,6 +148,13 @@ def make_plan(
         if live is None and others:
             live = others.get(wanted.id)
         action = _decide(desired.owner, wanted, live, adopt_from)
+        if (
+            waits is not None
+            and action.verb in (Verb.CREATE, Verb.CHANGE)
+            and (live is None or live.marker == wanted.marker)
+            and waits(wanted.id)
+        ):
+            action = replace(action, verb=Verb.SKIP, reason=CONTESTED)
         match action.verb:
             case Verb.KEEP:
                 keep.append(wanted)

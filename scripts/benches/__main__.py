@@ -23,12 +23,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("what", choices=[*names, "all"], help="which benchmark")
     parser.add_argument("--size", type=int, help="how many objects; each has its own default")
+    parser.add_argument("--only", default="", help="one part of a benchmark that has several")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
     figures: Figures = {}
     for name in names if options.what == "all" else [options.what]:
         print(f"{name} …", file=sys.stderr, flush=True)
-        figures |= importlib.import_module(f"benches.{name}").run(options.size)
+        module = importlib.import_module(f"benches.{name}")
+        if options.only and options.only not in getattr(module, "PARTS", ()):
+            parser.error(f"{name} has no part {options.only!r}")
+        only = {"only": options.only} if options.only else {}
+        figures |= module.run(options.size, **only)
     _print(figures)
     if options.json:
         print(json.dumps(figures, separators=(",", ":")))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from benches.common.floor import apply_and_delete
 from benches.common.measure import Figures, against, below, median
 from benches.common.objects import mixed
 from testbed.controlplane import ControlPlane
@@ -28,7 +28,11 @@ async def _measure(kubeconfig: Path, count: int, turns: int) -> Figures:
     seconds: dict[str, list[float]] = {}
     for turn in range(turns):
         for name, taken in (
-            *(await _floor(kubeconfig, count, f"floor-{turn}")).items(),
+            *zip(
+                ("bare apply", "bare delete"),
+                await apply_and_delete(kubeconfig, count, f"floor-{turn}"),
+                strict=True,
+            ),
             *(await _ours(kubeconfig, count, f"ours-{turn}")).items(),
         ):
             seconds.setdefault(name, []).append(taken)
@@ -40,35 +44,6 @@ async def _measure(kubeconfig: Path, count: int, turns: int) -> Figures:
         f"plan {count} watched, unchanged, CPU": below(middle["plan"], unit="s", most=0.05),
         f"delete {count} objects": against(middle["delete"], delete, unit="s", most=1.25),
     }
-
-
-async def _floor(kubeconfig: Path, count: int, namespace: str) -> dict[str, float]:
-    from lightkube import AsyncClient, KubeConfig
-    from lightkube.codecs import from_dict
-
-    client = AsyncClient(config=KubeConfig.from_file(kubeconfig), field_manager="floor")
-    home = from_dict(_namespace(namespace))
-    await client.apply(home, force=True)
-    objects = [from_dict(obj) for obj in mixed(count, namespace)]
-    applied = await _sixteen(objects, lambda obj: client.apply(obj, force=True))
-    deleted = await _sixteen(
-        objects, lambda obj: client.delete(type(obj), obj.metadata.name, namespace=namespace)
-    )
-    await client.close()
-    return {"bare apply": applied, "bare delete": deleted}
-
-
-async def _sixteen(objects: Iterable[Any], work: Callable[[Any], Awaitable[Any]]) -> float:
-    queue = iter(list(objects))
-
-    async def worker() -> None:
-        for obj in queue:
-            await work(obj)
-
-    gc.collect()
-    begun = time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(16)))
-    return time.perf_counter() - begun
 
 
 async def _ours(kubeconfig: Path, count: int, namespace: str) -> dict[str, float]:

@@ -55,3 +55,20 @@ def test_drift_is_repaired_after_edit_delete_and_lost_label(world: World) -> Non
 
     assert "ocistate.dev/stack" in (team.get("ConfigMap", "bare") or {})["metadata"]["labels"]
     wait_for("the event", lambda: "DriftCorrected" in {e["reason"] for e in team.events()})
+
+
+def test_many_objects_edited_at_once_are_all_put_back(world: World) -> None:
+    """Also those that are changed while the repair of others is under way."""
+    team = world.tenant()
+    team.push(*(config_map(f"app-{number}", v="1") for number in range(25)))
+    team.create(source={"interval": "1h"})
+    team.wait_ready()
+
+    for round_ in range(3):
+        for number in range(25):
+            if number % 5:
+                team.change(f"app-{number}", {"data": {"v": f"edited-{round_}"}})
+            else:
+                team.delete("ConfigMap", f"app-{number}")
+        for number in range(25):
+            team.wait_data(f"app-{number}", v="1")
