@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ocistate.channel.record import check_channel
 from ocistate.cluster.checks import CelCheck
 from ocistate.cluster.health import speaks
 from ocistate.errors import InvalidReference, UsageError
@@ -39,9 +40,12 @@ _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the content comes from: a repository, and exactly one of tag, semver and digest."""
+    """Where the content comes from: a repository, and one of channel, tag, semver and digest."""
 
     repository: Reference
+    channel: str = ""
+    channel_repository: Reference | None = None
+    """Where the channel's records are, if not in the repository itself."""
     tag: str = ""
     semver: str = ""
     """A range of versions: the tag of the highest one is followed."""
@@ -56,7 +60,12 @@ class Source:
     @property
     def pointer(self) -> str:
         """The pointer as a person reads it."""
-        return self.digest or self.tag or self.semver
+        return self.digest or self.tag or self.semver or f"channel {self.channel}"
+
+    @property
+    def records(self) -> Reference:
+        """The repository that holds the channel's records."""
+        return self.channel_repository or self.repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,20 +167,21 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
 
 
 def _parse_source(fields: Fields) -> Source:
-    text = fields.text("repository")
-    try:
-        repository = parse_reference(text)
-    except InvalidReference as error:
-        raise fields.error("repository", error.message, hint=error.hint) from None
-    if repository.tag or repository.digest:
-        raise fields.error("repository", "names a tag or digest", hint="use the fields tag, digest")
-    given = [key for key in ("tag", "semver", "digest") if fields.has(key)]
+    repository = _parse_repository(fields, "repository")
+    given = [key for key in ("channel", "tag", "semver", "digest") if fields.has(key)]
     if len(given) != 1:
         raise fields.error(
-            "", f"has {len(given)} of tag, semver and digest", hint="give exactly one of them"
+            "",
+            f"has {len(given)} of channel, tag, semver and digest",
+            hint="give exactly one of them",
         )
-    tag, semver, digest = (fields.text(key, "") for key in ("tag", "semver", "digest"))
+    channel, tag = fields.text("channel", ""), fields.text("tag", "")
+    semver, digest = fields.text("semver", ""), fields.text("digest", "")
+    if fields.has("channelRepository") and not channel:
+        raise fields.error("channelRepository", "is given without a channel")
     try:
+        if channel:
+            check_channel(channel)
         if tag:
             check_tag(tag)
         if semver:
@@ -186,6 +196,10 @@ def _parse_source(fields: Fields) -> Source:
     pull_secret, ca_secret = fields.mapping("pullSecretRef"), fields.mapping("caSecretRef")
     source = Source(
         repository=repository,
+        channel=channel,
+        channel_repository=_parse_repository(fields, "channelRepository")
+        if fields.has("channelRepository")
+        else None,
         tag=tag,
         semver=semver,
         digest=digest,
@@ -231,6 +245,16 @@ def _parse_cel(fields: Fields, key: str, expression: str) -> str:
         if fault := check_syntax(expression):
             raise fields.error(key, fault)
     return expression
+
+
+def _parse_repository(fields: Fields, key: str) -> Reference:
+    try:
+        repository = parse_reference(fields.text(key))
+    except InvalidReference as error:
+        raise fields.error(key, error.message, hint=error.hint) from None
+    if repository.tag or repository.digest:
+        raise fields.error(key, "names a tag or digest", hint="use the fields tag, digest")
+    return repository
 
 
 def _parse_ignore(fields: Fields) -> IgnoreRule:

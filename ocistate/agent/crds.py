@@ -14,6 +14,8 @@ _DURATION: Final[Schema] = {
     "type": "string",
     "pattern": r"^([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?([0-9]+ms)?$",
 }
+_NUMBER: Final[Schema] = {"type": "integer", "format": "int64"}
+_NUMBER_FIELDS: Final[Schema] = {"epoch": _NUMBER, "sequence": _NUMBER}
 _DIGEST: Final[Schema] = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
 
 
@@ -77,7 +79,8 @@ def _column(name: str, path: str, kind: str = "string") -> dict[str, Any]:
 
 def _stack_crd() -> dict[str, Any]:
     columns = [
-        _column("Pointer", ".spec.source.tag"),
+        _column("Tag", ".spec.source.tag"),
+        _column("Channel", ".spec.source.channel"),
         _column("Digest", ".status.current.digest"),
         _column("Revision", ".status.current.revision"),
         _column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
@@ -105,6 +108,8 @@ def _stack_spec() -> Schema:
     source = _object(
         {
             "repository": _described(_TEXT, "oci://HOST/NAME, layout:FOLDER or archive:FILE."),
+            "channel": _described(_TEXT, "A channel to follow: signed, and never back."),
+            "channelRepository": _described(_TEXT, "Where its records are; repository."),
             "tag": _described(_TEXT, "A tag to follow."),
             "semver": _described(_TEXT, "A range of versions, to follow the highest tag in it."),
             "digest": _described(_DIGEST, "A digest to stay at."),
@@ -118,9 +123,9 @@ def _stack_spec() -> Schema:
         **{
             "x-kubernetes-validations": [
                 {
-                    "rule": "[has(self.tag), has(self.semver), has(self.digest)]"
-                    ".filter(x, x).size() == 1",
-                    "message": "exactly one of tag, semver and digest must be given",
+                    "rule": "[has(self.channel), has(self.tag), has(self.semver), "
+                    "has(self.digest)].filter(x, x).size() == 1",
+                    "message": "exactly one of channel, tag, semver and digest must be given",
                 }
             ]
         },
@@ -199,7 +204,20 @@ def _stack_status() -> Schema:
                     "appliedAt": _TEXT,
                     "verified": _enum("True", "False", "Unknown"),
                     "verification": _TEXT,
+                    "channel": _TEXT,
+                    **_NUMBER_FIELDS,
                 }
+            ),
+            "channels": _list(
+                _object(
+                    {
+                        "channel": _TEXT,
+                        "repository": _TEXT,
+                        "record": _TEXT,
+                        "at": _TEXT,
+                        **_NUMBER_FIELDS,
+                    }
+                )
             ),
             "lastAttempt": _object({"digest": _TEXT, "error": _TEXT, "at": _TEXT, "begun": _TEXT}),
             "lastHealthy": _object({"digest": _TEXT, "tag": _TEXT}),

@@ -14,6 +14,7 @@ from ocistate.agent.api import API_VERSION, Stack, parse_stack
 from ocistate.artifact.manifests import is_manifest_path
 from ocistate.artifact.yamldoc import read_documents
 from ocistate.errors import ConfigError, InvalidManifest
+from ocistate.reference import Reference
 from ocistate.signing.policy import Material, Reader, TrustPolicy, parse_policy
 
 _MAX_MATERIAL: Final = 4 * 1024 * 1024
@@ -127,16 +128,25 @@ def _generation(value: Any) -> int:
 
 
 def _localise(stack: Stack, folder: Path) -> Stack:
-    repository = stack.source.repository
-    if repository.scheme != "oci":
-        # Path's "/" leaves an absolute one as it is.
-        repository = replace(repository, repository=str(folder / repository.repository))
+    source = stack.source
+    source = replace(
+        source,
+        repository=_local(source.repository, folder),
+        channel_repository=source.channel_repository and _local(source.channel_repository, folder),
+    )
     directory = folder / stack.directory if stack.directory else None
     # No API server hands out UIDs here; the name is as unique within one state folder.
     uid = hashlib.sha256(str(stack).encode()).hexdigest()[:32]
     return replace(
         stack,
         uid=stack.uid or uid,
-        source=replace(stack.source, repository=repository),
+        source=source,
         directory=directory,
     )
+
+
+def _local(repository: Reference, folder: Path) -> Reference:
+    if repository.scheme == "oci":
+        return repository
+    # Path's "/" leaves an absolute one as it is.
+    return replace(repository, repository=str(folder / repository.repository))

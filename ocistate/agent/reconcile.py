@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from ocistate.agent.api import Stack
 from ocistate.agent.cache import ContentCache
 from ocistate.agent.holding import hold_back, is_held, seconds_left, was_healthy, way_back
+from ocistate.agent.pointer import Pointed, follow_channel
 from ocistate.agent.running import REASON, Standing, say_running
 from ocistate.agent.status import (
     Attempt,
@@ -113,6 +114,8 @@ class Memo:
     applied: tuple[str, Stack] | None = None
     """(digest, spec) that this process has applied as a whole."""
     content: Content | None = None
+    pointed: Pointed | None = None
+    """What the channel named, and the record that says so."""
     looked: tuple[Stack, str, float] | None = None
     """The spec, the digest its pointer named, and when: it holds for an interval."""
     tag: str = ""
@@ -294,13 +297,41 @@ class Pass:
         try:
             # The store is patient; but as long as it waits, nobody looks after what runs.
             async with asyncio.timeout(LOOK_SECONDS):
-                self.memo.tag = await self._tag_in(store) if source.semver else source.tag
-                return (await store.resolve(source.digest or self.memo.tag)).digest
+                if not source.channel:
+                    self.memo.tag = await self._tag_in(store) if source.semver else source.tag
+                    return (await store.resolve(source.digest or self.memo.tag)).digest
+                self.memo.tag = ""
+                pointed = await follow_channel(
+                    self.stack,
+                    store,
+                    connect=self.services.connect_store,
+                    policies=self.services.policies(),
+                    followed=self.status.channels,
+                    last=self.memo.pointed,
+                    now=self.services.now(),
+                )
         except TimeoutError:
             raise Unavailable(
-                f"{source.repository} did not answer within {LOOK_SECONDS:g} s",
+                f"{source.records} did not answer within {LOOK_SECONDS:g} s",
                 hint="is the registry up, and reachable from here?",
             ) from None
+        if pointed.followed != self.status.channels:
+            # Kept before it is used: what was accepted once is never gone back behind.
+            status = replace(self.status, channels=pointed.followed)
+            await self.services.save(self.stack, status)
+            self.status = status
+        self.memo.pointed = pointed
+        if self.status.current is not None:
+            self.status = replace(self.status, current=self._numbered(self.status.current))
+        return pointed.digest
+
+    def _numbered(self, current: Current) -> Current:
+        """What is applied, with the channel's record that names it now."""
+        pointed = self.memo.pointed
+        if not self.stack.source.channel or pointed is None or pointed.digest != current.digest:
+            return current
+        epoch, sequence = pointed.record.record.number
+        return replace(current, channel=self.stack.source.channel, epoch=epoch, sequence=sequence)
 
     async def _tag_in(self, store: Store) -> str:
         """The tag of the highest version in the range."""
@@ -488,7 +519,9 @@ class Pass:
             applied_at=applied_at,
         )
         self.status = replace(
-            self.status, current=current, kinds=self.services.target(self.stack).kinds(content)
+            self.status,
+            current=self._numbered(current),
+            kinds=self.services.target(self.stack).kinds(content),
         )
         history = self.status.history
         if not same or not history or history[0].digest != self._digest:

@@ -41,6 +41,10 @@ class Current:
     """Whether the policies that there are now trust it: not what they thought when it came."""
     verification: str = ""
     """Why, or why not."""
+    channel: str = ""
+    epoch: int = 0
+    sequence: int = 0
+    """The record that named it, where a channel did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,18 @@ class HeldBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """The newest record of a channel that was accepted: none before it is ever accepted again."""
+
+    channel: str
+    repository: str
+    epoch: int
+    sequence: int
+    record: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """What the agent says of a Stack, and all it must remember of it between two runs."""
 
@@ -101,6 +117,8 @@ class Status:
     """``Kind.group/version`` of everything applied now or about to be: where to look for it."""
     last_healthy: LastHealthy | None = None
     held_back: HeldBack | None = None
+    channels: tuple[Followed, ...] = ()
+    """What was accepted of each channel that was ever followed, the latest first."""
     last_handled_reconcile_at: str = ""
 
     def condition(self, type_: str) -> Condition | None:
@@ -203,6 +221,24 @@ def status_to_dict(status: Status) -> dict[str, Any]:
             "verified": status.current.verified,
             "verification": status.current.verification,
         }
+        if status.current.channel:
+            value["current"] |= {
+                "channel": status.current.channel,
+                "epoch": status.current.epoch,
+                "sequence": status.current.sequence,
+            }
+    if status.channels:
+        value["channels"] = [
+            {
+                "channel": f.channel,
+                "repository": f.repository,
+                "epoch": f.epoch,
+                "sequence": f.sequence,
+                "record": f.record,
+                "at": f.at,
+            }
+            for f in status.channels
+        ]
     if status.last_attempt:
         value["lastAttempt"] = {
             "digest": status.last_attempt.digest,
@@ -256,6 +292,9 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
             applied_at=_text(current.get("appliedAt")),
             verified=_truth(current.get("verified")),
             verification=_text(current.get("verification")),
+            channel=_text(current.get("channel")),
+            epoch=_integer(current.get("epoch")),
+            sequence=_integer(current.get("sequence")),
         ),
         last_attempt=None
         if not isinstance(attempt, Mapping)
@@ -292,6 +331,17 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
             for key, count in found.items()
         },
         kinds=_texts(value.get("kinds")),
+        channels=tuple(
+            Followed(
+                channel=_text(f.get("channel")),
+                repository=_text(f.get("repository")),
+                epoch=_integer(f.get("epoch")),
+                sequence=_integer(f.get("sequence")),
+                record=_text(f.get("record")),
+                at=_text(f.get("at")),
+            )
+            for f in _mappings(value.get("channels"))
+        ),
         last_handled_reconcile_at=_text(value.get("lastHandledReconcileAt")),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +34,7 @@ from ocistate.errors import (
     ChannelFork,
     Conflict,
     InvalidRecord,
+    NoPolicy,
     NotFound,
     ProtocolError,
     TrustError,
@@ -43,6 +44,8 @@ from ocistate.oci.store import Store
 from ocistate.reference import Reference
 from ocistate.signing.envelope import BUNDLE_TYPE
 from ocistate.signing.keys import Signer
+from ocistate.signing.policy import TrustPolicy
+from ocistate.signing.select import select_policy
 
 SETTLE_SECONDS: Final = 0.5
 """How long a number must stay ours before the channel's name is moved to it."""
@@ -69,6 +72,29 @@ class Channel:
         trusted = authenticate(raw, digest, self.trust)
         check_place(trusted.record, self.name, self.repository)
         return trusted
+
+
+def channel_of(
+    name: str,
+    repository: Reference,
+    policies: Iterable[TrustPolicy],
+    *,
+    policy_name: str | None = None,
+) -> Channel:
+    """A channel under the trust that a policy gives it. Raises NoPolicy, ConfigError.
+
+    A policy's mode does not matter here: records are verified, or they are not followed.
+    """
+    policy = select_policy(policies, repository.name, policy_name)
+    if not policy.channel_keys:
+        raise NoPolicy(
+            f"the TrustPolicy {policy.name!r} names no key for the channels of {repository.name}",
+            hint="name who may sign channels in its spec.channelKeys",
+        )
+    trust = ChannelTrust(
+        keys=policy.channel_keys, epoch=policy.epoch, min_sequence=policy.min_sequence
+    )
+    return Channel(name=check_channel(name), repository=place_of(repository), trust=trust)
 
 
 def place_of(reference: Reference) -> str:
