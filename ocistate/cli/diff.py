@@ -2,94 +2,99 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
+from ocistate.cli.channel_options import channel_for, channel_trust_options
+from ocistate.cli.differences import difference_rows, print_differences, summary_of
+from ocistate.cli.options import required_target, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result
-from ocistate.reference import Reference
+from ocistate.errors import UsageError
+from ocistate.reference import Reference, parse_reference
 
 if TYPE_CHECKING:
     from ocistate.oci.store import Store
-    from ocistate.steps.fetch import Content
-
-_SIGNS = {"added": "+", "changed": "~", "removed": "-"}
+    from ocistate.steps.compare import ObjectDiff
 
 
 @click.command("diff")
-@click.argument("before", type=REFERENCE, metavar="REF")
-@click.argument("after", type=REFERENCE, metavar="REF")
+@click.argument("operands", nargs=-1, metavar="REF REF | REPO A B")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when they differ, as git does.")
+@channel_trust_options
 @store_options
 @output_option("table", "json", "yaml", "name")
 def diff_command(
-    before: Reference,
-    after: Reference,
+    operands: tuple[str, ...],
     exit_code: bool,
+    policy: str | None,
+    channel_keys: tuple[str, ...],
     connect: Callable[[Reference], Store],
     output: str,
 ) -> int:
-    """Show what differs between two artifacts, resource by resource and field by field.
+    """Show what differs between two artifacts, object by object and field by field.
 
-    The values of Secrets are never shown.
+    Two references; or a repository and two of its channels (prod staging), releases of a channel
+    (prod@41 prod@42), tags (:v1) or digests (sha256:…). The values of Secrets are never shown.
     """
-    from ocistate.artifact.diff import diff_inventories, diff_objects, mask_secret
-
-    old, new = run_async(_fetch_both(connect, before, after))
-    differences = diff_inventories(old.inventory, new.inventory)
-    left, right = old.resources(), new.resources()
-    rows: list[dict[str, Any]] = []
-    for difference in differences:
-        fields = []
-        if difference.change == "changed":
-            fields = [
-                {"pointer": field.pointer, "before": field.before, "after": field.after}
-                for field in diff_objects(
-                    mask_secret(left[difference.id].object),
-                    mask_secret(right[difference.id].object),
-                )
-            ]
-        rows.append(
-            {
-                "change": difference.change,
-                "group": difference.id.group,
-                "kind": difference.id.kind,
-                "namespace": difference.id.namespace,
-                "name": difference.id.name,
-                "fields": fields,
-            }
-        )
-    if output in ("json", "yaml"):
-        emit({"before": old.digest, "after": new.digest, "resources": rows}, output)
+    if len(operands) == 2:
+        before, after = (parse_reference(text) for text in operands)
+        pointers = (required_target(before, "diff"), required_target(after, "diff"))
+    elif len(operands) == 3:
+        before = after = parse_reference(operands[0]).base
+        pointers = (operands[1], operands[2])
     else:
-        for difference, row in zip(differences, rows, strict=True):
-            sign = "" if output == "name" else f"{_SIGNS[difference.change]} "
-            result(f"{sign}{difference.id}")
-            for field in row["fields"] if output == "table" else ():
-                result(
-                    f"    {field['pointer']}: {_show(field['before'])} → {_show(field['after'])}"
-                )
-    if not differences:
-        note("No difference.")
+        raise UsageError(
+            "two things to compare are needed",
+            hint="write 'ocistate diff REF REF', or 'ocistate diff REPO prod staging'",
+        )
+
+    async def target(store: Store, reference: Reference, pointer: str) -> str:
+        if len(operands) == 2:
+            return pointer
+        return await _resolve(store, reference, pointer, policy, channel_keys)
+
+    async def both() -> tuple[str, str, tuple[ObjectDiff, ...]]:
+        from ocistate.steps.compare import compare, open_side
+
+        async with contextlib.AsyncExitStack() as opened:
+            sides = []
+            for reference, pointer in zip((before, after), pointers, strict=True):
+                store = await opened.enter_async_context(connect(reference))
+                sides.append(await open_side(store, await target(store, reference, pointer)))
+            differences = await compare(*sides, fields=output != "name")
+            return sides[0].digest, sides[1].digest, differences
+
+    old, new, differences = run_async(both())
+    if output in ("json", "yaml"):
+        emit({"before": old, "after": new, "resources": difference_rows(differences)}, output)
+    elif output == "name":
+        for item in differences:
+            result(str(item.difference.id))
+    else:
+        print_differences(differences)
+    note(f"{summary_of(differences)}." if differences else "No difference.")
     return 1 if exit_code and differences else 0
 
 
-def _show(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else text[:200] + "…"
+async def _resolve(
+    store: Store,
+    repository: Reference,
+    pointer: str,
+    policy: str | None,
+    channel_keys: tuple[str, ...],
+) -> str:
+    """The tag or digest that a pointer inside a repository means."""
+    if pointer.startswith("sha256:"):
+        return repository.with_digest(pointer).target or ""
+    if pointer.startswith(":"):
+        return repository.with_tag(pointer[1:]).target or ""
+    from ocistate.steps.releases import find_digest
 
-
-async def _fetch_both(
-    connect: Callable[[Reference], Store], before: Reference, after: Reference
-) -> tuple[Content, Content]:
-    from ocistate.steps.fetch import fetch_content, fetch_manifest
-
-    contents = []
-    for reference in (before, after):
-        async with connect(reference) as store:
-            manifest = await fetch_manifest(store, required_target(reference, "diff"))
-            contents.append(await fetch_content(store, manifest))
-    return contents[0], contents[1]
+    name, _, wanted = pointer.partition("@")
+    channel = channel_for(
+        name, repository, policy=policy, channel_keys=channel_keys, required=False
+    )
+    return await find_digest(store, channel, wanted)

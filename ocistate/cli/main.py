@@ -35,6 +35,10 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     "copy": ("ocistate.cli.copy:copy_command", "Copy artifacts with all that refers to them."),
     "gc": ("ocistate.cli.gc:gc_command", "Remove old artifacts that nothing needs."),
     "tag": ("ocistate.cli.tag:tag_command", "Give an artifact more tags."),
+    "promote": ("ocistate.cli.promote:promote_command", "Move a channel to an artifact."),
+    "rollback": ("ocistate.cli.promote:rollback_command", "Move a channel back, and hold it."),
+    "channel": ("ocistate.cli.channel:channel_command", "Begin, show, verify, refresh channels."),
+    "history": ("ocistate.cli.history:history_command", "Show the releases of channels."),
     "completion": ("ocistate.cli.completion:completion_command", "Print a shell's completion."),
 }
 

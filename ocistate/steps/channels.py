@@ -34,10 +34,12 @@ from ocistate.errors import (
     ChannelFork,
     Conflict,
     InvalidRecord,
+    InvalidReference,
     NoPolicy,
     NotFound,
     ProtocolError,
     TrustError,
+    Untrusted,
 )
 from ocistate.oci.model import EMPTY_CONFIG, Manifest, build_manifest, describe
 from ocistate.oci.store import Store
@@ -47,7 +49,7 @@ from ocistate.signing.keys import Signer
 from ocistate.signing.policy import TrustPolicy
 from ocistate.signing.select import select_policy
 
-SETTLE_SECONDS: Final = 0.5
+SETTLE_SECONDS: Final = {"oci": 0.5, "layout": 0.05, "archive": 0.05}
 """How long a number must stay ours before the channel's name is moved to it."""
 
 _PATIENCE: Final = timedelta(seconds=60)
@@ -98,10 +100,10 @@ def channel_of(
 
 
 def place_of(reference: Reference) -> str:
-    """A repository's name as records have it: a layout's is its absolute path."""
-    if reference.scheme == "layout":
-        return str(Path(reference.repository).resolve())
-    return reference.name
+    """A repository's name as records have it: a layout's or archive's is its absolute path."""
+    if reference.scheme == "oci":
+        return reference.name
+    return str(Path(reference.repository).resolve())
 
 
 async def fetch_record(store: Store, target: str) -> tuple[bytes, str]:
@@ -161,9 +163,31 @@ class Writer:
     store: Store
     channel: Channel
     signer: Signer
-    settle: float = SETTLE_SECONDS
+    settle: float = -1.0
+    """Seconds; as long as the kind of store asks for by default."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def __post_init__(self) -> None:
+        if self.settle < 0:
+            self.settle = SETTLE_SECONDS[self.store.reference.scheme]
+
+    async def newest(self) -> Trusted | None:
+        """The newest record there is, be the channel's name moved to it or not. Writes nothing.
+
+        None when there is no such channel. Raises TrustError, ChannelError, StoreError.
+        """
+        newest = await self._named()
+        while newest is not None:
+            number = (newest.record.epoch, newest.record.sequence + 1)
+            try:
+                found = await read_number(self.store, self.channel, *number)
+            except (NotFound, TrustError, ProtocolError):
+                break
+            if found.record.previous != newest.digest:
+                break
+            newest = found
+        return newest
 
     async def write(self, make: Make, *, base: str = "") -> Trusted:
         """Write what ``make`` makes of the newest record, unless that is None.
@@ -171,8 +195,13 @@ class Writer:
         With ``base`` only on top of the record of that digest: Conflict when it is not the newest
         any more. Raises TrustError, ChannelError, ChannelHeld, Conflict, StoreError.
         """
+        self._check_signer()
         for attempt in range(_TRIES):
-            newest = await self._newest()
+            newest = await self._named()
+            follower = self._follower(newest)
+            if await digest_at(self.store, number_tag(self.channel.name, *follower)):
+                await self._finish(newest, follower)
+                continue
             if base and (newest is None or newest.digest != base):
                 raise Conflict(
                     f"the channel {self.channel.name} was moved by someone else meanwhile",
@@ -181,6 +210,8 @@ class Writer:
             draft = make(newest)
             if draft is None:
                 assert newest is not None  # there is always something to write into nothing
+                if await digest_at(self.store, name_tag(self.channel.name)) != newest.digest:
+                    await self._name(newest.digest)
                 return newest
             written = await self._take(newest, succeed(newest, draft, epoch=self._epoch))
             if written is not None:
@@ -196,6 +227,7 @@ class Writer:
 
         The way back after a stolen or lost key. Raises Conflict when the epoch has begun already.
         """
+        self._check_signer()
         old = await digest_at(self.store, name_tag(self.channel.name))
         record = replace(succeed(None, draft, epoch=self._epoch), previous=old)
         written = None
@@ -212,7 +244,27 @@ class Writer:
     def _epoch(self) -> int | None:
         return self.channel.trust.epoch
 
-    async def _newest(self) -> Trusted | None:
+    def _check_signer(self) -> None:
+        mine = self.signer.public_key.fingerprint
+        if mine not in {trusted.key.fingerprint for trusted in self.channel.trust.keys}:
+            raise Untrusted(
+                f"the key {mine[:12]} is no channel key of {self.channel.repository}",
+                hint="sign with one of the policy's channelKeys; a key of artifacts is no such key",
+            )
+
+    def _follower(self, newest: Trusted | None) -> tuple[int, int]:
+        """The number that comes after the newest record, in the policy's epoch."""
+        epoch = self.channel.trust.epoch
+        if newest is None:
+            return (epoch or 1, 1)
+        last = newest.record
+        return (last.epoch, last.sequence + 1) if epoch in (None, last.epoch) else (epoch or 1, 1)
+
+    async def _name(self, digest: str) -> None:
+        manifest = await self.store.fetch_manifest(digest)
+        await self.store.push_manifest(manifest, name_tag(self.channel.name))
+
+    async def _named(self) -> Trusted | None:
         try:
             return await read_newest(self.store, self.channel)
         except NotFound:
@@ -238,9 +290,6 @@ class Writer:
         store = self.store
         number = number_tag(record.channel, *record.number)
         name = name_tag(record.channel)
-        if await digest_at(store, number):
-            await self._finish(newest, record)
-            return None
         manifest = await self._push(record)
         digest = manifest.descriptor.digest
         if await digest_at(store, number):
@@ -257,8 +306,8 @@ class Writer:
         if await digest_at(store, number) != digest:
             return None  # overwritten by one so slow that it saw the number free long ago
         written = self.channel.check(manifest.layers[0].data, digest)
-        follower = succeed(written, record, epoch=self._epoch)
-        if await digest_at(store, number_tag(record.channel, *follower.number)):
+        follower = self._follower(written)
+        if await digest_at(store, number_tag(record.channel, *follower)):
             await self._finish(written, follower)  # we were so slow that the name went back
         return written
 
@@ -278,12 +327,12 @@ class Writer:
             await self.store.push_manifest(manifest, number_tag(record.channel, *record.number))
         return True
 
-    async def _finish(self, newest: Trusted | None, record: Record) -> None:
+    async def _finish(self, newest: Trusted | None, number: tuple[int, int]) -> None:
         """Another's record has the number: let its writer finish, or finish in its place."""
-        name = name_tag(record.channel)
+        name = name_tag(self.channel.name)
         base = await digest_at(self.store, name)
         try:
-            found = await read_number(self.store, self.channel, *record.number)
+            found = await read_number(self.store, self.channel, *number)
         except NotFound:
             return
         fresh = found.record.issued_at > self.clock() - _PATIENCE
@@ -297,8 +346,7 @@ class Writer:
                 f"{newest.digest if newest else 'none'}",
                 hint="'ocistate channel verify' tells of forks; a higher epoch begins a new line",
             )
-        manifest = await self.store.fetch_manifest(found.digest)
-        await self.store.push_manifest(manifest, name)
+        await self._name(found.digest)
 
     async def _push(self, record: Record) -> Manifest:
         bundle = sign_record(record, self.signer)
@@ -320,4 +368,16 @@ def numbers_in(tags: list[str], channel: str) -> list[tuple[int, int]]:
                 number = (int(first), int(second)) if dot else (1, int(first))
                 if number_tag(channel, *number) == tag:
                     found.append(number)
+    return found
+
+
+def channels_in(tags: list[str]) -> list[str]:
+    """The names of the channels among a repository's tags."""
+    found = []
+    for tag in tags:
+        if tag.startswith("channel-"):
+            try:
+                found.append(check_channel(tag.removeprefix("channel-")))
+            except InvalidReference:
+                continue  # the number of one of them
     return found

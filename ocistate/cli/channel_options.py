@@ -1,0 +1,157 @@
+"""What the verbs of channels share: whose records count, who signs, how long a record is valid."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ocistate.cli.output import warn
+from ocistate.errors import UsageError
+from ocistate.reference import Reference
+
+if TYPE_CHECKING:
+    from ocistate.channel.change import Why
+    from ocistate.signing.keys import Signer
+    from ocistate.signing.policy import TrustPolicy
+    from ocistate.steps.channels import Channel
+
+_LIFETIME: Final = re.compile(r"([1-9][0-9]{0,4})([dhm])")
+_ACTORS: Final = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BITBUCKET_STEP_TRIGGERER_UUID")
+
+
+def channel_trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Whose records count: ``policy`` and ``channel_keys`` for the verb."""
+
+    @click.option(
+        "--policy",
+        metavar="FILE",
+        help="A file with TrustPolicies: their channelKeys sign channels, their keys artifacts.",
+    )
+    @click.option(
+        "--channel-key",
+        "channel_keys",
+        multiple=True,
+        metavar="KEY",
+        help="A public key that signs channels; repeatable; instead of --policy.",
+    )
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return command(*args, **kwargs)
+
+    return wrapper
+
+
+def writer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Who signs the new record, why, and for how long it is valid."""
+    for option in (
+        click.option(
+            "--expires",
+            metavar="7d",
+            help="How long the record is valid (d, h, m), or 'never'; else as the one before.",
+        ),
+        click.option("--reason", default="", help="Why; it is part of the signed record."),
+        click.option(
+            "--key",
+            required=True,
+            metavar="KEY",
+            help="The private channel key: a file or env://NAME.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def read_policies(policy: str | None) -> tuple[TrustPolicy, ...]:
+    """The TrustPolicies of ``--policy``; none without it."""
+    if policy is None:
+        return ()
+    from ocistate.agent.files import load_files
+
+    return load_files(Path(policy)).policies
+
+
+def channel_for(
+    name: str,
+    repository: Reference,
+    *,
+    policy: str | None,
+    channel_keys: tuple[str, ...],
+    signer: Signer | None = None,
+    required: bool = True,
+) -> Channel:
+    """The channel under the trust that the options name.
+
+    Where nothing else is named, a ``signer``'s own key counts. Without any key, and where trust is
+    not ``required``, nothing is verified, and a warning says so. Raises UsageError, NoPolicy.
+    """
+    from ocistate.channel.record import ChannelTrust, check_channel
+    from ocistate.signing.keys import load_public_key, read_key
+    from ocistate.signing.policy import TrustedKey
+    from ocistate.steps.channels import Channel, channel_of, place_of
+
+    if policy is not None and channel_keys:
+        raise UsageError("--policy and --channel-key exclude each other")
+    if policy is not None:
+        return channel_of(name, repository, read_policies(policy))
+    public = [load_public_key(read_key(key), origin=key) for key in channel_keys]
+    if signer is not None and not public:
+        public.append(signer.public_key)
+    if not public and required:
+        raise UsageError(
+            "whose records count is not said",
+            hint="give --policy FILE with channelKeys, or --channel-key FILE.pub",
+        )
+    if not public:
+        _warn_unverified()
+    keys = tuple(TrustedKey(name=f"key {key.fingerprint[:12]}", key=key) for key in public)
+    return Channel(
+        name=check_channel(name), repository=place_of(repository), trust=ChannelTrust(keys=keys)
+    )
+
+
+@functools.cache
+def _warn_unverified() -> None:
+    warn("the channel's records are not verified; give --policy or --channel-key")
+
+
+def why_of(reason: str, expires: str | None, *, source: str = "") -> Why:
+    """Who asks for a change, when and why. Raises UsageError."""
+    from ocistate.channel.change import Why
+
+    return Why(
+        now=datetime.now(UTC).replace(microsecond=0),
+        reason=reason,
+        actor=_actor(),
+        source=source,
+        lifetime=None if expires is None else parse_lifetime(expires),
+    )
+
+
+def parse_lifetime(text: str) -> timedelta:
+    """``7d``, ``12h``, ``30m``, or ``never``, which is zero. Raises UsageError."""
+    if text == "never":
+        return timedelta()
+    match = _LIFETIME.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--expires {text!r} is no duration", hint="write 7d, 12h, 30m or never")
+    unit = {"d": "days", "h": "hours", "m": "minutes"}[match[2]]
+    return timedelta(**{unit: int(match[1])})
+
+
+def _actor() -> str:
+    """Who runs this, as CI or the system call them."""
+    for name in _ACTORS:
+        if os.environ.get(name):
+            return os.environ[name]
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""

@@ -1,0 +1,317 @@
+"""What a Stack's channel names: proven, remembered, and followed in no other order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from ocistate.agent.api import Source
+from ocistate.agent.pointer import Pointed, follow_channel
+from ocistate.agent.status import Followed, Status, status_from_dict, status_to_dict
+from ocistate.channel.change import begun, promoted, refreshed
+from ocistate.channel.record import Record, Trusted
+from ocistate.errors import (
+    ChannelError,
+    ChannelFork,
+    EpochRefused,
+    ForeignRecord,
+    NotFound,
+    RecordExpired,
+    RecordReplayed,
+    Untrusted,
+)
+from ocistate.oci.layout import LayoutStore
+from ocistate.oci.model import Descriptor, Index, Manifest
+from ocistate.reference import parse_reference
+from ocistate.signing.keys import KeySigner
+from ocistate.steps.channels import Channel, Writer, place_of
+from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, pins, trust, why
+
+T = TypeVar("T")
+
+
+class Counting(LayoutStore):
+    """A store that tells what it was asked."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(parse_reference(f"layout:{path}"))
+        self.asked: list[str] = []
+
+    async def resolve(self, target: str) -> Descriptor:
+        self.asked.append("resolve")
+        return await super().resolve(target)
+
+    async def fetch_manifest(self, target: str) -> Manifest | Index:
+        self.asked.append("manifest")
+        return await super().fetch_manifest(target)
+
+
+@dataclass
+class Reader:
+    """A Stack that follows a channel; what it keeps survives ``restart``."""
+
+    store: Counting
+    kept: Status = field(default_factory=Status)
+    last: Pointed | None = None
+    now: datetime = NOW
+
+    @property
+    def place(self) -> str:
+        return place_of(self.store.reference)
+
+    def channel(
+        self, *keys: KeySigner, name: str = "prod", epoch: int | None = None, least: int = 0
+    ) -> Channel:
+        return Channel(
+            name=name, repository=self.place, trust=trust(*keys, epoch=epoch, least=least)
+        )
+
+    async def look(self, channel: Channel | None = None) -> str:
+        source = Source(repository=self.store.reference, channel="prod")
+        self.last = await follow_channel(
+            self.store,
+            source,
+            channel or self.channel(),
+            followed=self.kept.channels,
+            last=self.last,
+            now=self.now,
+        )
+        self.kept = Status(channels=self.last.followed)
+        return self.last.digest
+
+    def restart(self) -> None:
+        self.kept, self.last = status_from_dict(status_to_dict(self.kept)), None
+
+    async def refuses(self, error: type[ChannelError], **options: Any) -> str:
+        before = self.kept
+        with pytest.raises(error) as caught:
+            await self.look(self.channel(**options))
+        assert self.kept == before
+        return str(caught.value)
+
+    async def write(
+        self, number: int, *, name: str = "prod", by: KeySigner = ALICE, epoch: int | None = None
+    ) -> str:
+        """Promote to a digest; the record's own digest."""
+        given = pins(number, self.place)
+        writer = Writer(
+            store=self.store,
+            channel=self.channel(by, name=name, epoch=epoch),
+            signer=by,
+            settle=0.0,
+            clock=lambda: NOW,
+        )
+        made = await writer.write(
+            lambda newest: (
+                begun(name, self.place, given, why(days=7))
+                if newest is None
+                else promoted(newest, given, why())
+            )
+        )
+        return made.digest
+
+    async def point(self, record: str) -> None:
+        await self.store.push_manifest(await self.store.fetch_manifest(record), "channel-prod")
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Reader:
+    return Reader(Counting(tmp_path / "store"))
+
+
+def run(story: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(story)
+
+
+def test_a_poll_without_news_is_one_question(reader: Reader) -> None:
+    async def story() -> None:
+        await reader.write(1)
+        assert await reader.look() == DIGESTS[1]
+        reader.store.asked.clear()
+        assert await reader.look() == DIGESTS[1]
+        assert reader.store.asked == ["resolve"]
+        await reader.write(2)
+        reader.store.asked.clear()
+        assert await reader.look() == DIGESTS[2]
+        assert reader.store.asked == ["resolve", "manifest"]
+
+    run(story())
+
+
+def test_what_was_accepted_survives_a_restart(reader: Reader) -> None:
+    async def story() -> None:
+        old = await reader.write(1)
+        await reader.write(2)
+        assert await reader.look() == DIGESTS[2]
+        (kept,) = reader.kept.channels
+        assert (kept.channel, kept.epoch, kept.sequence) == ("prod", 1, 2)
+        await reader.point(old)
+        for _ in range(2):
+            assert "1 is before 2" in await reader.refuses(RecordReplayed)
+            reader.restart()
+
+    run(story())
+
+
+def test_the_first_contact_is_as_good_as_the_policys_min_sequence(reader: Reader) -> None:
+    async def story() -> None:
+        old = await reader.write(1)
+        await reader.write(2)
+        await reader.point(old)
+        await reader.refuses(EpochRefused, least=2)
+        assert await reader.look() == DIGESTS[1]  # without it, nobody can know
+
+    run(story())
+
+
+def test_another_channels_record_is_refused(reader: Reader) -> None:
+    async def story() -> None:
+        await reader.write(1)
+        await reader.look()
+        await reader.point(await reader.write(5, name="staging"))
+        assert "one of the channel staging" in await reader.refuses(ForeignRecord)
+
+    run(story())
+
+
+def test_a_record_of_another_repository_is_refused(reader: Reader, tmp_path: Path) -> None:
+    async def story() -> None:
+        await reader.write(1)
+        await reader.look()
+        other = Reader(Counting(tmp_path / "other"))
+        digest = await other.write(7)
+        manifest = await other.store.fetch_manifest(digest)
+        assert isinstance(manifest, Manifest)
+        await reader.store.push_blob(manifest.layers[0], manifest.layers[0].data)
+        await reader.store.push_manifest(manifest, "channel-prod")
+        assert str(tmp_path / "other") in await reader.refuses(ForeignRecord)
+
+    run(story())
+
+
+def test_a_record_by_another_key_is_refused(reader: Reader) -> None:
+    async def story() -> None:
+        await reader.write(1, by=MALLORY)
+        with pytest.raises(Untrusted):
+            await reader.look()
+
+    run(story())
+
+
+def test_two_records_of_one_number_are_a_fork(reader: Reader, tmp_path: Path) -> None:
+    async def story() -> None:
+        await reader.write(1)
+        await reader.look()
+        # The same place as it would be, had another record been the first.
+        for tag in ("channel-prod", "channel-prod-1"):
+            await reader.store.delete(tag)
+        await reader.write(2)
+        assert "accepted under that number" in await reader.refuses(ChannelFork)
+
+    run(story())
+
+
+def test_an_expired_record_is_followed_no_more_and_a_refreshed_one_is(reader: Reader) -> None:
+    async def story() -> None:
+        await reader.write(1)
+        await reader.look()
+        reader.now = NOW + timedelta(days=8)
+        assert "expired" in await reader.refuses(RecordExpired)
+        reader.now = NOW + timedelta(days=6)
+        # This process saw the later time: a clock put back changes nothing for what it accepted.
+        assert await reader.look() == DIGESTS[1]
+        writer = Writer(
+            store=reader.store,
+            channel=reader.channel(),
+            signer=ALICE,
+            settle=0.0,
+            clock=lambda: NOW,
+        )
+        later = NOW + timedelta(days=8)
+
+        def again(newest: Trusted | None) -> Record:
+            assert newest is not None
+            return refreshed(newest, why(now=later))
+
+        await writer.write(again)
+        reader.now = later
+        assert await reader.look() == DIGESTS[1]
+        assert reader.kept.channels[0].sequence == 2
+
+    run(story())
+
+
+def test_a_clock_put_back_behind_what_was_accepted_changes_nothing(reader: Reader) -> None:
+    async def story() -> None:
+        await reader.write(1)
+        reader.now = NOW + timedelta(days=6)
+        await reader.look()
+        reader.restart()
+        reader.now = NOW - timedelta(days=400)
+        assert await reader.look() == DIGESTS[1]  # neither from the future nor expired
+        assert reader.last is not None
+        assert reader.last.accepted.at == NOW + timedelta(days=6)
+
+    run(story())
+
+
+def test_a_sequence_far_ahead_is_recovered_from_by_an_epoch(reader: Reader) -> None:
+    async def story() -> None:
+        await reader.write(1)
+        reader.kept = Status(
+            channels=(
+                Followed(
+                    channel="prod",
+                    repository=reader.place,
+                    epoch=1,
+                    sequence=2**53 - 1,
+                    record=DIGESTS[0],
+                    at="2026-05-01T12:00:00Z",
+                ),
+            )
+        )
+        await reader.refuses(RecordReplayed)
+        await reader.refuses(EpochRefused, epoch=2)
+        await reader.write(2, epoch=2)
+        assert await reader.look(reader.channel(epoch=2)) == DIGESTS[2]
+        await reader.refuses(EpochRefused, epoch=1)
+
+    run(story())
+
+
+def test_a_channel_that_is_not_there_and_one_that_says_nothing_of_us(
+    reader: Reader, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        with pytest.raises(NotFound):
+            await reader.look()
+        await reader.write(1)
+        with pytest.raises(NotFound, match="no channel prod"):
+            await Reader(Counting(tmp_path / "store2")).look()
+        source = Source(repository=parse_reference(f"layout:{tmp_path}/db"), channel="prod")
+        with pytest.raises(ForeignRecord, match="says nothing of"):
+            await follow_channel(
+                reader.store, source, reader.channel(), followed=(), last=None, now=NOW
+            )
+
+    run(story())
+
+
+def test_each_channel_has_a_memory_of_its_own(reader: Reader) -> None:
+    async def story() -> None:
+        await reader.write(1)
+        await reader.write(2)
+        await reader.write(3, name="staging")
+        await reader.look()
+        assert await reader.look(reader.channel(name="staging")) == DIGESTS[3]
+        reader.restart()
+        names = [(f.channel, f.sequence) for f in reader.kept.channels]
+        assert names == [("staging", 1), ("prod", 2)]
+
+    run(story())
