@@ -169,6 +169,15 @@ def parse_policy(
             f"asks for {policy.threshold} signers, but there are {count} keys and identities",
             hint="add keys or identities, or lower the threshold",
         )
+    shared = {trusted.key.fingerprint for trusted in policy.keys} & {
+        trusted.key.fingerprint for trusted in policy.channel_keys
+    }
+    if shared:
+        raise spec.error(
+            "channelKeys",
+            f"the key {min(shared)[:12]} is one of keys too",
+            hint="who signs artifacts must not move channels: make a key pair of its own",
+        )
     spec.finish()
     return policy
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from ocistate.agent.api import Source
-from ocistate.agent.pointer import Pointed, follow_channel
+from ocistate.agent.pointer import Pointed, read_channel
 from ocistate.agent.status import Followed, Status, status_from_dict, status_to_dict
 from ocistate.channel.change import begun, promoted, refreshed
 from ocistate.channel.record import Record, Trusted
@@ -74,7 +74,7 @@ class Reader:
 
     async def look(self, channel: Channel | None = None) -> str:
         source = Source(repository=self.store.reference, channel="prod")
-        self.last = await follow_channel(
+        self.last = await read_channel(
             self.store,
             source,
             channel or self.channel(),
@@ -296,7 +296,7 @@ def test_a_channel_that_is_not_there_and_one_that_says_nothing_of_us(
             await Reader(Counting(tmp_path / "store2")).look()
         source = Source(repository=parse_reference(f"layout:{tmp_path}/db"), channel="prod")
         with pytest.raises(ForeignRecord, match="says nothing of"):
-            await follow_channel(
+            await read_channel(
                 reader.store, source, reader.channel(), followed=(), last=None, now=NOW
             )
 
