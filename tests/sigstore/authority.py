@@ -30,7 +30,6 @@ from tests.sigstore.timestamp import timestamp_response, tlv
 NOW = datetime.now(UTC).replace(microsecond=0)
 GITHUB = "https://token.actions.githubusercontent.com"
 WORKFLOW = "https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main"
-ORIGIN = "log.example.com"
 
 _ISSUER_V1 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 _ISSUER_V2 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
@@ -136,6 +135,8 @@ class Log:
 
     key: Key = field(default_factory=new_key)
     leaves: list[bytes] = field(default_factory=list)
+    origin: str = "log.example.com"
+    """Who signs checkpoints: the host of the log's URL."""
 
     def add(self, body: bytes) -> int:
         self.leaves.append(hashlib.sha256(b"\0" + body).digest())
@@ -149,9 +150,10 @@ class Log:
         return inclusion_proof(self.leaves, index)
 
     def checkpoint(self) -> str:
-        note = f"{ORIGIN}\n{len(self.leaves)}\n{b64(self.root)}\n"
+        # Rekor v1 adds the tree's number to its name, and cosign tells v1 from v2 by that.
+        note = f"{self.origin} - 1234567890\n{len(self.leaves)}\n{b64(self.root)}\n"
         signature = key_id(self.key)[:4] + sign(self.key, note.encode())
-        return f"{note}\n— {ORIGIN} {b64(signature)}\n"
+        return f"{note}\n— {self.origin} {b64(signature)}\n"
 
     def promise(self, body: bytes, index: int, at: datetime) -> bytes:
         """The signed entry timestamp."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import jwt
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.sigstore.authority import GITHUB, WORKFLOW, Instance, dsse_body
@@ -57,6 +57,7 @@ class Services:
 
     def __enter__(self) -> Services:
         services = self
+        self.instance.log.origin = "127.0.0.1"
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -69,6 +70,8 @@ class Services:
                 data = json.dumps(answer).encode()
                 self.send_response(code)
                 self.send_header("Content-Type", "application/json")
+                if code == 201:
+                    self.send_header("ETag", next(iter(answer)))
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -128,12 +131,7 @@ class Services:
         """Fulcio's API v2: a certificate for the token's identity and the request's key."""
         token = authorization.removeprefix("Bearer ")
         claims = jwt.decode(token, _SECRET, algorithms=["HS256"], audience="sigstore")
-        pem = base64.b64decode(request["certificateSigningRequest"])
-        wanted = x509.load_pem_x509_csr(pem)
-        if not wanted.is_signature_valid:
-            raise ValueError("the request does not prove possession of its key")
-        public = wanted.public_key()
-        assert isinstance(public, ec.EllipticCurvePublicKey)
+        public = _proven_key(request, claims["sub"])
         leaf = self.instance.certificate(
             public,
             issuer=claims["iss"],
@@ -175,3 +173,20 @@ class Services:
                 },
             }
         }
+
+
+def _proven_key(request: dict[str, Any], subject: str) -> ec.EllipticCurvePublicKey:
+    """The key to certify, with proof that the requester has its other half."""
+    if "certificateSigningRequest" in request:
+        wanted = x509.load_pem_x509_csr(base64.b64decode(request["certificateSigningRequest"]))
+        if not wanted.is_signature_valid:
+            raise ValueError("the request does not prove possession of its key")
+        public = wanted.public_key()
+    else:
+        given = request["publicKeyRequest"]
+        public = serialization.load_pem_public_key(given["publicKey"]["content"].encode())  # type: ignore[assignment]
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        proof = base64.b64decode(given["proofOfPossession"])
+        public.verify(proof, subject.encode(), ec.ECDSA(hashes.SHA256()))
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    return public

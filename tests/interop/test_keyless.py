@@ -1,0 +1,65 @@
+"""Signatures by identity both ways with the real cosign, on a Sigstore instance of our own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.registries import Registry
+from tests.sigstore.authority import GITHUB, WORKFLOW
+from tests.sigstore.services import Services, identity_token
+from tests.tool import ocistate, run
+
+
+@pytest.fixture(scope="module")
+def sigstore() -> Iterator[Services]:
+    with Services() as services:
+        yield services
+
+
+@pytest.fixture
+def files(sigstore: Services, tmp_path: Path) -> Path:
+    """A folder with the trust configuration, the root and the signing configuration."""
+    config = sigstore.trust_config()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "root.json").write_text(json.dumps(config["trustedRoot"]))
+    (tmp_path / "signing.json").write_text(json.dumps(config["signingConfig"]))
+    return tmp_path
+
+
+def test_cosign_verifies_what_we_sign_by_identity(
+    any_registry: Registry, cosign: Path, manifests: Path, files: Path
+) -> None:
+    name = ocistate(
+        "push", manifests, f"{any_registry.host}/keyless:v1", "--sign", "--identity",
+        "--trust-config", files / "config.json",
+        environ={"SIGSTORE_ID_TOKEN": identity_token()},
+    ).line  # fmt: skip
+    verify = (
+        "verify", "--trusted-root", files / "root.json", "--certificate-oidc-issuer", GITHUB,
+        "--allow-http-registry", name,
+    )  # fmt: skip
+    run(cosign, *verify, "--certificate-identity", WORKFLOW)
+    wrong = run(cosign, *verify, "--certificate-identity", WORKFLOW + "x", check=False)
+    assert wrong.code != 0
+
+
+def test_we_verify_what_cosign_signs_by_identity(
+    any_registry: Registry, cosign: Path, manifests: Path, files: Path
+) -> None:
+    name = ocistate("push", manifests, f"{any_registry.host}/keyless:v2").line
+    token = files / "token"
+    token.write_text(identity_token())
+    run(
+        cosign, "sign", "--identity-token", token, "--signing-config",
+        files / "signing.json", "--trusted-root", files / "root.json", "--allow-http-registry",
+        "--yes", name,
+    )  # fmt: skip
+    verify = ("verify", name, "--trusted-root", files / "root.json", "--identity")
+    ocistate(*verify, f"issuer={GITHUB},subject={WORKFLOW}")
+    refused = ocistate(*verify, f"issuer={GITHUB},subject={WORKFLOW}x", check=False)
+    assert refused.code == 42
+    assert WORKFLOW in refused.err
