@@ -157,6 +157,7 @@ def _summary(report: Report, dry_run: bool) -> str:
         f"{'Would copy' if dry_run else 'Copied'} {len(report.artifacts)} artifacts with "
         f"{report.referrers} things that refer to them: {report.manifests_sent} manifests and "
         f"{report.blobs_sent} blobs sent ({report.bytes_sent / 1024**2:.1f} MiB), "
+        f"{report.blobs_mounted} blobs mounted, "
         f"{report.manifests_present} and {report.blobs_present} were there."
     )
 
@@ -176,7 +177,11 @@ def _facts(source: Reference, target: Reference, report: Report, dry_run: bool) 
         ],
         "referrers": report.referrers,
         "manifests": {"sent": report.manifests_sent, "present": report.manifests_present},
-        "blobs": {"sent": report.blobs_sent, "present": report.blobs_present},
+        "blobs": {
+            "sent": report.blobs_sent,
+            "mounted": report.blobs_mounted,
+            "present": report.blobs_present,
+        },
         "bytes": report.bytes_sent,
         "passedOver": report.passed_over,
     }

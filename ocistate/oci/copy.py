@@ -58,6 +58,7 @@ class Report:
     manifests_sent: int = 0
     manifests_present: int = 0
     blobs_sent: int = 0
+    blobs_mounted: int = 0
     blobs_present: int = 0
     bytes_sent: int = 0
     referrers: int = 0
@@ -99,6 +100,8 @@ class _Copy:
         self._source = source
         self._target = target
         self._dry_run = dry_run
+        here, there = source.reference, target.reference
+        self._mounts = here.scheme == there.scheme == "oci" and here.registry == there.registry
         self._gate = gate
         self._tags = None if source_tags is None else frozenset(source_tags)
         self._memo: dict[tuple[str, str], asyncio.Future[Any]] = {}
@@ -197,6 +200,14 @@ class _Copy:
         if foreign and not await self._request(self._source.has_blob, blob):
             self._pass_over(f"{blob.digest} is a layer that is kept elsewhere by its maker's will")
             return
+        if self._mounts:
+            if await self._request(self._target.has_blob, blob):
+                self.report.blobs_present += 1
+                return
+            origin = self._source.reference
+            if self._dry_run or await self._request(self._target.mount_blob, blob, origin):
+                self.report.blobs_mounted += 1
+                return
         if self._dry_run:
             sent = not await self._request(self._target.has_blob, blob)
         elif blob.size <= _SMALL:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -30,8 +30,8 @@ from ocistate.oci.registry import RegistryStore
 from ocistate.oci.store import Store
 from ocistate.oci.tags import legacy_tag
 from ocistate.reference import parse_reference
-from testbed.registries import Distribution, ReferrersRegistry
-from tests.tool import ROOT, ocistate
+from testbed.registries import Distribution, ReferrersRegistry, Registry
+from tests.tool import ROOT, ocistate, run
 
 TYPE = "application/vnd.example.thing"
 Opener = Callable[[], Store]
@@ -91,8 +91,9 @@ def far(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     return lambda: open_store(parse_reference(text.lower() if "/far/" in text else text))
 
 
-def near(registry: Distribution, tmp_path: Path) -> Opener:
-    reference = parse_reference(f"{registry.host}/near/{tmp_path.name.lower()}")
+def near(registry: Registry, tmp_path: Path) -> Opener:
+    name = hashlib.sha256(str(tmp_path).encode()).hexdigest()[:16]
+    reference = parse_reference(f"{registry.host}/near/{name}")
     return lambda: open_store(reference)
 
 
@@ -124,7 +125,7 @@ def test_all_that_refers_to_an_artifact_comes_along_there_and_back(
         async with far() as store:
             await check_family(store, index, "v1")
         again = await copy_between(here, far, "v1")
-        assert (again.manifests_sent, again.blobs_sent, again.bytes_sent) == (0, 0, 0)
+        assert (again.manifests_sent, again.blobs_sent, again.blobs_mounted) == (0, 0, 0)
         assert again.artifacts[0].unchanged == ("v1",)
         await copy_between(far, back, "v1")
         async with back() as store:
@@ -143,7 +144,8 @@ def test_only_what_is_new_is_sent(distribution: Distribution, far: Opener, tmp_p
         async with here() as store:
             await put(store, b"a signature made later", subject=made.descriptor)
         later = await copy_between(here, far, "v1")
-        assert (later.manifests_sent, later.blobs_sent, later.manifests_present) == (1, 1, 1)
+        assert later.blobs_sent + later.blobs_mounted == 1
+        assert (later.manifests_sent, later.manifests_present) == (1, 1)
         async with far() as store:
             assert len(await store.referrers(made.descriptor.digest)) == 1
 
@@ -290,6 +292,16 @@ async def wait_for_tags(target: str, count: int) -> None:
             await asyncio.sleep(0.01)
 
 
+MEASURED = r"""
+import re, sys
+from pathlib import Path
+from ocistate.cli.main import main
+
+assert main(sys.argv[1:]) == 0
+print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
 def test_large_blobs_are_never_held_whole(distribution: Distribution, tmp_path: Path) -> None:
     size = 160 * 1024**2
     source = parse_reference(f"layout:{tmp_path}/source")
@@ -298,8 +310,6 @@ def test_large_blobs_are_never_held_whole(distribution: Distribution, tmp_path: 
         path = tmp_path / "large"
         with path.open("wb") as stream:
             stream.truncate(size)
-        import hashlib
-
         digest = hashlib.sha256()
         for _ in range(160):
             digest.update(b"\0" * 1024**2)
@@ -316,14 +326,27 @@ def test_large_blobs_are_never_held_whole(distribution: Distribution, tmp_path: 
         (f"{far}:v1", f"archive:{tmp_path}/far.tar"),
         (f"archive:{tmp_path}/far.tar:v1", f"layout:{tmp_path}/back"),
     ):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ocistate", "copy", start, end],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        assert isinstance(usage, resource.struct_rusage)
-        assert usage.ru_maxrss / 1024 < 100, f"{start} to {end} took {usage.ru_maxrss} KiB"
+        done = run(
+            sys.executable, "-c", MEASURED, "copy", start, end, environ={"PYTHONPATH": str(ROOT)}
+        )  # fmt: skip
+        megabytes = int(done.out.splitlines()[-1]) / 1024
+        assert megabytes < 100, f"{start} to {end} took {megabytes:.0f} MB"
     (tmp_path / "far.tar").unlink()
+
+
+def test_blobs_of_one_registry_are_mounted_and_not_sent(
+    distribution: Distribution, tmp_path: Path
+) -> None:
+    here, there = near(distribution, tmp_path), near(distribution, tmp_path / "There")
+
+    async def story() -> Report:
+        async with here() as store:
+            index = await put_family(store, "v1")
+        report = await copy_between(here, there, "v1")
+        async with there() as store:
+            await check_family(store, index, "v1")
+        return report
+
+    report = asyncio.run(story())
+    assert (report.blobs_sent, report.blobs_present, report.bytes_sent) == (0, 0, 0)
+    assert report.blobs_mounted > 0
