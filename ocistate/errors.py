@@ -7,6 +7,7 @@
     │   ├── InvalidManifest        broken YAML, a missing field, a template marker, a duplicate
     │   └── PolicyRefused          refused on purpose: a plain Secret, an unpinned image, a link
     ├── ConfigError                a Stack, TrustPolicy, credential file or setting is wrong
+    │   └── DependencyCycle        Stacks that wait for each other
     ├── StoreError                 a registry or layout did not do what it should
     │   ├── NotFound               no such repository, tag, manifest or blob
     │   ├── Unauthorized           credentials are missing, wrong or not sufficient
@@ -97,6 +98,10 @@ class PolicyRefused(InputError):
 
 class ConfigError(OcistateError):
     reason = "InvalidConfiguration"
+
+
+class DependencyCycle(ConfigError):
+    reason = "DependencyCycle"
 
 
 class StoreError(OcistateError):

@@ -96,6 +96,10 @@ class Stack:
     ignore: tuple[IgnoreRule, ...] = ()
     depends_on: tuple[tuple[str, str], ...] = ()
     """(namespace, name) of the Stacks that must be ready before."""
+    adopt_from: tuple[tuple[str, str], ...] = ()
+    """The Stacks whose objects are taken over, as far as they hand them over."""
+    hand_over_to: tuple[tuple[str, str], ...] = ()
+    """The Stacks that may take objects over."""
     timeout: float = 300.0
     """Seconds until objects must be healthy."""
     checks: tuple[CelCheck, ...] = ()
@@ -148,10 +152,9 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
         prune=spec.boolean("prune", True),
         drift=spec.choice("drift", ("correct", "report", "ignore"), "correct"),
         ignore=tuple(_parse_ignore(item) for item in spec.items("ignore")),
-        depends_on=tuple(
-            (item.text("namespace", namespace), item.text("name"))
-            for item in spec.items("dependsOn")
-        ),
+        depends_on=_parse_others(spec, "dependsOn", (namespace, name)),
+        adopt_from=_parse_others(spec, "adoptFrom", (namespace, name)),
+        hand_over_to=_parse_others(spec, "handOverTo", (namespace, name)),
         timeout=wait.seconds("timeout", 300.0, least=0.001),
         checks=_parse_checks(wait),
         on_failure=spec.choice("onFailure", ("hold", "rollback"), "hold"),
@@ -212,6 +215,18 @@ def _parse_source(fields: Fields) -> Source:
     for item in (pull_secret, ca_secret, fields):
         item.finish()
     return source
+
+
+def _parse_others(spec: Fields, key: str, own: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """Other Stacks; of the same namespace where none is named."""
+    found = []
+    for item in spec.items(key):
+        other = (item.text("namespace", own[0]), item.text("name"))
+        item.finish()
+        if other == own:
+            raise item.error("name", "is the Stack's own")
+        found.append(other)
+    return tuple(found)
 
 
 def _parse_checks(wait: Fields) -> tuple[CelCheck, ...]:

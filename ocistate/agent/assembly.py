@@ -45,7 +45,13 @@ async def embedded_agent(
 
                 client = KubeClient.open(kubeconfig, context)
                 resources.push_async_callback(client.aclose)
-                places = ClusterPlaces(client, lambda s: agent.kinds(s.key), impersonate=False)
+                places = ClusterPlaces(
+                    client,
+                    lambda s: agent.kinds(s.key),
+                    impersonate=False,
+                    givers=lambda s: agent.givers(s),
+                    takers=lambda s: agent.takers(s),
+                )
                 resources.push_async_callback(places.watches.aclose)
                 connected.append(places)
             return connected[0].place(stack, wake)
@@ -68,10 +74,13 @@ async def cluster_agent(
     context: str | None,
     workers: int,
     namespace: str,
+    policies: Path | None = None,
 ) -> AsyncIterator[tuple[Agent, ClusterSource]]:
     """An agent for the Stacks of a cluster, in it or beside it. Raises ConfigError.
 
-    What it must remember is in the Stacks' status; the state folder only keeps contents.
+    What it must remember is in the Stacks' status; the state folder only keeps contents. With a
+    ``namespace`` it looks at nothing outside of it, and so needs no right there; its policies may
+    then come from files.
     """
     from ocistate.agent.cluster_place import ClusterPlaces
     from ocistate.agent.kube import ClusterKeeper, ClusterSource
@@ -80,13 +89,19 @@ async def cluster_agent(
     async with contextlib.AsyncExitStack() as resources:
         folder = _open_folder(state, resources)
         client = await resources.enter_async_context(KubeClient.open(kubeconfig, context))
-        places = ClusterPlaces(client, lambda stack: agent.kinds(stack.key))
+        places = ClusterPlaces(
+            client,
+            lambda stack: agent.kinds(stack.key),
+            namespaces=(namespace,) if namespace else None,
+            givers=lambda stack: agent.givers(stack),
+            takers=lambda stack: agent.takers(stack),
+        )
         resources.push_async_callback(places.watches.aclose)
         keeper = ClusterKeeper(client, reader=places.writer)
         agent = Agent(
             keeper=keeper, places=places, folder=folder, connect=_connect, workers=workers
         )
-        yield agent, ClusterSource(agent, keeper, client, namespace)
+        yield agent, ClusterSource(agent, keeper, client, namespace, policies)
 
 
 def _open_folder(state: Path | None, resources: contextlib.AsyncExitStack) -> StateFolder:

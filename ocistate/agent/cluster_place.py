@@ -13,6 +13,7 @@ from ocistate.agent.manifests import VIEW_LABEL
 from ocistate.agent.target import Applied, HealthReport, select_path
 from ocistate.cluster.apply import apply
 from ocistate.cluster.client import KubeClient, service_account
+from ocistate.cluster.confine import confine
 from ocistate.cluster.contested import Contested
 from ocistate.cluster.explain import explain
 from ocistate.cluster.health import summarize
@@ -57,6 +58,12 @@ class ClusterPlaces:
     client: KubeClient
     kinds_of: Callable[[Stack], tuple[str, ...]]
     impersonate: bool = True
+    namespaces: tuple[str, ...] | None = None
+    """Where all of this happens, and nowhere else; None: everywhere."""
+    givers: Callable[[Stack], Collection[str]] = lambda stack: ()
+    """The owners that a Stack may take objects over from."""
+    takers: Callable[[Stack], Collection[str]] = lambda stack: ()
+    """The owners that a Stack leaves its objects to."""
     owned: OwnedObjects = field(init=False)
     watches: Watches = field(init=False)
     contested: Contested = field(default_factory=Contested)
@@ -64,7 +71,7 @@ class ClusterPlaces:
 
     def __post_init__(self) -> None:
         self.owned = OwnedObjects(self._changed)
-        self.watches = Watches(self.client, self.owned)
+        self.watches = Watches(self.client, self.owned, namespaces=self.namespaces)
 
     def place(self, stack: Stack, wake: Callable[[float], None]) -> ClusterPlace:
         """The place of one Stack."""
@@ -234,6 +241,8 @@ class ClusterPlace:
                     for rule in stack.ignore
                 ],
             )
+            if self.places.namespaces is not None:
+                desired = confine(desired, self.places.namespaces)
             self._desired, self._digest = desired, content.digest
             self.places.owned.desire(desired)
         known = {kind_of(text) for text in self.places.kinds_of(self.stack)}
@@ -282,6 +291,8 @@ class ClusterPlace:
             owned.all,
             prune=self.stack.prune,
             waits=self.places.contested.waits,
+            adopt_from=self.places.givers(self.stack),
+            handed_to=self.places.takers(self.stack),
         )
 
     async def _carry_out(self, plan: Plan) -> Outcome:

@@ -161,6 +161,8 @@ def _stack_spec() -> Schema:
             "drift": _enum("correct", "report", "ignore"),
             "ignore": _described(_list(ignore), "Fields left to others."),
             "dependsOn": _described(_list(depends), "Stacks that must be ready before."),
+            "adoptFrom": _described(_list(depends), "Stacks to take objects over from."),
+            "handOverTo": _described(_list(depends), "Stacks that may take objects over."),
             "wait": _object(
                 {
                     "timeout": _described(_DURATION, "To become healthy; 5m."),

@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from ocistate.agent.api import API_VERSION, FINALIZER, GROUP, Source, Stack, parse_stack
+from ocistate.agent.files import fingerprint, load_files
 from ocistate.agent.policies import REFRESH_SECONDS, Policies
 from ocistate.agent.runtime import Agent
 from ocistate.agent.status import Status, refused, rfc3339, status_from_dict, status_to_dict
@@ -27,6 +29,7 @@ log = logging.getLogger("ocistate.agent")
 
 MANAGER: Final = "ocistate-agent"
 _RETRY_SECONDS: Final = 2.0
+_FILES_SECONDS: Final = 5.0
 _EVENT_SILENCE: Final = 300.0
 """Seconds in which the same event is not told twice."""
 
@@ -171,6 +174,8 @@ class ClusterSource:
     client: KubeClient
     namespace: str = ""
     """Only this namespace's Stacks; empty: all."""
+    policies: Path | None = None
+    """Files to read the TrustPolicies from, instead of the cluster's."""
     policies_read: asyncio.Event = field(default_factory=asyncio.Event)
     _policies: Policies = field(init=False)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
@@ -180,9 +185,15 @@ class ClusterSource:
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Watch until told to stop. Policies first: without them every Stack would be refused."""
+        if self.policies is not None:
+            trust = [asyncio.create_task(self._follow_files(self.policies))]
+        else:
+            trust = [
+                asyncio.create_task(self._refresh_policies()),
+                asyncio.create_task(self._endless("TrustPolicy", "", self._policy_changed)),
+            ]
         tasks = [
-            asyncio.create_task(self._refresh_policies()),
-            asyncio.create_task(self._endless("TrustPolicy", "", self._policy_changed)),
+            *trust,
             asyncio.create_task(self._endless("Stack", self.namespace, self._stack_changed)),
         ]
         await stop.wait()
@@ -244,6 +255,25 @@ class ClusterSource:
             self._policies.remove(obj["metadata"]["name"])
         else:
             await self._policies.put(obj)
+
+    async def _follow_files(self, path: Path) -> None:
+        """Read the policies' files again when one changed; while one is wrong, what was read last
+        holds."""
+        seen: object = None
+        trouble = ""
+        while True:
+            try:
+                now = fingerprint(path)
+                if now != seen:
+                    seen = now
+                    self.agent.set_policies(load_files(path).policies)
+                    self.policies_read.set()
+                    trouble = ""
+            except (ConfigError, OSError) as error:
+                if str(error) != trouble:
+                    log.error("%s; the policies read before stay", error)
+                trouble = str(error)
+            await asyncio.sleep(_FILES_SECONDS)
 
     async def _refresh_policies(self) -> None:
         while True:

@@ -18,6 +18,8 @@ VIEW_LABEL: Final = f"{GROUP}/aggregate-to-agent-view"
 
 _LABELS: Final = {"app.kubernetes.io/name": "ocistate", "app.kubernetes.io/part-of": "ocistate"}
 _USER: Final = 65532
+TRUST_MAP: Final = "ocistate-trust"
+_TRUST_FOLDER: Final = "/etc/ocistate/trust"
 
 
 def install_objects(
@@ -46,6 +48,7 @@ def install_objects(
             },
         },
         *crds(),
+        *user_roles(),
         _account(namespace, AGENT),
         _cluster_role(AGENT, _agent_rules(appliers)),
         _binding(AGENT, AGENT, namespace, AGENT),
@@ -60,11 +63,80 @@ def install_objects(
     return [*objects, _deployment(namespace, image)]
 
 
-def _agent_rules(appliers: tuple[str, ...]) -> list[dict[str, Any]]:
+def namespaced_objects(
+    *,
+    namespace: str,
+    image: str,
+    appliers: tuple[str, ...] = (),
+    read_secrets: bool = False,
+) -> list[dict[str, Any]]:
+    """An agent that looks after one namespace and has no right outside of it.
+
+    Namespace and CRDs must be there; the TrustPolicies are files from the ConfigMap
+    ``ocistate-trust``. What the agent may see in the namespace is what ``view`` shows there.
+    """
+    rules = [
+        *_agent_rules(appliers, trust=False),
+        # Whether the namespace goes away as a whole.
+        {
+            "apiGroups": [""],
+            "resources": ["namespaces"],
+            "resourceNames": [namespace],
+            "verbs": ["get"],
+        },
+        {
+            "apiGroups": ["rbac.authorization.k8s.io"],
+            "resources": ["roles", "rolebindings"],
+            "verbs": ["get", "list", "watch"],
+        },
+    ]
+    if read_secrets:
+        rules.append({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]})
+    view = f"{AGENT}-view"
+    deployment = _deployment(namespace, image)
+    pod = deployment["spec"]["template"]["spec"]
+    pod["containers"][0]["args"] += ["--namespace", namespace, "--policies", _TRUST_FOLDER]
+    pod["containers"][0]["volumeMounts"].append({"name": "trust", "mountPath": _TRUST_FOLDER})
+    pod["volumes"].append({"name": "trust", "configMap": {"name": TRUST_MAP, "optional": True}})
+    return [
+        _account(namespace, AGENT),
+        _role(namespace, AGENT, rules),
+        _role_binding(namespace, AGENT, "Role", AGENT, AGENT),
+        _role_binding(namespace, view, "ClusterRole", "view", AGENT),
+        deployment,
+    ]
+
+
+def user_roles() -> list[dict[str, Any]]:
+    """Who may edit or view a namespace may edit or view its Stacks, too."""
+    edit = ["create", "delete", "deletecollection", "patch", "update"]
+    view = ["get", "list", "watch"]
+    roles = []
+    for name, verbs, into in (
+        ("ocistate-edit-stacks", [*view, *edit], ("edit", "admin")),
+        ("ocistate-view-stacks", view, ("view",)),
+    ):
+        rule = {"apiGroups": [GROUP], "resources": ["stacks"], "verbs": verbs}
+        role = _cluster_role(name, [rule])
+        aggregated = {f"rbac.authorization.k8s.io/aggregate-to-{each}": "true" for each in into}
+        role["metadata"]["labels"] = {**_LABELS, **aggregated}
+        roles.append(role)
+    return roles
+
+
+def applier_objects(namespace: str, role: str) -> list[dict[str, Any]]:
+    """An applier that may do in its namespace what a ClusterRole allows."""
+    return [
+        _account(namespace, DEFAULT_APPLIER),
+        _role_binding(namespace, DEFAULT_APPLIER, "ClusterRole", role, DEFAULT_APPLIER),
+    ]
+
+
+def _agent_rules(appliers: tuple[str, ...], *, trust: bool = True) -> list[dict[str, Any]]:
     return [
         {
             "apiGroups": [GROUP],
-            "resources": ["stacks", "trustpolicies"],
+            "resources": ["stacks", *(["trustpolicies"] if trust else [])],
             "verbs": ["get", "list", "watch"],
         },
         # For the finalizer: a Stack must not go before its objects are dealt with.
@@ -141,7 +213,6 @@ def policy_reader(namespace: str, secrets: tuple[str, ...]) -> list[dict[str, An
     if not secrets:
         return []
     name = f"{AGENT}-policies"
-    metadata = {"name": name, "namespace": namespace, "labels": _LABELS}
     rules = [
         {
             "apiGroups": [""],
@@ -150,17 +221,30 @@ def policy_reader(namespace: str, secrets: tuple[str, ...]) -> list[dict[str, An
             "verbs": ["get"],
         }
     ]
-    api = "rbac.authorization.k8s.io"
     return [
-        {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
-        {
-            "apiVersion": f"{api}/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": api, "kind": "Role", "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": AGENT, "namespace": namespace}],
-        },
+        _role(namespace, name, rules),
+        _role_binding(namespace, name, "Role", name, AGENT),
     ]
+
+
+def _role(namespace: str, name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": name, "namespace": namespace, "labels": _LABELS},
+        "rules": rules,
+    }
+
+
+def _role_binding(namespace: str, name: str, kind: str, role: str, account: str) -> dict[str, Any]:
+    api = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{api}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": namespace, "labels": _LABELS},
+        "roleRef": {"apiGroup": api, "kind": kind, "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    }
 
 
 def _account(namespace: str, name: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from ocistate.errors import (
     ApplyFailed,
     ArtifactError,
     ConfigError,
+    DependencyCycle,
     HealthTimeout,
     InputError,
     NotFound,
@@ -82,8 +83,12 @@ class Services(Protocol):
         """The Stack's contents on disk."""
         ...
 
-    def is_ready(self, key: tuple[str, str]) -> bool:
-        """Whether another Stack is there and Ready."""
+    def is_ready(self, key: tuple[str, str]) -> bool | None:
+        """Whether another Stack is Ready; None when there is none of that name."""
+        ...
+
+    def cycle(self, stack: Stack) -> tuple[tuple[str, str], ...]:
+        """The Stacks through which a Stack depends on itself; empty when it does not."""
         ...
 
     def now(self) -> datetime:
@@ -243,10 +248,21 @@ class Pass:
         return await self._health()
 
     def _check_dependencies(self) -> None:
-        missing = [key for key in self.stack.depends_on if not self.services.is_ready(key)]
-        if missing:
-            names = ", ".join("/".join(key) for key in missing)
-            self._condition("Ready", "False", "DependencyNotReady", f"waiting for {names}")
+        if cycle := self.services.cycle(self.stack):
+            way = " → ".join("/".join(key) for key in cycle)
+            raise DependencyCycle(
+                f"Stack {self.stack} waits for itself: {way}",
+                hint="remove one of these from spec.dependsOn",
+            )
+        ready = {key: self.services.is_ready(key) for key in self.stack.depends_on}
+        names = [
+            "/".join(key) + (", which is not there" if found is None else "")
+            for key, found in ready.items()
+            if not found
+        ]
+        if names:
+            message = f"waiting for {', '.join(names)}"
+            self._condition("Ready", "False", "DependencyNotReady", message)
             raise Halt(DEPENDENCY_INTERVAL)
 
     async def _wanted(self) -> tuple[Content, Verified]:

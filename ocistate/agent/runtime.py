@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from ocistate.agent.api import Stack
 from ocistate.agent.cache import ContentCache
 from ocistate.agent.controller import Controller, Key
+from ocistate.agent.dependencies import find_cycle
 from ocistate.agent.memory import StateFolder
 from ocistate.agent.reconcile import Memo, Pass
 from ocistate.agent.status import Status, refused
@@ -85,6 +86,20 @@ class Entry:
     passes: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, slots=True)
+class _Dependencies(Mapping[Key, tuple[Key, ...]]):
+    entries: Mapping[Key, Entry]
+
+    def __getitem__(self, key: Key) -> tuple[Key, ...]:
+        return self.entries[key].stack.depends_on
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
 @dataclass(slots=True)
 class Agent:
     """Runs passes for the Stacks it is given."""
@@ -120,6 +135,9 @@ class Agent:
         else:
             entry.stack, entry.refusal = stack, None
         self._controller.wake(stack.key)
+        for other in self._entries.values():
+            if stack.key in (*other.stack.depends_on, *other.stack.adopt_from):
+                self._controller.wake(other.stack.key)
 
     def refuse_stack(self, key: Key, uid: str, generation: int, error: ConfigError) -> bool:
         """A Stack's spec can't be read any more: what it said before goes on, under protest.
@@ -296,12 +314,30 @@ class Agent:
     def cache(self, stack: Stack) -> ContentCache:
         return ContentCache(self.folder.content(stack.key))
 
-    def is_ready(self, key: Key) -> bool:
+    def is_ready(self, key: Key) -> bool | None:
         entry = self._entries.get(key)
-        return (
-            entry is not None
-            and entry.status.is_true("Ready")
-            and entry.status.observed_generation == entry.stack.generation
+        if entry is None:
+            return None
+        seen = entry.status.observed_generation == entry.stack.generation
+        return seen and entry.status.is_true("Ready")
+
+    def cycle(self, stack: Stack) -> tuple[Key, ...]:
+        if not stack.depends_on:
+            return ()
+        return find_cycle(stack.key, _Dependencies(self._entries))
+
+    def givers(self, stack: Stack) -> frozenset[str]:
+        """The owners whose objects a Stack may take over: both sides must say so."""
+        others = (self._entries.get(key) for key in stack.adopt_from)
+        return frozenset(
+            other.stack.uid for other in others if other and stack.key in other.stack.hand_over_to
+        )
+
+    def takers(self, stack: Stack) -> frozenset[str]:
+        """The owners to whom a Stack leaves what they took over."""
+        others = (self._entries.get(key) for key in stack.hand_over_to)
+        return frozenset(
+            other.stack.uid for other in others if other and stack.key in other.stack.adopt_from
         )
 
     def now(self) -> datetime:

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     help="Folder for what must be remembered and for the last good content.",
 )
 @click.option("--once", is_flag=True, help="Reconcile each Stack of --stacks once, then exit.")
-@click.option("-n", "--namespace", default="", help="Only this namespace's Stacks.")
+@click.option(
+    "-n", "--namespace", default="", help="Only this namespace: its Stacks, and objects in it."
+)
+@click.option(
+    "--policies",
+    type=click.Path(path_type=Path),
+    help="Read TrustPolicies from this file or folder instead of the cluster.",
+)
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
 @click.option("--context", help="The kubeconfig's context to use.")
 @click.option("--workers", default=8, show_default=True, help="Stacks reconciled side by side.")
@@ -77,9 +84,16 @@ async def _embedded(
     context: str | None,
     workers: int,
     namespace: str,
+    policies: Path | None,
     listen: str,
 ) -> int:
     from ocistate.agent.assembly import embedded_agent
+
+    if policies is not None or namespace:
+        raise UsageError(
+            "--policies and --namespace are for an agent in a cluster",
+            hint="the files of --stacks hold the TrustPolicies, too",
+        )
 
     stop = _stop_on_signals()
     async with embedded_agent(
@@ -141,6 +155,7 @@ async def _in_cluster(
     context: str | None,
     workers: int,
     namespace: str,
+    policies: Path | None,
     listen: str,
 ) -> int:
     from ocistate.agent.assembly import cluster_agent
@@ -153,6 +168,7 @@ async def _in_cluster(
             context=context,
             workers=workers,
             namespace=namespace,
+            policies=policies,
         ) as (agent, source),
         _serving(listen, agent),
     ):

@@ -6,6 +6,7 @@ import click
 
 from ocistate import __version__
 from ocistate.cli.output import output_option
+from ocistate.errors import UsageError
 
 
 @click.command("install")
@@ -18,10 +19,10 @@ from ocistate.cli.output import output_option
 )
 @click.option(
     "--applier",
-    type=click.Choice(["none", "cluster-admin"]),
+    type=click.Choice(["none", "admin", "cluster-admin"]),
     default="none",
     show_default=True,
-    help="cluster-admin: Stacks in this namespace may change everything.",
+    help="What Stacks in this namespace may change: all of it (admin), or everything.",
 )
 @click.option(
     "--service-account",
@@ -38,7 +39,16 @@ from ocistate.cli.output import output_option
     metavar="NAME",
     help="A Secret in the agent's namespace that TrustPolicies take keys from; repeatable.",
 )
-@click.option("--crds-only", is_flag=True, help="Only the CustomResourceDefinitions.")
+@click.option(
+    "--namespaced",
+    is_flag=True,
+    help="An agent for this one namespace, without any right outside of it.",
+)
+@click.option(
+    "--crds-only",
+    is_flag=True,
+    help="Only what --namespaced needs beforehand: the definitions, and the roles to use them.",
+)
 @output_option("yaml", "json")
 def install_command(
     namespace: str,
@@ -47,6 +57,7 @@ def install_command(
     accounts: tuple[str, ...],
     read_secrets: bool,
     policy_secrets: tuple[str, ...],
+    namespaced: bool,
     crds_only: bool,
     output: str,
 ) -> None:
@@ -57,12 +68,27 @@ def install_command(
     team's own decides what that team's Stacks may change.
     """
     from ocistate.agent.crds import crds
-    from ocistate.agent.manifests import install_objects
+    from ocistate.agent.manifests import (
+        applier_objects,
+        install_objects,
+        namespaced_objects,
+        user_roles,
+    )
 
-    objects = (
-        crds()
-        if crds_only
-        else install_objects(
+    if namespaced and (applier == "cluster-admin" or policy_secrets):
+        given = "--policy-secret" if policy_secrets else "--applier cluster-admin"
+        raise UsageError(
+            f"{given} has no meaning with --namespaced",
+            hint="use --applier admin, and the keys themselves in the ConfigMap ocistate-trust",
+        )
+    if crds_only:
+        objects = [*crds(), *user_roles()]
+    elif namespaced:
+        objects = namespaced_objects(
+            namespace=namespace, image=image, appliers=accounts, read_secrets=read_secrets
+        )
+    else:
+        objects = install_objects(
             namespace=namespace,
             image=image,
             appliers=accounts,
@@ -70,7 +96,8 @@ def install_command(
             read_secrets=read_secrets,
             policy_secrets=policy_secrets,
         )
-    )
+    if applier == "admin" and not crds_only:
+        objects = [*objects[:-1], *applier_objects(namespace, "admin"), objects[-1]]
     if output == "json":
         from ocistate.cli.output import emit
 

@@ -122,13 +122,15 @@ def make_plan(
     prune: bool = True,
     adopt_from: Collection[str] = (),
     waits: Callable[[ObjectId], bool] | None = None,
+    handed_to: Collection[str] = (),
 ) -> Plan:
     """Decide what to do.
 
     ``mine`` are the live objects with this owner's label, ``others`` those with another owner's
-    (``mine`` may be among them). Objects of the owners in ``adopt_from`` are taken over; of any
-    other owner they are refused. A live object that is not ``intact`` is applied again; where
-    another writer changed what the artifact did not, ``waits`` may say that its repair waits.
+    (``mine`` may be among them). Objects of the owners in ``adopt_from`` are taken over, those of
+    the owners in ``handed_to`` left to them; of any other owner they are refused. A live object
+    that is not ``intact`` is applied again; where another writer changed what the artifact did
+    not, ``waits`` may say that its repair waits.
     """
     write: list[Action] = []
     keep: list[Wanted] = []
@@ -147,7 +149,7 @@ def make_plan(
             continue
         if live is None and others:
             live = others.get(wanted.id)
-        action = _decide(desired.owner, wanted, live, adopt_from)
+        action = _decide(desired.owner, wanted, live, adopt_from, handed_to)
         if (
             waits is not None
             and action.verb in (Verb.CREATE, Verb.CHANGE)
@@ -205,7 +207,13 @@ def mass_prune(plan: Plan, *, share: float = 0.5, least: int = 10) -> str:
     )
 
 
-def _decide(owner: str, wanted: Wanted, live: Live | None, adopt_from: Collection[str]) -> Action:
+def _decide(
+    owner: str,
+    wanted: Wanted,
+    live: Live | None,
+    adopt_from: Collection[str],
+    handed_to: Collection[str],
+) -> Action:
     def action(verb: Verb, reason: str, error: OcistateError | None = None) -> Action:
         return Action(verb=verb, id=wanted.id, reason=reason, wanted=wanted, live=live, error=error)
 
@@ -215,10 +223,12 @@ def _decide(owner: str, wanted: Wanted, live: Live | None, adopt_from: Collectio
         return action(Verb.SKIP, "left alone: ocistate.dev/apply is ignore")
     if live is None:
         return action(Verb.CREATE, "not there, or not ours yet")
+    if live.owner != owner and live.owner in handed_to:
+        return action(Verb.SKIP, f"handed over to {live.owner}")
     if live.owner != owner and live.owner not in adopt_from:
         error = OwnershipConflict(
             f"{wanted.id} belongs to another Stack, {live.owner}",
-            hint="remove it from one of the two artifacts, or hand it over explicitly",
+            hint="remove it from one of the two artifacts, or hand it over: see spec.adoptFrom",
         )
         return action(Verb.REFUSE, error.message, error)
     if live.deleting:

@@ -25,6 +25,7 @@ def printed(*arguments: str) -> str:
     [
         ("-n", NAMESPACE),
         ("-n", NAMESPACE, "--applier=cluster-admin", "--read-secrets", "--service-account=ci"),
+        ("-n", NAMESPACE, "--namespaced", "--applier=admin", "--read-secrets"),
     ],
 )
 def test_the_api_server_accepts_every_object(
@@ -55,11 +56,13 @@ def test_the_agents_pod_satisfies_the_restricted_pod_security_standard(world: Wo
     wait_for("the agent's pod", pods)
 
 
-def test_the_definitions_alone_are_two_objects() -> None:
+def test_what_namespaced_agents_need_beforehand() -> None:
     objects = json.loads(printed("--crds-only", "-o", "json"))["items"]
     assert [obj["metadata"]["name"] for obj in objects] == [
         "stacks.ocistate.dev",
         "trustpolicies.ocistate.dev",
+        "ocistate-edit-stacks",
+        "ocistate-view-stacks",
     ]
 
 

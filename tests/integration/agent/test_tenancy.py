@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.agent.world import World
-from tests.unit.agent.parts import config_map
+from testbed.tools import ensure
+from tests.integration.agent.test_health import deployment
+from tests.integration.agent.world import NAMESPACE, World, applier_objects
+from tests.unit.agent.parts import AgentProcess, config_map, policy, wait_for
 
 
 def test_writes_beyond_the_service_account_are_refused_by_the_api_server(world: World) -> None:
@@ -113,3 +120,152 @@ def test_what_the_agent_may_not_see_is_applied_and_said(world: World) -> None:
     message = team.wait_condition("Healthy", "True")
     assert "may not list Secret" in message
     assert "ocistate.dev/aggregate-to-agent-view" in message
+
+
+def test_stacks_that_wait_for_each_other_are_named(world: World) -> None:
+    team, other = world.tenant(), world.tenant()
+    team.push(config_map("app", v="1"))
+    other.push(config_map("app", v="1"))
+    team.create("a", dependsOn=[{"name": "b", "namespace": other.namespace}])
+    team.wait_condition("Ready", "False", "DependencyNotReady", name="a")
+
+    other.create("b", dependsOn=[{"name": "a", "namespace": team.namespace}])
+
+    a, b = f"{team.namespace}/a", f"{other.namespace}/b"
+    assert f"{a} → {b} → {a}" in team.wait_condition("Ready", "False", "DependencyCycle", name="a")
+    assert f"{b} → {a} → {b}" in other.wait_condition("Ready", "False", "DependencyCycle", name="b")
+    other.edit("b", dependsOn=None)
+    other.wait_ready(name="b")
+    team.wait_ready(name="a")
+
+
+def test_objects_change_hands_when_both_sides_say_so_and_live_on(world: World) -> None:
+    team = world.tenant()
+    team.push(config_map("moves", v="1"), config_map("stays", v="1"))
+    giver = {"name": "app"}
+    team.create()
+    team.wait_ready()
+    before = team.get("ConfigMap", "moves") or {}
+    team.push(config_map("moves", v="2"), tag="heir")
+
+    team.create("heir", source={"tag": "heir"}, adoptFrom=[giver])
+    message = team.wait_condition("Ready", "False", "ApplyFailed", name="heir")
+    assert "belongs to another Stack" in message
+    assert team.data("moves") == {"v": "1"}, "one side alone is not enough"
+
+    team.edit(handOverTo=[{"name": "heir"}])
+    team.wait_ready(name="heir")
+    team.wait_data("moves", v="2")
+    team.wait_ready()  # though its artifact still has it
+
+    second = team.push(config_map("stays", v="2"))
+    team.wait_ready(second)
+    after = team.get("ConfigMap", "moves") or {}
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["data"] == {"v": "2"}
+    team.delete("Stack", "app", "ocistate.dev/v1alpha1")
+    team.wait_gone("ConfigMap", "stays")
+    assert team.data("moves") == {"v": "2"}
+
+
+def test_what_a_tenant_lays_hands_on_is_not_given(world: World) -> None:
+    thief, victim = world.tenant(role="cluster-admin"), world.tenant()
+    victim.push(config_map("app", v="1"))
+    victim.create()
+    victim.wait_ready()
+    # Even with the right to write there, and the victim's name in its own spec.
+    world.apply(*applier_binding(thief.namespace, victim.namespace))
+    thief.push(config_map("app", victim.namespace, v="9"))
+
+    thief.create(
+        adoptFrom=[{"name": "app", "namespace": victim.namespace}],
+        handOverTo=[{"name": "app", "namespace": victim.namespace}],
+    )
+
+    message = thief.wait_condition("Ready", "False", "ApplyFailed")
+    assert "belongs to another Stack" in message
+    assert victim.data("app") == {"v": "1"}
+
+
+def applier_binding(account: str, namespace: str) -> list[dict[str, Any]]:
+    """One namespace's applier may do everything in another one."""
+    binding = applier_objects(namespace, "cluster-admin")[1]
+    binding["metadata"] = {"name": "foreign", "namespace": namespace}
+    binding["subjects"][0]["namespace"] = account
+    return [binding]
+
+
+def test_an_agent_for_one_namespace_has_no_right_outside_and_needs_none(
+    world: World, tmp_path: Path
+) -> None:
+    assert world.agent.terminate() == 0  # else it would do the other one's work
+    team, victim = world.tenant(applier=False), world.tenant()
+    printed = subprocess.run(
+        [
+            *(sys.executable, "-m", "ocistate", "install", "-n", team.namespace, "-o", "json"),
+            *("--namespaced", "--applier=admin"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    objects = json.loads(printed.stdout)["items"]
+    assert {obj["metadata"].get("namespace") for obj in objects} == {team.namespace}
+    world.apply(*objects)
+    trust = tmp_path / "trust"
+    trust.mkdir()
+    arguments = ["--policies", str(trust), "--namespace", team.namespace]
+    kubeconfig = world.cluster.kubeconfig_for(team.namespace, "ocistate-agent")
+    agent = AgentProcess(
+        [*arguments, "--kubeconfig", str(kubeconfig), "--state", str(tmp_path / "state")],
+        tmp_path / "agent.log",
+    )
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": f"sneaky-{team.namespace}"},
+    }
+    good = [config_map("app", v="1"), deployment()]
+    with agent:
+        first = team.push(*good)
+        team.create(dependsOn=[])
+        team.wait_condition("Ready", "False", "NoTrustPolicy")
+        (trust / "policy.yaml").write_text(json.dumps(policy(world.key)))
+        team.wait_ready(first)
+        team.change("app", {"data": {"v": "9"}})
+        team.wait_data("app", v="1")
+        team.delete("ConfigMap", "app")
+        team.wait_data("app", v="1")
+
+        team.push(*good, config_map("theirs", victim.namespace, v="1"), role)
+        message = team.wait_condition("Ready", "False", "ApplyFailed")
+        assert "2 of 4 objects failed" in message
+        assert f"the namespace {team.namespace}" in message
+        assert victim.data("theirs") == {}
+        team.push(config_map("app", v="3"))
+        team.wait_ready()
+        team.wait_gone("Deployment", "web", "apps/v1")
+        team.delete("Stack", "app", "ocistate.dev/v1alpha1")
+        team.wait_gone("Stack", "app", "ocistate.dev/v1alpha1")
+        team.wait_gone("ConfigMap", "app")
+        assert agent.terminate() == 0
+    refused = [line for line in agent.lines() if "forbidden" in line["message"]]
+    assert refused == [], "what install prints is all it needs"
+
+
+def test_tenants_may_edit_stacks_where_they_may_edit(world: World) -> None:
+    team = world.tenant(applier=False)
+    account = {"name": "dev", "namespace": team.namespace}
+    world.apply(*applier_objects(team.namespace, "edit", "dev"))
+    client = str(world.cluster.kubeconfig_for(account["namespace"], account["name"]))
+    env = {**os.environ, "KUBECONFIG": client}
+    kubectl = str(ensure("kubectl")["kubectl"])
+
+    def may(verb: str, what: str, namespace: str, *more: str) -> bool:
+        command = [kubectl, "auth", "can-i", verb, what, "-n", namespace, *more]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        return done.stdout.strip() == "yes"
+
+    wait_for("the roles aggregated", lambda: may("create", "stacks.ocistate.dev", team.namespace))
+    assert not may("create", "stacks.ocistate.dev", NAMESPACE)
+    assert not may("create", "trustpolicies.ocistate.dev", "")
+    assert not may("patch", "stacks.ocistate.dev", team.namespace, "--subresource=status")

@@ -64,6 +64,8 @@ def test_every_field_is_read() -> None:
             ignore=[{"kind": "Deployment", "jsonPointers": ["/spec/replicas"]}],
             dependsOn=[{"name": "infra"}, {"name": "x", "namespace": "y"}],
             wait={"timeout": "1m", "checks": [CHECK]},
+            adoptFrom=[{"name": "old"}],
+            handOverTo=[{"name": "heir", "namespace": "y"}],
             onFailure="rollback",
             suspend=True,
             deletionPolicy="orphan",
@@ -76,6 +78,7 @@ def test_every_field_is_read() -> None:
     assert found.depends_on == (("team", "infra"), ("y", "x"))
     assert (found.timeout, found.generation, found.policy) == (60, 3, "default")
     assert found.on_failure == "rollback"
+    assert (found.adopt_from, found.hand_over_to) == ((("team", "old"),), (("y", "heir"),))
     assert found.checks == (CelCheck(group="ex.io", kind="Thing", healthy="status.phase == 'Up'"),)
     assert parse_stack(source(tag=None, semver="^1.2")).source.semver == "^1.2"
 
@@ -120,6 +123,10 @@ def test_every_field_is_read() -> None:
         (stack(ignore=[{"kind": "X", "jsonPointers": ["spec"]}]), "spec.ignore[0].jsonPointers[0]"),
         (stack(ignore=[{"jsonPointers": []}]), "spec.ignore[0].kind"),
         (stack(dependsOn=["infra"]), "spec.dependsOn[0]"),
+        (stack(dependsOn=[{"name": "shop"}]), "spec.dependsOn[0].name"),
+        (stack(dependsOn=[{"name": "a", "uid": "b"}]), "spec.dependsOn[0].uid"),
+        (stack(adoptFrom=[{"namespace": "a"}]), "spec.adoptFrom[0].name"),
+        (stack(handOverTo=[{"name": "shop"}]), "spec.handOverTo[0].name"),
         (stack(wait={"timeout": 5}), "spec.wait.timeout"),
         (stack(target={"folder": "x"}), "spec.target.folder"),
         (stack(deletionPolicy="keep"), "spec.deletionPolicy"),

@@ -153,8 +153,11 @@ class World:
         self.on_step("cache")
         return ContentCache(self.root / "content")
 
-    def is_ready(self, key: tuple[str, str]) -> bool:
+    def is_ready(self, key: tuple[str, str]) -> bool | None:
         return True
+
+    def cycle(self, stack: Stack) -> tuple[tuple[str, str], ...]:
+        return ()
 
     def now(self) -> datetime:
         return self.clock

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ocistate.cluster.confine import confine
 from ocistate.cluster.plan import Plan, Verb, make_plan, mass_prune, plan_deletion
 from ocistate.errors import OwnershipConflict
 from tests.unit.cluster.parts import (
@@ -172,3 +173,21 @@ def test_a_mass_prune_is_noticed_by_share_and_by_number() -> None:
     assert not mass_prune(keeping(20))
     assert mass_prune(keeping(35), share=0.1, least=5)
     assert not mass_prune(keeping(35), share=0.1, least=6)
+
+
+def test_what_was_handed_over_is_left_to_the_new_owner_and_not_taken_back() -> None:
+    desired = desire(config_map("a"), config_map("b"))
+    theirs = as_applied(desire(config_map("a"), owner="owner-2"))
+    plan = make_plan(desired, {}, theirs, handed_to={"owner-2"})
+    assert told(plan) == {"a": "skip", "b": "create"}
+    assert told(make_plan(desire(), {}, theirs, handed_to={"owner-2"})) == {}
+
+
+def test_outside_of_its_namespaces_nothing_is_wanted() -> None:
+    inside, outside = config_map("a"), config_map("b")
+    outside["metadata"]["namespace"] = "elsewhere"
+    desired = desire(inside, outside, obj("Namespace", "ns"), namespace="shop")
+    desired = confine(desired, {"shop"})
+    plan = make_plan(desired, {})
+    assert told(plan) == {"a": "create", "b": "refuse", "ns": "refuse"}
+    assert all("the namespace shop" in action.reason for action in plan.refuse)

@@ -1,0 +1,29 @@
+"""Cycles among Stacks that wait for each other are named."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocistate.agent.dependencies import Key, find_cycle
+
+A, B, C, D = ("n", "a"), ("n", "b"), ("m", "c"), ("n", "d")
+
+
+@pytest.mark.parametrize(
+    ("depends_on", "expected"),
+    [
+        ({}, ()),
+        ({A: (B,), B: (C,)}, ()),
+        ({A: (B, C), B: (D,), C: (D,)}, ()),
+        ({A: (B,), B: (A,)}, (A, B, A)),
+        ({A: (A,)}, (A, A)),
+        ({A: (B,), B: (C,), C: (A,)}, (A, B, C, A)),
+        ({A: (B, C), B: (D,), D: (A,), C: (A,)}, (A, C, A)),
+        ({A: (B,), B: (C,), C: (B,)}, ()),  # it waits for others' cycle, and is not in it
+        ({A: (D,)}, ()),
+    ],
+)
+def test_a_shortest_way_back_is_found(
+    depends_on: dict[Key, tuple[Key, ...]], expected: tuple[Key, ...]
+) -> None:
+    assert find_cycle(A, depends_on) == expected
