@@ -1,0 +1,112 @@
+"""Verifying a key-signed artifact, beside cosign and beside one bare check of a signature."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benches.common.measure import Figure, Figures, below, measure, median, ocistate
+from ocistate.cli.options import connect_store
+from ocistate.reference import parse_reference
+from ocistate.signing.envelope import parse_bundle
+from ocistate.signing.keys import PublicKey, load_public_key
+from ocistate.signing.policy import policy_of_flags
+from ocistate.steps.gather import gather_signatures
+from ocistate.steps.verify import verify_artifact
+from testbed.registries import ReferrersRegistry
+from testbed.tools import ensure
+
+_SIGSTORE = """
+import sys
+from ocistate.cli.main import main
+code = main(sys.argv[1:])
+raise SystemExit(code or sum(name.partition(".")[0] == "sigstore" for name in sys.modules))
+"""
+
+
+def run(size: int | None = None) -> Figures:
+    """``size`` is how often each is done, 30 times by default."""
+    times = size or 30
+    with tempfile.TemporaryDirectory() as name, ReferrersRegistry() as registry:
+        root = Path(name)
+        (root / "m.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n")
+        environ = {"OCISTATE_PASSWORD": ""}
+        measure(ocistate("keygen", str(root / "k")), environ=environ)
+        sign = ("--sign", "--key", str(root / "k.key"))
+        places = {"layout": f"layout:{root}/store:v1", "registry": f"{registry.host}/bench:v1"}
+        for place in places.values():
+            measure(ocistate("push", str(root / "m.yaml"), place, *sign), environ=environ)
+        key = load_public_key((root / "k.pub").read_bytes())
+        warm, bare = asyncio.run(_warm(places["layout"], key, times))
+        public = ("--key", str(root / "k.pub"))
+        return {
+            "verify, CPU beyond the network": _beside(warm, bare, unit="ms", most=10),
+            **_processes(places["registry"], public, times),
+            "modules of sigstore imported": below(
+                _sigstore(places["registry"], *public), unit="modules", most=0
+            ),
+        }
+
+
+async def _warm(reference: str, key: PublicKey, times: int) -> tuple[float, float]:
+    """CPU milliseconds of this process: for all of a verification, for its one ECDSA check."""
+    parsed = parse_reference(reference)
+    policies = (policy_of_flags([key]),)
+    async with connect_store(parsed, insecure=False, ca_file=None) as store:
+        digest = (await store.resolve("v1")).digest
+        (found,) = await gather_signatures(store, digest)
+        bundle = parse_bundle(found.raw)
+        whole, bare = [], []
+        for _ in range(times):
+            begun = time.process_time()
+            verified = await verify_artifact(store, digest, policies)
+            whole.append((time.process_time() - begun) * 1000)
+            assert verified.satisfied
+            begun = time.process_time()
+            assert key.verify(bundle.signature, bundle.signed)
+            bare.append((time.process_time() - begun) * 1000)
+    return median(whole), median(bare)
+
+
+def _processes(reference: str, public: tuple[str, str], times: int) -> Figures:
+    cosign = [str(ensure("cosign")["cosign"]), "verify", *public, reference]
+    cosign += ["--insecure-ignore-tlog=true", "--allow-http-registry"]
+    ours, theirs = [], []
+    for _ in range(times):
+        ours.append(measure(ocistate("verify", reference, *public)))
+        theirs.append(measure(cosign))
+
+    return {
+        "ocistate verify beside cosign verify": _beside(
+            median([run.wall * 1000 for run in ours]),
+            median([run.wall * 1000 for run in theirs]),
+            unit="ms",
+            most=400,
+        ),
+        "the same, memory": _beside(
+            median([run.megabytes for run in ours]),
+            median([run.megabytes for run in theirs]),
+            unit="MB",
+            most=80,
+        ),
+    }
+
+
+def _beside(value: float, floor: float, *, unit: str, most: float) -> Figure:
+    """A figure with a bar of its own, and another one to see it beside."""
+    figure = below(value, unit=unit, most=most)
+    return figure | {"floor": round(floor, 4), "ratio": round(value / floor, 3)}
+
+
+def _sigstore(reference: str, *public: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGSTORE, "verify", reference, *public],
+        capture_output=True,
+        check=False,
+    )
+    assert b"Verified" in done.stderr, done.stderr
+    return done.returncode
