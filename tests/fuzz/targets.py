@@ -1,0 +1,195 @@
+"""The parsers of untrusted bytes, each with what must hold whatever it is given.
+
+A target may raise nothing: what its parser is documented to raise is caught here, and anything else
+is a bug, as are a broken property, a second of CPU or memory without end. ``corpus/NAME`` holds the
+inputs that fuzzing starts from: good ones, and what found a bug. The signed ones are signed by the
+key whose public half is ``corpus/key.pub``, for the digest DIGEST.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from ocistate.agent.api import parse_stack
+from ocistate.artifact.inventory import parse_inventory
+from ocistate.artifact.manifests import read_resources
+from ocistate.artifact.unpack import Limits, decompress, safe_path, untar
+from ocistate.canonical import canonical_json, parse_json
+from ocistate.channel.record import ChannelTrust, verify_record
+from ocistate.errors import (
+    ArtifactError,
+    ConfigError,
+    InvalidManifest,
+    InvalidReference,
+    InvalidSignature,
+    KeyFileError,
+    OcistateError,
+    ProtocolError,
+)
+from ocistate.oci.auth import check_realm, parse_challenges
+from ocistate.oci.model import parse_index, parse_manifest
+from ocistate.reference import parse_reference
+from ocistate.signing.claims import read_claims
+from ocistate.signing.decide import decide
+from ocistate.signing.envelope import parse_bundle, parse_statement
+from ocistate.signing.found import Format, Found
+from ocistate.signing.keys import load_private_key, load_public_key
+from ocistate.signing.policy import TrustedKey, parse_policy, policy_of_flags
+from ocistate.signing.simple import SIGNATURE_ANNOTATION
+
+CORPUS: Final = Path(__file__).parent / "corpus"
+DIGEST: Final = "sha256:" + "ab" * 32
+REPOSITORY: Final = "registry.example.com/shop"
+
+_KEY: Final = load_public_key((CORPUS / "key.pub").read_bytes())
+_POLICY: Final = policy_of_flags([_KEY], allow_legacy=True)
+_CHANNEL: Final = ChannelTrust(keys=(TrustedKey(name="channel", key=_KEY),))
+_SMALL: Final = Limits(files=64, total_bytes=1 << 20, file_bytes=1 << 18)
+_NOW: Final = datetime(2026, 11, 24, 20, tzinfo=UTC)
+
+
+def fuzz_json(data: bytes) -> None:
+    """What is read can be written, and is read again as the same."""
+    try:
+        value = parse_json(data)
+    except ValueError:
+        return
+    assert parse_json(canonical_json(value)) == value
+
+
+def fuzz_manifest(data: bytes) -> None:
+    """A manifest and an index keep their bytes."""
+    for parse in (parse_manifest, parse_index):
+        with suppress(ProtocolError):
+            assert parse(data).raw == data
+
+
+def fuzz_bundle(data: bytes) -> None:
+    """Nothing counts but what the key signed, of this digest."""
+    _signature("bundle", data)
+    with suppress(InvalidSignature):
+        parse_statement(parse_bundle(data).payload)
+
+
+def fuzz_dsse(data: bytes) -> None:
+    """The same for bare envelopes."""
+    _signature("dsse", data)
+    with suppress(InvalidSignature):
+        parse_statement(data)
+
+
+def fuzz_simple(data: bytes) -> None:
+    """The same for simple signing: the annotation, a line feed, the payload."""
+    annotation, _, payload = data.partition(b"\n")
+    _signature("simple", payload, {SIGNATURE_ANNOTATION: annotation.decode("latin-1")})
+
+
+def _signature(format_: Format, data: bytes, annotations: dict[str, str] | None = None) -> None:
+    found = Found(origin="fuzz", format=format_, raw=data, annotations=annotations or {})
+    claims = read_claims(found, DIGEST)
+    assert (claims.predicate_type + claims.key + claims.identity + claims.created).isprintable()
+    for attestation in ("", claims.predicate_type):
+        decision = decide(_POLICY, DIGEST, [found], attestation=attestation)
+        (verdict,) = decision.verdicts
+        assert verdict.counts == (verdict.statement is not None)
+        if verdict.statement is not None:
+            # Only the payloads of the corpus are signed: whatever else changed, not what is said.
+            assert verdict.statement.digests == (DIGEST,)
+            assert verdict.statement.predicate in ({}, {"passed": 7})
+
+
+def fuzz_record(data: bytes) -> None:
+    """A channel's record is followed only as it was signed."""
+    try:
+        trusted = verify_record(
+            data, DIGEST, channel="prod", repository=REPOSITORY, trust=_CHANNEL, now=_NOW
+        )
+    except OcistateError:
+        return
+    assert trusted.record.sequence == 7
+    assert dict(trusted.record.subjects) == {REPOSITORY: DIGEST}
+
+
+def fuzz_key(data: bytes) -> None:
+    """Key files, public and private."""
+    with suppress(KeyFileError):
+        load_public_key(data).verify(b"signature", b"data")
+    with suppress(KeyFileError):
+        signer = load_private_key(data, lambda: b"")
+        assert signer.public_key.verify(signer.sign(b"data"), b"data")
+
+
+def fuzz_tar(data: bytes) -> None:
+    """A layer's paths stay within the folder; a gzip stream does not grow without end."""
+    with suppress(ArtifactError):
+        data = decompress(data, _SMALL.total_bytes)
+    with suppress(ArtifactError):
+        for path in untar(data, limits=_SMALL, skip_links=True):
+            assert safe_path(path) == path
+            assert not path.startswith("/")
+            assert ".." not in path.split("/")
+
+
+def fuzz_config(data: bytes) -> None:
+    """An artifact's inventory."""
+    with suppress(ArtifactError):
+        inventory = parse_inventory(data)
+        assert all(entry.path.isprintable() for entry in inventory.resources)
+
+
+def fuzz_yaml(data: bytes) -> None:
+    """Manifests, as they are read from artifacts of others."""
+    with suppress(InvalidManifest):
+        for resource in read_resources("fuzz.yaml", data):
+            canonical_json(resource.object)
+
+
+def fuzz_reference(data: bytes) -> None:
+    """A reference means the same when it is printed and read again."""
+    try:
+        reference = parse_reference(data.decode("latin-1"))
+    except InvalidReference:
+        return
+    assert parse_reference(str(reference)) == reference
+
+
+def fuzz_policy(data: bytes) -> None:
+    """Policies and Stacks of any JSON."""
+    value = _object(data)
+    with suppress(ConfigError):
+        parse_policy(value, read=lambda material: b"")
+    with suppress(ConfigError):
+        parse_stack(value)
+
+
+def fuzz_challenge(data: bytes) -> None:
+    """What a registry answers instead of a token."""
+    for challenge in parse_challenges([data.decode("latin-1")]):
+        with suppress(ProtocolError):
+            check_realm(challenge.parameters.get("realm", ""), "https://registry.example.com")
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {"spec": value}
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    name.removeprefix("fuzz_"): target
+    for name, target in list(globals().items())
+    if name.startswith("fuzz_")
+}
+"""By name; each has a folder of the corpus."""
+
+
+def seeds(name: str) -> list[bytes]:
+    """The inputs that a target starts from, in a fixed order."""
+    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
