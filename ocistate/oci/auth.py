@@ -20,6 +20,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ocistate.errors import ConfigError, ProtocolError, Unauthorized
+from ocistate.oci.links import web_address
 
 _DOCKER_HUB: Final = "https://index.docker.io/v1/"
 _HELPER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
@@ -102,8 +103,8 @@ def parse_challenges(headers: list[str]) -> list[Challenge]:
 
 def check_realm(realm: str, registry: str) -> str:
     """The token server's URL, if a registry at that URL may name it. Raises ProtocolError."""
-    parts, asked = urlsplit(realm), urlsplit(registry)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username:
+    parts, asked = web_address(realm), urlsplit(registry)
+    if parts is None:
         raise ProtocolError(f"{asked.netloc} names {realm[:200]!r} as its token server")
     if parts.scheme == "http" and asked.scheme == "https":
         raise ProtocolError(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import httpcore2 as httpcore
 import httpx2 as httpx
@@ -40,6 +40,7 @@ from ocistate.oci.auth import (
     parse_challenges,
     refused,
 )
+from ocistate.oci.links import check_link
 from ocistate.oci.open import StoreOptions
 
 Body = bytes | Callable[[], AsyncIterator[bytes]]
@@ -247,13 +248,7 @@ class Http:
 
     def check_location(self, url: str, location: str) -> str:
         """Where a ``Location`` leads, if we may go there. Raises ProtocolError."""
-        target = urljoin(url, location)
-        parts = urlsplit(target)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-            raise ProtocolError(f"{self.host} leads to {target[:200]!r}, which is no place to go")
-        if parts.scheme == "http" and urlsplit(url).scheme == "https":
-            raise ProtocolError(f"{self.host} leads from https to plain http at {parts.netloc}")
-        return target
+        return check_link(url, location, self.host)
 
     def _is_ours(self, url: str) -> bool:
         asked, base = urlsplit(url), urlsplit(self.base)

@@ -67,7 +67,7 @@ def _identity(found: Found) -> str:
     """Whom the certificate names; empty when it can't be read."""
     from cryptography import x509
 
-    from ocistate.signing.keyless import named_in
+    from ocistate.signing.keyless import certificate_faults, named_in
 
     try:
         if found.format == "bundle":
@@ -76,7 +76,9 @@ def _identity(found: Found) -> str:
             pem = found.annotations[CERTIFICATE_ANNOTATION]
             certificate = x509.load_pem_x509_certificate(pem.encode())
         name = str(named_in(certificate))
-    except (ValueError, LookupError, TypeError, InvalidSignature):
+    except InvalidSignature:
+        return ""
+    except certificate_faults():
         return ""
     return name if name.isprintable() else ""
 

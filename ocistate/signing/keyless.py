@@ -55,12 +55,29 @@ def certify(bundle: Bundle, root: TrustRoot) -> Certified:
         kind, payload = verifier.verify_dsse(parsed, named)
     except Error as error:
         raise InvalidSignature(f"the certificate or its log entry does not hold: {error}") from None
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+    except certificate_faults() as error:
         # What the library stumbles over is junk it did not foresee, and no signature.
         raise InvalidSignature(f"the certificate's material is malformed: {error}") from None
     if (kind, payload) != (PAYLOAD_TYPE, bundle.payload) or named.certified is None:
         raise InvalidSignature("the bundle can be read in two ways")
     return named.certified
+
+
+def certificate_faults() -> tuple[type[Exception], ...]:
+    """What the libraries stumble with over certificates that are none."""
+    from cryptography import x509
+
+    return (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.ExtensionNotFound,
+        x509.UnsupportedGeneralNameType,
+    )
 
 
 @dataclass(slots=True)
@@ -74,7 +91,8 @@ class _Named:
 
 
 def named_in(certificate: Certificate) -> Certified:
-    """Whom a certificate names, whoever issued it. Raises InvalidSignature, ValueError."""
+    """Whom a certificate names, whoever issued it. Raises InvalidSignature, and what
+    ``certificate_faults`` names."""
     from cryptography import x509
 
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -14,6 +14,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
 
 from ocistate.agent.api import parse_stack
 from ocistate.artifact.inventory import parse_inventory
@@ -32,6 +35,7 @@ from ocistate.errors import (
     ProtocolError,
 )
 from ocistate.oci.auth import check_realm, parse_challenges
+from ocistate.oci.links import check_link
 from ocistate.oci.model import parse_index, parse_manifest
 from ocistate.reference import parse_reference
 from ocistate.signing.claims import read_claims
@@ -155,7 +159,8 @@ def fuzz_reference(data: bytes) -> None:
         reference = parse_reference(data.decode("latin-1"))
     except InvalidReference:
         return
-    assert parse_reference(str(reference)) == reference
+    again = parse_reference(str(reference))
+    assert (again.base, again.target) == (reference.base, reference.target)
 
 
 def fuzz_policy(data: bytes) -> None:
@@ -165,6 +170,16 @@ def fuzz_policy(data: bytes) -> None:
         parse_policy(value, read=lambda material: b"")
     with suppress(ConfigError):
         parse_stack(value)
+
+
+def fuzz_link(data: bytes) -> None:
+    """Where a registry leads: our HTTP client goes to the very host that was looked at."""
+    base = "https://registry.example.com/v2/shop/blobs/uploads/"
+    with suppress(ProtocolError):
+        target = check_link(base, data.decode("latin-1"), "registry.example.com")
+        ours, theirs = urlsplit(target), httpx2.URL(target)
+        assert ours.hostname == theirs.host.lower()
+        assert ours.port in (theirs.port, {"http": 80, "https": 443}[theirs.scheme])
 
 
 def fuzz_challenge(data: bytes) -> None:

@@ -333,7 +333,8 @@ def test_a_mutated_tar_is_read_safely_or_refused(
         data[place % len(data)] = byte
     for path in unpacked_or_refused(fix_checksums(data) if mend else bytes(data)):
         assert os.path.normpath(path) == path
-        assert not path.startswith(("/", ".."))
+        assert not path.startswith("/")
+        assert ".." not in path.split("/")
 
 
 @settings(max_examples=200, deadline=None)
