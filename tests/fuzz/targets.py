@@ -3,7 +3,8 @@
 A target may raise nothing: what its parser is documented to raise is caught here, and anything else
 is a bug, as are a broken property, a second of CPU or memory without end. ``corpus/NAME`` holds the
 inputs that fuzzing starts from: good ones, and what found a bug. The signed ones are signed by the
-key whose public half is ``corpus/key.pub``, for the digest DIGEST.
+key whose public half is ``corpus/key.pub``, or under ``corpus/trusted_root.json``, for the digest
+DIGEST.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ from ocistate.signing.claims import read_claims
 from ocistate.signing.decide import decide
 from ocistate.signing.envelope import parse_bundle, parse_statement
 from ocistate.signing.found import Format, Found
+from ocistate.signing.keyless import certify
 from ocistate.signing.keys import load_private_key, load_public_key
-from ocistate.signing.policy import TrustedKey, parse_policy, policy_of_flags
+from ocistate.signing.policy import TrustedKey, parse_policy, policy_of_flags, trust_root
 from ocistate.signing.simple import SIGNATURE_ANNOTATION
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -53,6 +55,7 @@ REPOSITORY: Final = "registry.example.com/shop"
 _KEY: Final = load_public_key((CORPUS / "key.pub").read_bytes())
 _POLICY: Final = policy_of_flags([_KEY], allow_legacy=True)
 _CHANNEL: Final = ChannelTrust(keys=(TrustedKey(name="channel", key=_KEY),))
+ROOT: Final = trust_root((CORPUS / "trusted_root.json").read_bytes(), "corpus")
 _SMALL: Final = Limits(files=64, total_bytes=1 << 20, file_bytes=1 << 18)
 _NOW: Final = datetime(2026, 11, 24, 20, tzinfo=UTC)
 
@@ -80,6 +83,17 @@ def fuzz_bundle(data: bytes) -> None:
         parse_statement(parse_bundle(data).payload)
 
 
+def fuzz_keyless(data: bytes) -> None:
+    """Nobody is named but whom the private root of the corpus certified, for what was signed."""
+    try:
+        bundle = parse_bundle(data)
+        certified = certify(bundle, ROOT)
+    except InvalidSignature:
+        return
+    assert certified.issuer == "https://token.actions.githubusercontent.com"
+    assert parse_statement(bundle.payload).digests == (DIGEST,)
+
+
 def fuzz_dsse(data: bytes) -> None:
     """The same for bare envelopes."""
     _signature("dsse", data)
@@ -91,6 +105,12 @@ def fuzz_simple(data: bytes) -> None:
     """The same for simple signing: the annotation, a line feed, the payload."""
     annotation, _, payload = data.partition(b"\n")
     _signature("simple", payload, {SIGNATURE_ANNOTATION: annotation.decode("latin-1")})
+
+
+def counts(format_: Format, data: bytes, annotations: dict[str, str] | None = None) -> bool:
+    """Whether it is a signature by the corpus's key."""
+    found = Found(origin="fuzz", format=format_, raw=data, annotations=annotations or {})
+    return decide(_POLICY, DIGEST, [found]).error is None
 
 
 def _signature(format_: Format, data: bytes, annotations: dict[str, str] | None = None) -> None:

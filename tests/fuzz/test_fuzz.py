@@ -15,7 +15,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.targets import TARGETS, seeds
+from ocistate.signing.envelope import parse_bundle
+from ocistate.signing.keyless import certify
+from ocistate.signing.simple import SIGNATURE_ANNOTATION
+from tests.fuzz.targets import CORPUS, ROOT, TARGETS, counts, seeds
 
 EXAMPLES: Final = 400
 MOST_CPU_SECONDS: Final = 2.0
@@ -87,6 +90,17 @@ def _tree(data: bytes) -> bytes | None:
         return data if isinstance(json.loads(data), dict | list) else None
     except ValueError:
         return None
+
+
+def test_the_corpus_holds_what_it_should() -> None:
+    """Fuzzing around inputs that are refused at the first byte would find nothing."""
+    assert {path.name for path in CORPUS.iterdir() if path.is_dir()} == set(TARGETS)
+    assert counts("bundle", (CORPUS / "bundle" / "signature.json").read_bytes())
+    assert counts("dsse", (CORPUS / "dsse" / "signature.json").read_bytes())
+    annotation, _, payload = (CORPUS / "simple" / "payload").read_bytes().partition(b"\n")
+    assert counts("simple", payload, {SIGNATURE_ANNOTATION: annotation.decode()})
+    for bundle in seeds("keyless")[:2]:
+        certify(parse_bundle(bundle), ROOT)
 
 
 @pytest.mark.parametrize("name", TARGETS)
