@@ -132,6 +132,8 @@ class Memo:
     explained: tuple[HealthReport, str] | None = None
     """Trouble, and what was found out about it."""
     failures: int = 0
+    unreachable: bool = False
+    """Whether the last pass failed because the registry did not answer."""
 
 
 class Halt(Exception):
@@ -179,7 +181,7 @@ class Pass:
         except OcistateError as error:
             after = self._failed(error)
             return self.status, after
-        self.memo.failures = 0
+        self.memo.failures, self.memo.unreachable = 0, False
         if self.status.last_attempt is not None and self.status.last_attempt.error:
             self._attempt("")
         return self.status, after
@@ -270,7 +272,7 @@ class Pass:
         if self._is_fresh() and (known := await self._known()) is not None:
             return known
         current = self.status.current
-        if self.memo.failures and current is not None and self._trust_of(current.digest):
+        if self.memo.unreachable and current is not None and self._trust_of(current.digest):
             await self._keep_last_good()  # the look may take its time, as it did before
         async with await self.services.connect_store(self.stack) as store:
             pointed = await self._resolve(store)
@@ -629,6 +631,7 @@ class Pass:
     def _failed(self, error: OcistateError) -> float:
         """Say what went wrong; the seconds until the next try."""
         self.memo.failures += 1
+        self.memo.unreachable = isinstance(error, Unavailable)
         old = self.status.condition("Ready")
         self._attempt(str(error))
         if isinstance(error, Unavailable) and old is not None:
