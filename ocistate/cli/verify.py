@@ -47,6 +47,7 @@ def verify_command(
     not signed, 42 signed by nobody trusted, 43 too few signers, 44 no policy, 46 no such
     attestation, 13 unreachable. With -o json, what trusted attestations say is printed too.
     """
+    from ocistate.signing.envelope import SIGN_PREDICATE
     from ocistate.signing.predicates import predicate_type
 
     target = required_target(reference, "verify")
@@ -58,15 +59,25 @@ def verify_command(
             note(
                 f"{mark} {short(verdict['origin'])} {verdict['signer'] or '?'}: {verdict['reason']}"
             )
+        for demand in decision["demands"]:
+            mark, got = "✓" if demand["met"] else "✗", ", ".join(demand["signers"]) or "nobody"
+            note(f"{mark} {demand['predicateType']} by {demand['threshold']}: {got}")
     if output != "name":
         emit({key: value for key, value in decision.items() if key != "error"}, output)
     if decision["error"] is not None:
         raise decision["error"]
     if not decision["verified"]:
-        note(f"Not verified: the TrustPolicy {decision['policy']!r} is in mode {decision['mode']}.")
+        note(
+            f"Not verified, and not enforced (mode {decision['mode']} of the TrustPolicy "
+            f"{decision['policy']!r}): {decision['message']}"
+        )
     else:
-        what = f"{kind} attested" if kind else "signed"
-        note(f"Verified: {what} by {', '.join(decision['signers'])}.")
+        said = (
+            f"{'signed' if demand['predicateType'] == SIGN_PREDICATE else demand['predicateType']} "
+            f"by {', '.join(demand['signers'])}"
+            for demand in decision["demands"]
+        )
+        note(f"Verified: {'; '.join(said)}.")
     if output == "name":
         result(str(reference.with_digest(decision["digest"])))
 
@@ -88,7 +99,18 @@ async def _explain(
         "policy": policy.name,
         "mode": policy.mode,
         "verified": decision.error is None,
+        "reason": decision.error.reason if decision.error else "",
+        "message": decision.error.message if decision.error else "",
         "signers": list(decision.signers),
+        "demands": [
+            {
+                "predicateType": demand.predicate_type,
+                "threshold": demand.threshold,
+                "signers": list(demand.signers),
+                "met": demand.met,
+            }
+            for demand in decision.demands
+        ],
         "signatures": [
             {
                 "origin": verdict.origin,

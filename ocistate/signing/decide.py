@@ -6,7 +6,7 @@ attestations. Every signature found is judged once, and told of: why it counts, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -186,7 +186,7 @@ class _Judge:
 
     def verdict(self, found: Found) -> Verdict:
         def no(reason: str, signer: str = "") -> Verdict:
-            return Verdict(origin=found.origin, counts=False, signer=signer, reason=reason)
+            return Verdict(origin=found.origin, counts=False, signer=signer, reason=_plain(reason))
 
         if found.error:
             return no(found.error)
@@ -281,6 +281,25 @@ def _place(entry: TrustedKey | TrustedIdentity) -> str:
     return f"{entry.issuer} {entry.subject} {entry.root.digest}"
 
 
+_MOST_REASONS: Final = 5
+_LONGEST_REASON: Final = 400
+
+
+def _summary(reasons: Iterable[str]) -> str:
+    """The different reasons, few enough for a message: strangers decide how many there are."""
+    different = list(dict.fromkeys(reasons))
+    more = len(different) - _MOST_REASONS
+    return "; ".join(different[:_MOST_REASONS]) + (
+        f"; and {more} other reasons" if more > 0 else ""
+    )
+
+
+def _plain(text: str) -> str:
+    """Text that a stranger may have chosen, harmless to a terminal and short enough to read."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"
+
+
 _NOT_SIGNED_HINT: Final = "sign it: 'ocistate sign REF --key FILE'"
 
 
@@ -292,7 +311,7 @@ def _error(
     attestation: str,
 ) -> TrustError | None:
     refused = [verdict for verdict in verdicts if not verdict.counts]
-    reasons = "; ".join(dict.fromkeys(verdict.reason for verdict in refused))
+    reasons = _summary(verdict.reason for verdict in refused)
     if attestation:
         if all(demand.met for demand in demands):
             return None
