@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from ocistate.canonical import DIGEST_PATTERN
 from ocistate.errors import ArtifactError, NotFound
 from ocistate.oci.model import Index, Manifest
 from ocistate.oci.parallel import each
@@ -19,6 +20,7 @@ from ocistate.oci.store import Store
 from ocistate.oci.tags import (
     LEGACY_SUFFIXES,
     fallback_tag,
+    is_by_digest,
     is_channel,
     legacy_tag,
     names_artifact,
@@ -49,11 +51,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """One artifact that goes, and the manifests and tags that go with it, in that order."""
+    """One artifact that goes. ``digests`` are the manifests that go with it, itself the last;
+    ``targets`` are those and the tags, in the order in which they are deleted."""
 
     decision: Decision
     digests: tuple[str, ...]
-    tags: tuple[str, ...]
+    targets: tuple[str, ...]
 
 
 async def plan_gc(store: Store, rules: Rules, now: datetime) -> Plan:
@@ -92,14 +95,14 @@ async def plan_removals(store: Store, plan: Plan) -> list[Removal]:
 async def remove(
     store: Store, removals: Sequence[Removal], done: Callable[[Removal], None] = lambda _: None
 ) -> int:
-    """Remove artifacts one after the other, and free what they leave; how many bytes that was."""
-    for removal in removals:
-        for digest in removal.digests:
-            await _delete(store, digest)
-        for tag in removal.tags:
-            # Some registries keep a tag whose manifest was deleted by its digest.
-            await _delete(store, tag)
+    """Remove artifacts, and free what they leave; how many bytes that was."""
+
+    async def one(removal: Removal) -> None:
+        for target in removal.targets:
+            await _delete(store, target)
         done(removal)
+
+    await each(removals, one, at_once=8)
     return await store.sweep()
 
 
@@ -147,28 +150,53 @@ async def _parts(store: Store, roots: set[str]) -> set[str]:
 
 
 async def _removal(store: Store, plan: Plan, decision: Decision) -> Removal:
-    """The family of an artifact, deepest first, without what something else needs."""
-    family = [decision.artifact.digest]
-    tags: list[str] = [*decision.artifact.tags]
-    place = 0
-    while place < len(family):
-        digest = family[place]
-        place += 1
-        found = [item.digest for item in await store.referrers(digest)]
+    """An artifact and what goes with it, deepest first, without what something else needs."""
+    family: dict[str, tuple[str, ...]] = {decision.artifact.digest: decision.artifact.tags}
+    waiting = [decision.artifact.digest]
+    while waiting:
+        digest = waiting.pop(0)
+        found: dict[str, tuple[str, ...]]
+        found = {item.digest: () for item in await store.referrers(digest)}
         _, manifest = await _manifest(store, digest)
         if isinstance(manifest, Index):
-            found += [item.digest for item in manifest.manifests]
-        for tag in (fallback_tag(digest), *(legacy_tag(digest, s) for s in LEGACY_SUFFIXES)):
-            if tag in plan.tags:
-                tags.insert(0, tag)
-                _, carrier = await _manifest(store, tag)
-                # One description may serve several artifacts: of that only the tag goes.
-                if carrier is not None and not tag.endswith(".sbom"):
-                    found.append(carrier.descriptor.digest)
-        family += [d for d in found if d not in family and d not in plan.needed]
-    return Removal(decision=decision, digests=tuple(reversed(family)), tags=tuple(tags))
+            found |= {item.digest: () for item in manifest.manifests}
+        found |= await _carriers(store, plan, digest)
+        new = [item for item in found if item not in family and item not in plan.needed]
+        family |= {item: found[item] for item in new}
+        waiting += new
+    targets: list[str] = []
+    for digest, tags in reversed(family.items()):
+        beside = (fallback_tag(digest), legacy_tag(digest, ".sbom"))
+        targets += [*(tag for tag in beside if tag in plan.tags), digest, *tags]
+    return Removal(decision=decision, digests=tuple(reversed(family)), targets=tuple(targets))
+
+
+async def _carriers(store: Store, plan: Plan, digest: str) -> dict[str, tuple[str, ...]]:
+    """The manifests that carry an artifact's older signatures, with their tags.
+
+    A description (``.sbom``) may serve several artifacts: of that only the tag goes.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for suffix in LEGACY_SUFFIXES:
+        tag = legacy_tag(digest, suffix)
+        if tag in plan.tags and suffix != ".sbom":
+            _, manifest = await _manifest(store, tag)
+            if manifest is not None:
+                found[manifest.descriptor.digest] = (tag,)
+    return found
 
 
 async def _delete(store: Store, target: str) -> None:
+    """Delete a manifest or a tag; nothing happens when it is gone already.
+
+    Some registries keep a tag whose manifest was deleted by its digest, and some delete no tag: so
+    a list of referrers, which only its tag names, is deleted by its digest first.
+    """
     with contextlib.suppress(NotFound):
+        if not DIGEST_PATTERN.fullmatch(target):
+            held = (await store.resolve(target)).digest
+            if is_by_digest(target) and "." not in target:
+                with contextlib.suppress(NotFound):
+                    await store.delete(held)
+                await store.resolve(target)
         await store.delete(target)

@@ -26,7 +26,7 @@ from ocistate.signing.envelope import BUNDLE_TYPE
 from ocistate.signing.keys import generate, load_private_key
 from ocistate.steps.gc import plan_gc
 from ocistate.steps.retention import Rules
-from testbed.registries import Distribution
+from testbed.registries import Distribution, Registry
 from tests.tool import ROOT, ocistate
 
 NOW = datetime.now(UTC)
@@ -274,3 +274,35 @@ def test_what_was_promoted_while_we_were_asked_is_kept(tmp_path: Path) -> None:
     names = ocistate("ls", place, "-o", "name").out.splitlines()
     tags = {name.rpartition(":")[2] for name in names}
     assert tags == {"v1", *(f"v{number}" for number in range(3, 11))}
+
+
+def test_a_run_that_was_killed_is_finished_by_the_next(any_registry: Registry) -> None:
+    place = f"{any_registry.host}/keeping/killed"
+    made = work(place, fill)
+    arguments = ("gc", place, "--keep", "2", "--yes")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ocistate", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith(b"Removed ")
+    process.kill()
+    process.communicate()
+    ocistate(*arguments)
+
+    async def check(store: Store) -> None:
+        wanted = set()
+        for number in (8, 9):
+            digest = made[f"v{number}"].descriptor.digest
+            (signature,) = await store.referrers(digest)
+            wanted |= {f"v{number}", legacy_tag(digest)}
+            # The registry with the API does not say so when something is pushed: both have these.
+            wanted |= {fallback_tag(digest), fallback_tag(signature.digest)}
+        assert set(await store.tags()) == wanted
+        for number in range(8):
+            digest = made[f"v{number}"].descriptor.digest
+            assert await store.referrers(digest) == []
+
+    work(place, check)
