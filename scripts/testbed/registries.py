@@ -20,8 +20,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
-from .certs import Authority
+from .certs import Authority, Pair
 from .process import Child, free_port
+from .tokens import ISSUER, SERVICE, TokenServer
 from .tools import ensure
 
 USERNAME = "testbed"
@@ -51,6 +52,7 @@ class Registry:
         self.username: str | None = None
         self.password: str | None = None
         self.ca_file: Path | None = None
+        self.client: Pair | None = None
         self.server = Child(
             name=self.kind,
             command=self._command(),
@@ -120,6 +122,8 @@ class Registry:
 
     def _answers(self) -> bool:
         context = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
+        if context is not None and self.client is not None:
+            context.load_cert_chain(self.client.certificate, self.client.key)
         try:
             with urllib.request.urlopen(f"{self.url}/v2/", timeout=2, context=context):  # noqa: S310 - our own server
                 return True
@@ -130,7 +134,8 @@ class Registry:
 class Distribution(Registry):
     """CNCF distribution, optionally with a login and TLS.
 
-    With `auth`, `username` and `password` are what it accepts; with `tls`, `ca_file` verifies it.
+    With `auth` or `token`, `username` and `password` are what it or its token server accepts; with
+    `tls`, `ca_file` verifies it; with `mutual` it asks for `client`, a certificate of ours.
     """
 
     kind = "distribution"
@@ -141,15 +146,24 @@ class Distribution(Registry):
         *,
         port: int | None = None,
         auth: bool = False,
+        token: bool = False,
         tls: bool = False,
+        mutual: bool = False,
         delete: bool = True,
     ) -> None:
-        self._auth, self._tls, self._delete = auth, tls, delete
+        self._auth, self._token, self._delete = auth, token, delete
+        self._tls, self._mutual = tls or mutual, mutual
+        self.tokens: TokenServer | None = None
         super().__init__(folder, port=port)
-        if auth:
+        if auth or token:
             self.username, self.password = USERNAME, PASSWORD
-        if tls:
+        if self._tls:
             self.ca_file = self.folder / "certs" / "ca.crt"
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        if self.tokens is not None:
+            self.tokens.close()
 
     def _command(self) -> list[str]:
         config: dict[str, Any] = {
@@ -165,11 +179,25 @@ class Distribution(Registry):
             htpasswd = self.folder / "htpasswd"
             htpasswd.write_text(_HTPASSWD)
             config["auth"] = {"htpasswd": {"realm": "testbed", "path": str(htpasswd)}}
+        if self._token:
+            signer = Authority.make(self.folder / "tokens")
+            self.tokens = TokenServer(signer, USERNAME, PASSWORD)
+            config["auth"] = {
+                "token": {
+                    "realm": self.tokens.realm,
+                    "service": SERVICE,
+                    "issuer": ISSUER,
+                    "rootcertbundle": str(signer.pair.certificate),
+                }
+            }
         if self._tls:
             authority = Authority.make(self.folder / "certs")
             names = ["IP:127.0.0.1", "DNS:localhost"]
             pair = authority.issue("registry", "CN=127.0.0.1", addresses=names)
             config["http"]["tls"] = {"certificate": str(pair.certificate), "key": str(pair.key)}
+            if self._mutual:
+                self.client = authority.issue("client", "CN=client")
+                config["http"]["tls"]["clientcas"] = [str(authority.pair.certificate)]
         path = self.folder / "config.yml"
         path.write_text(json.dumps(config, indent=1))  # JSON is YAML
         return [str(ensure("distribution")["distribution"]), "serve", str(path)]
