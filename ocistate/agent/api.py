@@ -17,6 +17,7 @@ from ocistate.cluster.health import speaks
 from ocistate.errors import InvalidReference, UsageError
 from ocistate.fields import Fields
 from ocistate.objects import group_of
+from ocistate.oci import Mirror
 from ocistate.reference import Reference, check_digest, check_tag, parse_reference
 from ocistate.semver import parse_range
 
@@ -56,6 +57,9 @@ class Source:
     insecure: bool = False
     pull_secret: str = ""
     ca_secret: str = ""
+    cert_secret: str = ""
+    mirrors: tuple[Mirror, ...] = ()
+    """Where else what has a digest may be looked for."""
 
     @property
     def pointer(self) -> str:
@@ -197,6 +201,7 @@ def _parse_source(fields: Fields) -> Source:
     if ".." in path.split("/"):
         raise fields.error("path", f"{path!r} leaves the artifact")
     pull_secret, ca_secret = fields.mapping("pullSecretRef"), fields.mapping("caSecretRef")
+    cert_secret = fields.mapping("certSecretRef")
     source = Source(
         repository=repository,
         channel=channel,
@@ -211,8 +216,10 @@ def _parse_source(fields: Fields) -> Source:
         insecure=fields.boolean("insecure", False),
         pull_secret=pull_secret.text("name") if fields.has("pullSecretRef") else "",
         ca_secret=ca_secret.text("name") if fields.has("caSecretRef") else "",
+        cert_secret=cert_secret.text("name") if fields.has("certSecretRef") else "",
+        mirrors=tuple(_parse_mirror(item) for item in fields.items("mirrors")),
     )
-    for item in (pull_secret, ca_secret, fields):
+    for item in (pull_secret, ca_secret, cert_secret, fields):
         item.finish()
     return source
 
@@ -260,6 +267,15 @@ def _parse_cel(fields: Fields, key: str, expression: str) -> str:
         if fault := check_syntax(expression):
             raise fields.error(key, fault)
     return expression
+
+
+def _parse_mirror(fields: Fields) -> Mirror:
+    mirror = Mirror(
+        reference=_parse_repository(fields, "repository"),
+        insecure=fields.boolean("insecure", False),
+    )
+    fields.finish()
+    return mirror
 
 
 def _parse_repository(fields: Fields, key: str) -> Reference:

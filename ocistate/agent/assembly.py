@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ocistate.agent.api import Stack
 from ocistate.agent.embedded import FileSource, FolderKeeper, FolderPlaces
@@ -18,6 +20,11 @@ from ocistate.oci.store import Store
 if TYPE_CHECKING:
     from ocistate.agent.cluster_place import ClusterPlaces
     from ocistate.agent.kube import ClusterSource
+
+
+log = logging.getLogger("ocistate.agent")
+
+_MAX_WARNINGS: Final = 10_000
 
 
 @contextlib.asynccontextmanager
@@ -60,7 +67,7 @@ async def embedded_agent(
             keeper=FolderKeeper(folder),
             places=FolderPlaces(folder, cluster),
             folder=folder,
-            connect=_connect,
+            connect=_Connector(),
             workers=workers,
         )
         yield agent, FileSource(agent, folder, stacks)
@@ -99,7 +106,7 @@ async def cluster_agent(
         resources.push_async_callback(places.watches.aclose)
         keeper = ClusterKeeper(client, reader=places.writer)
         agent = Agent(
-            keeper=keeper, places=places, folder=folder, connect=_connect, workers=workers
+            keeper=keeper, places=places, folder=folder, connect=_Connector(), workers=workers
         )
         yield agent, ClusterSource(agent, keeper, client, namespace, policies)
 
@@ -111,5 +118,18 @@ def _open_folder(state: Path | None, resources: contextlib.AsyncExitStack) -> St
     return folder
 
 
-def _connect(stack: Stack, options: StoreOptions) -> Store:
-    return open_store(stack.source.repository, options)
+@dataclass(slots=True)
+class _Connector:
+    """Opens Stacks' repositories; what a registry warns of is logged once, not at every look."""
+
+    _told: set[tuple[str, str]] = field(default_factory=set)
+
+    def __call__(self, stack: Stack, options: StoreOptions) -> Store:
+        def warned(text: str) -> None:
+            known = (str(stack), text)
+            if known not in self._told and len(self._told) < _MAX_WARNINGS:
+                self._told.add(known)
+                log.warning("the registry warns: %s", text, extra={"stack": str(stack)})
+
+        options = replace(options, on_warning=warned)
+        return open_store(stack.source.repository, options, stack.source.mirrors)

@@ -118,6 +118,11 @@ def _stack_spec() -> Schema:
             "insecure": _described(_FLAG, "Plain HTTP; loopback needs no such word."),
             "pullSecretRef": _described(name, "A kubernetes.io/dockerconfigjson Secret."),
             "caSecretRef": _described(name, "A Secret with the registry's CA in ca.crt."),
+            "certSecretRef": _described(name, "A kubernetes.io/tls Secret to show the registry."),
+            "mirrors": _described(
+                _list(_object({"repository": _TEXT, "insecure": _FLAG}, "repository")),
+                "Where else to look for what has a digest.",
+            ),
         },
         "repository",
         **{

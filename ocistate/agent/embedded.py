@@ -42,10 +42,12 @@ class FolderKeeper:
         """Logged already."""
 
     async def connect_options(self, stack: Stack) -> StoreOptions:
-        if stack.source.pull_secret or stack.source.ca_secret:
+        source = stack.source
+        if source.pull_secret or source.ca_secret or source.cert_secret:
             raise ConfigError(
-                f"Stack {stack}: pullSecretRef and caSecretRef need a cluster to be read from",
-                hint="use 'ocistate login', and SSL_CERT_FILE for a CA of your own",
+                f"Stack {stack}: pullSecretRef, caSecretRef and certSecretRef need a cluster to be "
+                "read from",
+                hint="use 'ocistate login', and certs.d for certificates",
             )
         return StoreOptions(insecure=stack.source.insecure)
 

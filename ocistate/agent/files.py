@@ -133,6 +133,7 @@ def _localise(stack: Stack, folder: Path) -> Stack:
         source,
         repository=_local(source.repository, folder),
         channel_repository=source.channel_repository and _local(source.channel_repository, folder),
+        mirrors=tuple(replace(m, reference=_local(m.reference, folder)) for m in source.mirrors),
     )
     directory = folder / stack.directory if stack.directory else None
     # No API server hands out UIDs here; the name is as unique within one state folder.

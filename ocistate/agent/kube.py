@@ -22,7 +22,7 @@ from ocistate.cluster.client import KubeClient
 from ocistate.cluster.status import StatusError
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.objects import ObjectId
-from ocistate.oci import StoreOptions
+from ocistate.oci import ClientCertificate, StoreOptions
 from ocistate.reference import Reference
 
 log = logging.getLogger("ocistate.agent")
@@ -120,12 +120,22 @@ class ClusterKeeper:
 
     async def connect_options(self, stack: Stack) -> StoreOptions:
         source = stack.source
-        docker_config = ca_data = None
+        docker_config = ca_data = certificate = None
         if source.pull_secret:
             docker_config = await self._secret(stack, source.pull_secret, ".dockerconfigjson")
         if source.ca_secret:
             ca_data = await self._secret(stack, source.ca_secret, "ca.crt")
-        return StoreOptions(insecure=source.insecure, docker_config=docker_config, ca_data=ca_data)
+        if source.cert_secret:
+            certificate = ClientCertificate(
+                certificate=await self._secret(stack, source.cert_secret, "tls.crt"),
+                key=await self._secret(stack, source.cert_secret, "tls.key"),
+            )
+        return StoreOptions(
+            insecure=source.insecure,
+            docker_config=docker_config,
+            ca_data=ca_data,
+            client_certificate=certificate,
+        )
 
     async def is_abandoned(self, stack: Stack) -> bool:
         """Whether its namespace is being deleted: its account may be gone already, and the

@@ -13,7 +13,7 @@ from ocistate.cli.options import (
     REFERENCE,
     required_target,
     run_async,
-    store_options,
+    source_options,
     trust_options,
 )
 from ocistate.cli.output import emit, note, output_option, result
@@ -38,7 +38,7 @@ _SIGNS = {"create": "+", "change": "~", "prune": "-", "refuse": "!", "skip": "·
 @click.option("--wait/--no-wait", default=True, help="Wait until everything is healthy.")
 @click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait for health.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; the API server checks it all.")
-@store_options
+@source_options
 @output_option("table", "json", "yaml")
 def apply_command(
     reference: Reference,

@@ -14,7 +14,7 @@ from ocistate.cli.options import (
     optional_trust_options,
     required_target,
     run_async,
-    store_options,
+    source_options,
 )
 from ocistate.cli.output import emit, output_option, plain, result, short
 from ocistate.reference import Reference
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.command("inspect")
 @click.argument("reference", type=REFERENCE, metavar="REF")
 @optional_trust_options
-@store_options
+@source_options
 @output_option("table", "json", "yaml", "name")
 def inspect_command(
     reference: Reference,

@@ -31,6 +31,8 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     ),
     "get": ("ocistate.cli.get:get_command", "Show Stacks and how they are."),
     "agent": ("ocistate.cli.agent:agent_command", "Run the agent: reconcile Stacks continuously."),
+    "login": ("ocistate.cli.login:login_command", "Log in to a registry."),
+    "logout": ("ocistate.cli.login:logout_command", "Remove a registry's credentials."),
     "ls": ("ocistate.cli.ls:ls_command", "List artifacts, or a registry's repositories."),
     "copy": ("ocistate.cli.copy:copy_command", "Copy artifacts with all that refers to them."),
     "gc": ("ocistate.cli.gc:gc_command", "Remove old artifacts that nothing needs."),

@@ -15,6 +15,7 @@ from ocistate.errors import ConfigError, UsageError
 from ocistate.reference import Reference, parse_reference
 
 if TYPE_CHECKING:
+    from ocistate.oci import ClientCertificate, StoreOptions
     from ocistate.oci.store import Store
     from ocistate.signing.policy import TrustPolicy
 
@@ -32,34 +33,101 @@ class ReferenceType(click.ParamType[Reference]):
 
 
 REFERENCE = ReferenceType()
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+def registry_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How to reach a registry; the verb gets ``options``."""
+
+    @click.option("--insecure", is_flag=True, help="Plain HTTP to a registry that is not loopback.")
+    @click.option(
+        "--ca-file",
+        type=_FILE,
+        help="CA certificates (PEM) to trust for the registry, instead of the system's.",
+    )
+    @click.option("--client-cert", type=_FILE, help="A certificate (PEM) to show the registry.")
+    @click.option("--client-key", type=_FILE, help="The private key (PEM) of --client-cert.")
+    @functools.wraps(command)
+    def wrapper(
+        *args: Any,
+        insecure: bool,
+        ca_file: Path | None,
+        client_cert: Path | None,
+        client_key: Path | None,
+        **kwargs: Any,
+    ) -> Any:
+        from ocistate.oci import StoreOptions
+
+        options = StoreOptions(
+            insecure=insecure,
+            ca_file=ca_file,
+            client_certificate=_client_certificate(client_cert, client_key),
+            on_warning=warn,
+        )
+        return command(*args, options=options, **kwargs)
+
+    return wrapper
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How to reach the registry; the verb gets ``connect``, a function that opens a store."""
 
-    @click.option("--insecure", is_flag=True, help="Plain HTTP to a registry that is not loopback.")
-    @click.option(
-        "--ca-file",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="CA certificates (PEM) to trust for the registry, instead of the system's.",
-    )
+    @registry_options
     @functools.wraps(command)
-    def wrapper(*args: Any, insecure: bool, ca_file: Path | None, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, options: StoreOptions, **kwargs: Any) -> Any:
         def connect(reference: Reference) -> Store:
-            return connect_store(reference, insecure=insecure, ca_file=ca_file)
+            from ocistate.oci import open_store
+
+            return open_store(reference.base, options)
 
         return command(*args, connect=connect, **kwargs)
 
     return wrapper
 
 
-def connect_store(reference: Reference, *, insecure: bool, ca_file: Path | None) -> Store:
-    """A store for a reference, with the user's credentials and warnings shown on stderr."""
-    from ocistate.oci import StoreOptions, open_store
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As ``store_options``, for a verb that reads one artifact, which may have mirrors."""
 
-    return open_store(
-        reference.base, options=StoreOptions(insecure=insecure, ca_file=ca_file, on_warning=warn)
+    @click.option(
+        "--mirror",
+        "mirrors",
+        multiple=True,
+        type=REFERENCE,
+        metavar="REPOSITORY",
+        help="Where else to look for what has a digest; repeatable.",
     )
+    @registry_options
+    @functools.wraps(command)
+    def wrapper(
+        *args: Any, options: StoreOptions, mirrors: tuple[Reference, ...], **kwargs: Any
+    ) -> Any:
+        def connect(reference: Reference) -> Store:
+            from ocistate.oci import Mirror, open_store
+
+            others = [Mirror(reference=item, insecure=options.insecure) for item in mirrors]
+            return open_store(reference.base, options, others)
+
+        for item in mirrors:
+            if item.target is not None:
+                raise UsageError(
+                    f"--mirror {item} names a tag or digest", hint="name the repository alone"
+                )
+        return command(*args, connect=connect, **kwargs)
+
+    return wrapper
+
+
+def _client_certificate(certificate: Path | None, key: Path | None) -> ClientCertificate | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UsageError("--client-cert and --client-key go together", hint="give both")
+    from ocistate.oci import ClientCertificate
+
+    try:
+        return ClientCertificate(certificate=certificate.read_bytes(), key=key.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
 def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
+from ocistate.cli.options import REFERENCE, required_target, run_async, source_options
 from ocistate.cli.output import note, result
 from ocistate.reference import Reference
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     metavar="DIR|-",
     help="A new or empty folder; '-' prints all documents to stdout.",
 )
-@store_options
+@source_options
 def pull_command(reference: Reference, output: str, connect: Callable[[Reference], Store]) -> None:
     """Fetch an artifact's files into a new folder, all or nothing.
 

@@ -171,9 +171,9 @@ def _pack(
 
 
 def _layout(reference: Reference) -> Store:
-    from ocistate.cli.options import connect_store
+    from ocistate.oci import open_store
 
-    return connect_store(reference, insecure=False, ca_file=None)
+    return open_store(reference.base)
 
 
 async def _push(

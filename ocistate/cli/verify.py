@@ -11,7 +11,7 @@ from ocistate.cli.options import (
     REFERENCE,
     required_target,
     run_async,
-    store_options,
+    source_options,
     trust_options,
 )
 from ocistate.cli.output import emit, note, output_option, result, short
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="Check the attestations of this type instead of the signature: a URI or cosign's name.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what each signature is worth, and why.")
-@store_options
+@source_options
 @output_option("name", "json", "yaml")
 def verify_command(
     reference: Reference,

@@ -1,5 +1,5 @@
 """The OCI image and distribution specifications; nothing of Kubernetes."""
 
-from ocistate.oci.open import StoreOptions, open_store
+from ocistate.oci.open import ClientCertificate, Mirror, StoreOptions, open_store
 
-__all__ = ["StoreOptions", "open_store"]
+__all__ = ["ClientCertificate", "Mirror", "StoreOptions", "open_store"]

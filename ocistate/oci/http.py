@@ -12,7 +12,7 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any, Final
@@ -24,7 +24,6 @@ import httpx2 as httpx
 from ocistate import __version__
 from ocistate.canonical import parse_json
 from ocistate.errors import (
-    ConfigError,
     LimitExceeded,
     NotFound,
     ProtocolError,
@@ -33,24 +32,27 @@ from ocistate.errors import (
 )
 from ocistate.oci.auth import (
     Challenge,
-    Credentials,
     Tokens,
     check_realm,
-    find_credentials,
     parse_challenges,
     refused,
 )
+from ocistate.oci.credentials import Credentials, find_credentials
 from ocistate.oci.links import check_link
 from ocistate.oci.open import StoreOptions
+from ocistate.oci.tls import Trust, find_trust
 
 Body = bytes | Callable[[], AsyncIterator[bytes]]
 
 _MAX_REDIRECTS: Final = 5
-_ATTEMPTS: Final = 5
 _LONGEST_PAUSE: Final = 30.0
 _MAX_ERROR_BODY: Final = 64 * 1024
 _MAX_TOKEN_BODY: Final = 256 * 1024
 _TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+_ASKS_WHO: Final = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE")
+"""The TLS alerts of a server that will not have us without a client certificate of its liking."""
+_MAX_WARNINGS: Final = 16
+_MAX_CAUSES: Final = 10
 _CONNECT_SECONDS: Final = 10.0
 
 # What one read takes from a socket, 64 KiB otherwise: a quarter of the work for a blob's bytes.
@@ -73,24 +75,38 @@ class Http:
 
     host: str
     options: StoreOptions
+    repository: str = ""
+    """Some have credentials of their own."""
+    credentials: InitVar[Credentials | None] = None
+    """These and no others, wherever others may be found."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
     base: str = field(init=False)
     transfers: asyncio.Semaphore = field(init=False, repr=False)
     """Held while a blob is on its way: so many at a time, and no more."""
-    _clients: dict[str, httpx.AsyncClient] = field(default_factory=dict, repr=False)
+    _trust: Trust = field(init=False)
+    _clients: dict[tuple[str, bool], httpx.AsyncClient] = field(default_factory=dict, repr=False)
     _tokens: Tokens = field(default_factory=Tokens, repr=False)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    """Held while credentials are looked for and tokens asked for: one is enough for all."""
+    _warned: set[str] = field(default_factory=set, repr=False)
     _challenge: Challenge | None = None
     _credentials: Credentials | None = field(default=None, repr=False)
     _looked: bool = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, credentials: Credentials | None) -> None:
+        self._credentials, self._looked = credentials, credentials is not None
         self.transfers = asyncio.Semaphore(self.options.transfers)
         endpoint = "registry-1.docker.io" if self.host == "docker.io" else self.host
-        own_ca = self.options.ca_file is not None or self.options.ca_data is not None
-        plain = self.options.insecure or (is_loopback(self.host) and not own_ca)
+        self._trust = find_trust(self.host, self.options)
+        plain = self.options.insecure or (is_loopback(self.host) and not self._trust.is_given)
         self.base = f"{'http' if plain else 'https'}://{endpoint}"
+
+    @property
+    def asks(self) -> bool:
+        """Whether the registry was seen to ask for credentials."""
+        return self._challenge is not None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -98,14 +114,14 @@ class Http:
             await client.aclose()
 
     def _client(self, url: str) -> httpx.AsyncClient:
-        """The client for a URL's scheme: reading the CAs costs a tenth of a second, so not for
-        plain HTTP to a registry on this machine."""
-        scheme = urlsplit(url).scheme
-        if scheme not in self._clients:
-            encrypted = scheme == "https"
-            self._clients[scheme] = httpx.AsyncClient(
+        """The client for a URL's scheme and host: a client certificate is the registry's to see,
+        and reading the CAs costs a tenth of a second, so not for plain HTTP."""
+        key = (urlsplit(url).scheme, self._is_ours(url))
+        if key not in self._clients:
+            encrypted = key[0] == "https"
+            self._clients[key] = httpx.AsyncClient(
                 timeout=httpx.Timeout(self.options.silence, connect=_CONNECT_SECONDS, pool=None),
-                verify=_tls(self.options) if encrypted else False,
+                verify=self._trust.context(ours=key[1]) if encrypted else False,
                 http2=encrypted,
                 # What we may follow, and what goes along, is decided here and not in the library.
                 follow_redirects=False,
@@ -113,7 +129,7 @@ class Http:
                 headers={"User-Agent": f"ocistate/{__version__}", "Accept-Encoding": "identity"},
                 limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
             )
-        return self._clients[scheme]
+        return self._clients[key]
 
     async def send(
         self,
@@ -181,22 +197,23 @@ class Http:
     ) -> httpx.Response:  # fmt: skip
         """Send, and again after a while when the registry is only busy or briefly away."""
         failure = ""
-        for attempt in range(_ATTEMPTS if repeat else 1):
+        attempts = self.options.attempts if repeat else 1
+        for attempt in range(attempts):
             pause = min(_LONGEST_PAUSE, 0.25 * 4**attempt) * (1 + self.jitter())
             try:
                 response = await self._authorized(method, path, scope, doing, headers, body)
             except (httpx.TransportError, ssl.SSLError) as error:
-                if isinstance(error, httpx.UnsupportedProtocol) or _is_certificate(error):
+                if _is_lasting(error):
                     raise self._unavailable(doing, _describe(error)) from None
                 failure = _describe(error)
             else:
-                last = attempt == _ATTEMPTS - 1 or not repeat
+                last = attempt == attempts - 1
                 if response.status_code not in _TRANSIENT or last:
                     return response
                 failure = f"answered {response.status_code}"
                 pause = _retry_after(response.headers.get("retry-after"), pause)
                 await response.aclose()
-            if repeat and attempt < _ATTEMPTS - 1:
+            if attempt < attempts - 1:
                 await self.sleep(pause)
         raise self._unavailable(doing, failure)
 
@@ -204,9 +221,8 @@ class Http:
         self, method: str, path: str, scope: str, doing: str, headers: dict[str, str], body: Body
     ) -> httpx.Response:
         """Send with what the registry is known to ask for; once more when it asks for something."""
-        response = await self._follow(
-            method, path, headers, body, await self._authorization(scope, doing)
-        )
+        sent = await self._authorization(scope, doing)
+        response = await self._follow(method, path, headers, body, sent)
         if response.status_code != 401 or not self._is_ours(str(response.url)):
             return response
         challenges = parse_challenges(response.headers.get_list("www-authenticate"))
@@ -215,7 +231,7 @@ class Http:
             return response
         await response.aclose()
         self._challenge = known
-        self._tokens.drop(self._token_key(known, scope))
+        self._tokens.drop(self._token_key(known, scope), (sent or "").removeprefix("Bearer "))
         authorization = await self._authorization(scope, doing)
         if authorization is None:
             raise refused(self.host, False, doing)
@@ -258,20 +274,24 @@ class Http:
         challenge = self._challenge
         if challenge is None:
             return None
-        if not self._looked:
-            # A credential helper is another program, and may take its time.
-            self._credentials = await asyncio.to_thread(
-                find_credentials, self.host, self.options.docker_config
-            )
-            self._looked = True
-        if challenge.scheme == "basic":
-            return self._credentials.basic if self._credentials else None
-        key = self._token_key(challenge, scope)
-        token = self._tokens.get(key, self.clock())
-        if token is None:
-            answer = await self._ask_token_server(key, doing)
-            token = self._tokens.put(key, answer, self.clock())
-        return f"Bearer {token}"
+        async with self._asking:
+            if not self._looked:
+                # A credential helper is another program, and may take its time.
+                self._credentials = await asyncio.to_thread(
+                    find_credentials,
+                    self.host,
+                    self.options.docker_config,
+                    repository=self.repository,
+                )
+                self._looked = True
+            if challenge.scheme == "basic":
+                return self._credentials.basic if self._credentials else None
+            key = self._token_key(challenge, scope)
+            token = self._tokens.get(key, self.clock())
+            if token is None:
+                answer = await self._ask_token_server(key, doing)
+                token = self._tokens.put(key, answer, self.clock())
+            return f"Bearer {token}"
 
     def _token_key(self, challenge: Challenge, scope: str) -> tuple[str, str, str]:
         # The scope is the one we need, whatever the registry says it wants.
@@ -282,7 +302,7 @@ class Http:
         """Distribution token spec: GET with Basic, or POST with a refresh token (OAuth2)."""
         realm = check_realm(key[0], self.base)
         client = self._client(realm)
-        parameters = {"service": key[1], "scope": key[2].split(" "), "client_id": "ocistate"}
+        parameters: dict[str, Any] = {"service": key[1], "client_id": "ocistate"}
         credentials = self._credentials
         headers = {"Accept": "application/json"}
         if credentials is not None and credentials.identity_token:
@@ -295,6 +315,7 @@ class Http:
         else:
             if credentials is not None:
                 headers["Authorization"] = credentials.basic
+            parameters["scope"] = key[2].split()
             request = client.build_request("GET", realm, params=parameters, headers=headers)
         response = await client.send(request, stream=True)
         try:
@@ -335,8 +356,10 @@ class Http:
             # Distribution spec 1.1, "Warnings": 299 - "text".
             for warning in response.headers.get_list("warning")[:4]:
                 if warning.startswith('299 - "'):
-                    text = "".join(c for c in warning[7:-1] if c.isprintable())
-                    self.options.on_warning(f"{self.host}: {text[:300]}")
+                    text = "".join(c for c in warning[7:-1] if c.isprintable())[:300]
+                    if text not in self._warned and len(self._warned) < _MAX_WARNINGS:
+                        self._warned.add(text)
+                        self.options.on_warning(f"{self.host}: {text}")
 
 
 async def read_body(response: httpx.Response, limit: int, doing: str) -> bytes:
@@ -362,26 +385,34 @@ def is_loopback(host: str) -> bool:
         return name == "localhost"
 
 
-def _tls(options: StoreOptions) -> ssl.SSLContext | bool:
-    if options.ca_file is None and options.ca_data is None:
-        return True
-    try:
-        data = options.ca_data.decode() if options.ca_data is not None else None
-        return ssl.create_default_context(cafile=options.ca_file, cadata=data)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"the registry's CA cannot be used: {error}", hint="it must be certificates in PEM"
-        ) from None
+def _is_lasting(error: BaseException) -> bool:
+    """Whether trying again is in vain."""
+    unsupported = isinstance(error, httpx.UnsupportedProtocol)
+    return unsupported or _is_certificate(error) or _wants_certificate(error)
 
 
 def _is_certificate(error: BaseException) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
+def _wants_certificate(error: BaseException) -> bool:
+    # The library above keeps the alert only as the cause of its own error.
+    cause: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        if cause is None:
+            break
+        if any(alert in str(cause) for alert in _ASKS_WHO):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
 def _describe(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     if _is_certificate(error):
         return "its certificate is not trusted; name its CA with --ca-file"
+    if _wants_certificate(error):
+        return "it asks for a client certificate; name one with --client-cert and --client-key"
     return text[:300]
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from ocistate.oci.layout import LayoutStore
 from ocistate.oci.store import Store
 from ocistate.reference import Reference
+
+_ATTEMPTS_WITH_MIRRORS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCertificate:
+    """What we show a registry that asks who connects (mutual TLS); both in PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,25 +27,51 @@ class StoreOptions:
     """How to reach a registry.
 
     ``insecure`` asks for plain HTTP (loopback needs no asking); ``ca_file`` or ``ca_data`` (PEM)
-    replace the system's CAs; ``docker_config`` is a Kubernetes pull secret's content, used instead
+    replace the system's CAs; without them and ``client_certificate`` the registry's folder in
+    ``certs.d`` is looked for; ``docker_config`` is a Kubernetes pull secret's content, used instead
     of the user's own credential files; ``on_warning`` is told what registries warn of.
     """
 
     insecure: bool = False
     ca_file: Path | None = None
     ca_data: bytes | None = field(default=None, repr=False)
+    client_certificate: ClientCertificate | None = None
     docker_config: bytes | None = field(default=None, repr=False)
     silence: float = 30.0
     """Seconds without a byte after which a connection is given up."""
     whole: float = 300.0
     """Seconds for one small request, retries included, and for 16 MiB of a blob."""
+    attempts: int = 5
+    """How often a request is sent while the registry is busy or out of reach."""
     transfers: int = 8
     """How many blobs are on their way at a time."""
     on_warning: Callable[[str], None] | None = None
 
 
-def open_store(reference: Reference, options: StoreOptions | None = None) -> Store:
-    """The store a reference names. Sends and reads nothing yet."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """Another repository that holds the same artifacts."""
+
+    reference: Reference
+    insecure: bool = False
+
+
+def open_store(
+    reference: Reference, options: StoreOptions | None = None, mirrors: Sequence[Mirror] = ()
+) -> Store:
+    """The store a reference names, with its mirrors if it has any. Sends and reads nothing yet."""
+    options = options or StoreOptions()
+    if not mirrors:
+        return _open(reference, options)
+    from ocistate.oci.mirrors import MirroredStore
+
+    # Where there is another one to ask, not all patience is spent on each.
+    options = replace(options, attempts=_ATTEMPTS_WITH_MIRRORS)
+    others = [_open(m.reference.base, replace(options, insecure=m.insecure)) for m in mirrors]
+    return MirroredStore([_open(reference, options), *others])
+
+
+def _open(reference: Reference, options: StoreOptions) -> Store:
     if reference.scheme == "layout":
         return LayoutStore(reference)
     if reference.scheme == "archive":
@@ -43,4 +80,4 @@ def open_store(reference: Reference, options: StoreOptions | None = None) -> Sto
         return ArchiveStore(reference)
     from ocistate.oci.registry import RegistryStore
 
-    return RegistryStore(reference, options or StoreOptions())
+    return RegistryStore(reference, options)

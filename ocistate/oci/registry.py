@@ -56,7 +56,7 @@ class RegistryStore:
     def __init__(self, reference: Reference, options: StoreOptions) -> None:
         self._reference = reference.base
         self._name = _name(reference)
-        self._http = Http(reference.registry, options)
+        self._http = Http(reference.registry, options, repository=self._name)
         self._uploader = Uploader(
             http=self._http,
             path=f"/v2/{self._name}/blobs/uploads/",

@@ -54,6 +54,11 @@ def test_every_field_is_read() -> None:
                 "insecure": True,
                 "pullSecretRef": {"name": "regcred"},
                 "caSecretRef": {"name": "ca"},
+                "certSecretRef": {"name": "client"},
+                "mirrors": [
+                    {"repository": "oci://near.io/shop", "insecure": True},
+                    {"repository": "far.io/shop"},
+                ],
             },
             trust={"policy": "default"},
             namespace="shop",
@@ -73,7 +78,12 @@ def test_every_field_is_read() -> None:
     )
     assert found.source.digest == DIGEST
     assert found.source.path == "overlays/prod"
-    assert (found.source.pull_secret, found.source.ca_secret) == ("regcred", "ca")
+    secrets = (found.source.pull_secret, found.source.ca_secret, found.source.cert_secret)
+    assert secrets == ("regcred", "ca", "client")
+    assert [(str(m.reference), m.insecure) for m in found.source.mirrors] == [
+        ("near.io/shop", True),
+        ("far.io/shop", False),
+    ]
     assert found.ignore == (IgnoreRule(kind="Deployment", pointers=("/spec/replicas",)),)
     assert found.depends_on == (("team", "infra"), ("y", "x"))
     assert (found.timeout, found.generation, found.policy) == (60, 3, "default")
@@ -114,6 +124,10 @@ def test_every_field_is_read() -> None:
         (source(pullSecretRef="regcred"), "spec.source.pullSecretRef"),
         (source(pullSecretRef={}), "spec.source.pullSecretRef.name"),
         (source(pullSecretRef={"name": "a", "namespace": "b"}), "pullSecretRef.namespace"),
+        (source(certSecretRef={}), "spec.source.certSecretRef.name"),
+        (source(mirrors=["h.io/x"]), "spec.source.mirrors[0]"),
+        (source(mirrors=[{"repository": "h.io/x:v1"}]), "spec.source.mirrors[0].repository"),
+        (source(mirrors=[{"repository": "h.io/x", "tag": "v1"}]), "spec.source.mirrors[0].tag"),
         (source(channel="prod"), "spec.source"),
         (source(tag=None, channel="prod-1"), "spec.source.channel"),
         (source(channelRepository="h.io/all"), "spec.source.channelRepository"),

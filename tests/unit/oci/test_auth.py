@@ -11,13 +11,8 @@ from typing import Any
 import pytest
 
 from ocistate.errors import ConfigError, ProtocolError
-from ocistate.oci.auth import (
-    Credentials,
-    Tokens,
-    check_realm,
-    find_credentials,
-    parse_challenges,
-)
+from ocistate.oci.auth import Tokens, check_realm, parse_challenges
+from ocistate.oci.credentials import Credentials, find_credentials
 
 AUTH = base64.b64encode(b"robot:s3cret:with:colons").decode()
 
@@ -182,7 +177,9 @@ def test_tokens_are_kept_until_shortly_before_they_end() -> None:
     assert tokens.get(("realm", "service", "other scope"), now=0.0) is None
     tokens.put(key, {"access_token": "u"}, now=0.0)
     assert tokens.get(key, now=30.0) == "u"
-    tokens.drop(key)
+    tokens.drop(key, "another")
+    assert tokens.get(key, now=0.0) == "u"
+    tokens.drop(key, "u")
     assert tokens.get(key, now=0.0) is None
 
 
