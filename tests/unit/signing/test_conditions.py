@@ -1,0 +1,98 @@
+"""Conditions on predicates: what is met, what is not and why, and that nothing runs for ever."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocistate.cel import check_syntax
+from ocistate.signing import conditions
+from ocistate.signing.conditions import first_unmet
+
+PROVENANCE = {
+    "buildDefinition": {"buildType": "https://acme.example/release"},
+    "runDetails": {"builder": {"id": "https://github.com/acme/builder@v1"}},
+}
+TESTS = {"passed": 12, "failed": 0, "suites": [{"name": "unit", "ok": True}, {"name": "e2e"}]}
+
+
+@pytest.mark.parametrize(
+    ("condition", "predicate"),
+    [
+        ('predicate.runDetails.builder.id.startsWith("https://github.com/acme/")', PROVENANCE),
+        ('predicate.buildDefinition.buildType.matches("^https://acme[.]example/")', PROVENANCE),
+        ("predicate.failed == 0 && predicate.passed > 10", TESTS),
+        ('predicate.suites.exists(s, s.name == "unit" && s.ok)', TESTS),
+        ("!has(predicate.waived)", TESTS),
+        ('timestamp(predicate) > timestamp("2026-01-01T00:00:00Z")', "2026-06-01T00:00:00Z"),
+        ("predicate.ratio > 0.5", {"ratio": 0.75}),
+        ("predicate == null || true", None),
+        ('"a" in predicate', ["a", "b"]),
+    ],
+)
+def test_what_is_true_is_met(condition: str, predicate: Any) -> None:
+    assert check_syntax(condition) == ""
+    assert first_unmet([condition], predicate) == ""
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ("predicate.failed > 0", "is false"),
+        ("predicate.missing == 1", "no such member"),
+        ("predicate.passed", "neither true nor false"),
+        ("passed > 1", "undeclared reference to 'passed'"),
+        ("predicate.suites.all(s, s.ok)", "no such member"),
+        ("predicate.passed / 0 == 1", "divide by zero"),
+        ('predicate.passed == "12"', "can't be evaluated"),
+        ("predicate.suites[9].ok", "can't be evaluated"),
+        ('open("/etc/passwd") == ""', "undeclared reference to 'open'"),
+        ('predicate.name.matches("(")', "can't be evaluated"),
+    ],
+)
+def test_what_is_not_true_is_not_met_and_says_why(condition: str, reason: str) -> None:
+    fault = first_unmet(["true", condition], {**TESTS, "name": "x"})
+    assert repr(condition) in fault
+    assert reason in fault
+    assert "12" not in fault.replace(condition, ""), "no values of the predicate"
+
+
+@pytest.mark.parametrize("condition", ["predicate ==", "", "a b", "(" * 3000 + ")" * 3000, "1 +"])
+def test_what_is_no_expression_is_refused_beforehand(condition: str) -> None:
+    assert check_syntax(condition)
+
+
+def test_a_condition_may_take_so_many_steps_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conditions, "MAX_STEPS", 5000)
+    deep = "predicate.all(a, predicate.all(b, predicate.all(c, a + b + c >= 0)))"
+    for condition in (deep, f"{deep} || true", f"true ? {deep} : true"):
+        assert "takes more than 5000 steps" in first_unmet([condition], list(range(60)))
+    assert first_unmet([deep], [1, 2]) == ""
+
+
+def test_the_recursion_limit_of_the_process_stays_as_it_was() -> None:
+    before = sys.getrecursionlimit()
+    check_syntax("predicate.fresh == 1")
+    assert sys.getrecursionlimit() == before
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["predicate.a.b > 1", "predicate.exists(x, x == 1)", "size(predicate) > 0"]),
+    JSON,
+)
+def test_any_predicate_meets_a_condition_or_does_not_and_nothing_crashes(
+    condition: str, predicate: Any
+) -> None:
+    assert isinstance(first_unmet([condition], predicate), str)
