@@ -16,7 +16,7 @@ from ocistate.cli.options import (
     run_async,
     source_options,
 )
-from ocistate.cli.output import emit, output_option, plain, result, short
+from ocistate.cli.output import emit, output_option, result, short
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
@@ -158,14 +158,14 @@ def _print(facts: dict[str, Any], *, checked: bool) -> None:
         ("Size", f"{facts['size'] / 1024:.1f} KiB"),
     ):
         if value:
-            result(f"{label + ':':<12} {plain(value)}")
+            result(f"{label + ':':<12} {value}")
     found = facts["signatures"]
     for label, kinds in (("Signatures", ("signature", "")), ("Attestations", ("attestation",))):
         listed = [item for item in found if item["kind"] in kinds]
         if listed or label == "Signatures":
             result(f"{label + ':':<12} {len(listed) or 'none'}")
         for item in listed:
-            result(plain(f"  {_line(item)}"))
+            result(f"  {_line(item)}")
     if found and not checked:
         result("  ? is not checked: give --key or --policy")
     counts = Counter(

@@ -84,6 +84,7 @@ def run(args: list[str] | None = None) -> None:
 def main(args: list[str]) -> int:
     """Run one command and return its exit code. Errors are printed to stderr."""
     from ocistate.cli.exits import INTERRUPTED, exit_code
+    from ocistate.cli.output import note
     from ocistate.errors import OcistateError
 
     debug = "--debug" in args or bool(os.environ.get("OCISTATE_DEBUG"))
@@ -106,17 +107,15 @@ def main(args: list[str]) -> int:
     except OcistateError as error:
         if debug:
             raise
-        click.echo(f"Error: {error.message}", err=True)
+        note(f"Error: {error.message}")
         if error.hint:
-            click.echo(f"Hint: {error.hint}", err=True)
+            note(f"Hint: {error.hint}")
         return exit_code(error)
     except Exception as error:
         if debug:
             raise
-        click.echo(f"Error: unexpected {type(error).__name__}: {error}", err=True)
-        click.echo(
-            "Hint: this is a bug in ocistate; run again with --debug and report it", err=True
-        )
+        note(f"Error: unexpected {type(error).__name__}: {error}")
+        note("Hint: this is a bug in ocistate; run again with --debug and report it")
         return 1
 
 

@@ -43,17 +43,17 @@ def emit(value: Any, output: str) -> None:
 
 def result(text: str) -> None:
     """A line of the result, to stdout."""
-    click.echo(text)
+    click.echo(plain(text))
 
 
 def note(text: str) -> None:
     """A line for the person watching, to stderr."""
-    click.echo(text, err=True)
+    click.echo(plain(text), err=True)
 
 
 def warn(text: str) -> None:
     """A warning, to stderr."""
-    click.echo(click.style("Warning: ", fg="yellow") + text, err=True, color=_color())
+    click.echo(click.style("Warning: ", fg="yellow") + plain(text), err=True, color=_color())
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -75,8 +75,10 @@ def short(origin: str) -> str:
 
 
 def plain(text: str) -> str:
-    """A text from outside, without what a terminal would obey."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
+    """A text that may come from outside, without what a terminal would obey but line feeds."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def _color() -> bool | None:

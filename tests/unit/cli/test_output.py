@@ -1,0 +1,27 @@
+"""What reaches the terminal: texts from a registry must not command it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocistate.cli.main import main
+from ocistate.cli.output import note, plain, result, short, warn
+
+
+def test_what_a_terminal_would_obey_is_taken_out(capsys: pytest.CaptureFixture[str]) -> None:
+    for write in (note, result, warn):
+        write("a\x1b[2Jb\x9b31m\u202ec\nd\te")
+        shown = capsys.readouterr()
+        assert "a\ufffd[2Jb\ufffd31m\ufffdc\nd\te" in shown.out + shown.err
+    assert plain("é ✓ 日本") == "é ✓ 日本"
+
+
+def test_errors_are_shown_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "host.example/a:\x1b[2J"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_digests_are_cut_short_wherever_they_stand() -> None:
+    digest = "0123456789ab" * 5 + "0123"
+    assert short(f"sha256:{digest}") == "sha256:0123456789ab"
+    assert short(f"sha256-{digest}.sig[3]") == "sha256-0123456789ab.sig[3]"
