@@ -202,7 +202,7 @@ class _Judge:
         name = self._name(signed)
         if not name:
             who = " and ".join(signed.people)
-            return no(f"signed by {who}, whom the policy does not name")
+            return no(f"the policy does not name who signed it: {who}")
         if statement.digests != (self.digest,):
             return no(f"is a statement about {statement.digests[0]}", name)
         asked = [t for t in self.tallies if t.needed.predicate_type == statement.predicate_type]
