@@ -11,12 +11,13 @@ from typing import Final
 from ocistate.agent.api import DEFAULT_APPLIER, Stack
 from ocistate.agent.manifests import VIEW_LABEL
 from ocistate.agent.target import Applied, HealthReport, select_path
-from ocistate.cluster.apply import apply
+from ocistate.artifact.known import KnownDocuments
+from ocistate.cluster.apply import IS_THERE, Options, apply
 from ocistate.cluster.client import KubeClient, service_account
 from ocistate.cluster.confine import confine
 from ocistate.cluster.contested import Contested
 from ocistate.cluster.explain import explain
-from ocistate.cluster.health import summarize
+from ocistate.cluster.health import Summary, summarize
 from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.cluster.outcome import Outcome, State
 from ocistate.cluster.owned import Change, OwnedObjects, What
@@ -32,6 +33,8 @@ log = logging.getLogger("ocistate.agent")
 
 _AT_ONCE: Final = 16
 _SYNC_SECONDS: Final = 60.0
+_GATHER_SECONDS: Final = 0.2
+"""Many objects tell of their health in a row: one pass is for all of them."""
 
 Kind = tuple[str, str]
 
@@ -67,6 +70,8 @@ class ClusterPlaces:
     owned: OwnedObjects = field(init=False)
     watches: Watches = field(init=False)
     contested: Contested = field(default_factory=Contested)
+    documents: dict[str, KnownDocuments] = field(default_factory=dict)
+    """By Stack: what its last artifact held, so that of the next only what is new is parsed."""
     _wakes: dict[str, Callable[[float], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,6 +93,7 @@ class ClusterPlaces:
     def forget(self, stack: Stack) -> None:
         """The Stack is gone."""
         self._wakes.pop(stack.uid, None)
+        self.documents.pop(stack.uid, None)
         self.owned.undesire(stack.uid)
 
     def _changed(self, change: Change) -> None:
@@ -95,7 +101,7 @@ class ClusterPlaces:
         if wake is None:
             return
         if change.what is What.HEALTH or change.what is What.APPEARED:
-            wake(0.0)
+            wake(_GATHER_SECONDS)
         else:
             # Another writer that never stops is not fought at full speed.
             wake(self.contested.drifted(change.id, change.by))
@@ -112,6 +118,13 @@ class ClusterPlace:
     _clean: tuple[str, int] | None = None
     _planned: tuple[Desired, int, Plan] | None = None
     """What was planned a moment ago, and from what."""
+    _settled: Desired | None = None
+    """What the place was equal to, but for what `OwnedObjects.changed` names."""
+    _there: set[ObjectId] = field(default_factory=set)
+    """Others' objects that ``ifnotpresent`` is content with."""
+    _optional: frozenset[ObjectId] = frozenset()
+    """What need not be there, or not be ours."""
+    _kinds: frozenset[Kind] = frozenset()
 
     def kinds(self, content: Content) -> tuple[str, ...]:
         return tuple(
@@ -128,6 +141,8 @@ class ClusterPlace:
         self._planned = (desired, owned.revision(self.stack.uid), plan)
         if plan.empty and not _waiting(plan):
             self._clean = (content.digest, owned.revision(self.stack.uid))
+            self._settled = desired
+            owned.settle(self.stack.uid)
         return not plan.empty
 
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
@@ -141,12 +156,7 @@ class ClusterPlace:
     async def health(self) -> HealthReport:
         if self._desired is None:
             return HealthReport(worst="Unknown", message="not applied yet")
-        owned = self.places.owned
-        summary = summarize(
-            (wanted.id, owned.health(wanted.id))
-            for wanted in self._desired.wanted
-            if wanted.mode is not Mode.IGNORE
-        )
+        summary = self._summary(self._desired)
         counts = {status.value.lower(): count for status, count in summary.counts.items()}
         troubles = [f"{id}: {health.message}" for id, health in summary.worst[:3]]
         fights = [
@@ -156,7 +166,7 @@ class ClusterPlace:
         ]
         if fights:
             troubles.append(f"contested, put back ever more slowly: {', '.join(fights[:3])}")
-        if blind := self._unseen_kinds(self._desired.kinds):
+        if blind := self._unseen_kinds(self._kinds):
             troubles.append(
                 f"the agent may not list {', '.join(blind)}: it sees neither drift there nor what "
                 f"to prune (a ClusterRole with the label {VIEW_LABEL} gives it the right)"
@@ -169,9 +179,7 @@ class ClusterPlace:
     async def explain(self) -> str:
         if self._desired is None:
             return ""
-        owned = self.places.owned
-        summary = summarize((each.id, owned.health(each.id)) for each in self._desired.wanted)
-        for id, _ in summary.worst[:1]:
+        for id, _ in self._summary(self._desired).worst[:1]:
             try:
                 found = await explain(self.places.client, id)
             except ClusterError as error:
@@ -180,6 +188,16 @@ class ClusterPlace:
             if found is not None:
                 return f"{found[0]}: {found[1].message}"
         return ""
+
+    def _summary(self, desired: Desired) -> Summary:
+        """Of the health of all; what is there and healthy is only counted."""
+        owned = self.places.owned
+        mine = owned.mine(self.stack.uid)
+        left = self._optional - mine.keys()
+        bad = [(id, owned.health(id)) for id in desired.by_id.keys() - mine.keys() - left]
+        ill = owned.unwell(self.stack.uid)
+        bad += [(id, health) for id, health in ill.items() if id in desired.by_id]
+        return summarize(bad, healthy=len(desired.by_id) - len(left) - len(bad))
 
     def _unseen_kinds(self, desired: Collection[Kind]) -> list[str]:
         known = {kind_of(text) for text in self.places.kinds_of(self.stack)}.union(desired)
@@ -228,7 +246,8 @@ class ClusterPlace:
             max_age = 1.0 if desired is not None and desired.unknown else None
             served = await self.places.client.kinds(max_age=max_age)
             chosen = select_path(content, stack.source.path)
-            resources = [r for r in content.resources().values() if r.path in chosen]
+            documents = self.places.documents.setdefault(stack.uid, KnownDocuments())
+            resources = [r for r in content.resources(documents).values() if r.path in chosen]
             desired = prepare(
                 resources,
                 owner=stack.uid,
@@ -244,9 +263,16 @@ class ClusterPlace:
             if self.places.namespaces is not None:
                 desired = confine(desired, self.places.namespaces)
             self._desired, self._digest = desired, content.digest
+            self._there.clear()
+            self._kinds = desired.kinds
+            self._optional = frozenset(
+                each.id
+                for each in desired.wanted
+                if each.mode in (Mode.IGNORE, Mode.IF_NOT_PRESENT)
+            )
             self.places.owned.desire(desired)
         known = {kind_of(text) for text in self.places.kinds_of(self.stack)}
-        await self._check(known | desired.kinds)
+        await self._check(known | self._kinds)
         return desired
 
     async def _check(self, kinds: set[Kind]) -> None:
@@ -293,13 +319,19 @@ class ClusterPlace:
             waits=self.places.contested.waits,
             adopt_from=self.places.givers(self.stack),
             handed_to=self.places.takers(self.stack),
+            there=self._there,
+            only=owned.changed(self.stack.uid) if self._settled is desired else None,
         )
 
     async def _carry_out(self, plan: Plan) -> Outcome:
         owned = self.places.owned
         with owned.expecting(plan):
-            outcome = await apply(self.places.writer(self.stack), plan)
-            owned.record(outcome)
+            outcome = await apply(
+                self.places.writer(self.stack), plan, Options(on_result=owned.note)
+            )
+        self._there |= {
+            result.id for result in outcome.results if result.reason == IS_THERE and not result.live
+        }
         return outcome
 
 
@@ -315,7 +347,7 @@ def _applied(plan: Plan, outcome: Outcome, *, changed: bool) -> Applied:
     return Applied(
         created=count(Verb.CREATE, State.APPLIED),
         changed=count(Verb.CHANGE, State.APPLIED),
-        kept=len(plan.keep) + unchanged,
+        kept=len(plan.keep) + plan.untouched + unchanged,
         pruned=sum(r.state is State.DELETED for r in outcome.results),
         errors=tuple(str(r.error or r.reason) for r in outcome.failed),
         drifted=()

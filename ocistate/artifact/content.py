@@ -15,6 +15,7 @@ from ocistate.artifact.inventory import (
     is_clean,
     sort_entries,
 )
+from ocistate.artifact.known import KnownDocuments
 from ocistate.artifact.manifests import is_manifest_path, read_resources
 from ocistate.artifact.pack import REVISION_ANNOTATION, SOURCE_ANNOTATION, canonical_tar
 from ocistate.artifact.unpack import (
@@ -131,18 +132,21 @@ def compute_inventory(files: Mapping[str, bytes], manifest: Manifest) -> Invento
     )
 
 
-def resources_of(files: Mapping[str, bytes], inventory: Inventory) -> dict[ObjectId, Resource]:
+def resources_of(
+    files: Mapping[str, bytes], inventory: Inventory, known: KnownDocuments | None = None
+) -> dict[ObjectId, Resource]:
     """The resources in the files, proven to be those of the inventory, no more and no fewer.
 
     A plan is made from the inventory's hashes, so a config that tells another story than the layer
-    is refused. Raises ArtifactError.
+    is refused. Documents that are ``known`` are not parsed again. Raises ArtifactError.
     """
+    known = known if known is not None else KnownDocuments()
     listed = {entry.id: entry for entry in inventory.resources}
     found: dict[ObjectId, Resource] = {}
     for path in sorted(files):
         if not is_manifest_path(path):
             continue
-        for resource in read_resources(path, files[path]):
+        for resource in known.read(path, files[path]):
             if resource.id in found or listed.get(resource.id) != entry_of(resource):
                 raise ArtifactError(
                     f"{resource.id} in {path} is not what the artifact's inventory lists",
@@ -152,6 +156,7 @@ def resources_of(files: Mapping[str, bytes], inventory: Inventory) -> dict[Objec
     missing = listed.keys() - found.keys()
     if missing:
         raise ArtifactError(f"{min(missing)} is in the artifact's inventory, but in no file of it")
+    known.settle()
     return found
 
 

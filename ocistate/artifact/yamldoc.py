@@ -12,6 +12,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 from typing import Any, Final
 
@@ -56,6 +57,9 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     _PREFIX + "bool": (bool,),
     _PREFIX + "null": (type(None),),
 }
+_BEGINS: Final = re.compile(rb"^---(?=[ \t\n]|\Z)", re.MULTILINE)
+_NOT_ALONE: Final = re.compile(rb"^(?:%|\.\.\.)|\r|\xc2\x85|\xe2\x80[\xa8\xa9]", re.MULTILINE)
+_NOTHING: Final = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*")
 _TEMPLATE: Final = re.compile(r"\{\{|\{%|<%|\$\{\{")
 
 
@@ -101,6 +105,21 @@ def read_documents(path: str, data: bytes) -> Iterator[Document]:
         raise _too_deep(f"{path}:{error.line}") from None
     finally:
         loader.dispose()
+
+
+def split_documents(path: str, data: bytes) -> list[bytes] | None:
+    """The documents of a YAML file as undecoded text, each with its ``---``, in their order.
+
+    What the same text says is the same, wherever it stands. None where that, or where the documents
+    begin, cannot be told without parsing: directives, document ends, odd line breaks.
+    """
+    if path.endswith(".json") or _NOT_ALONE.search(data) or data.startswith(codecs.BOM_UTF8):
+        return None
+    starts = [match.start() for match in _BEGINS.finditer(data)]
+    if not starts or not _NOTHING.fullmatch(data, 0, starts[0]):
+        starts.insert(0, 0)
+    starts[0] = 0
+    return [data[start:end] for start, end in pairwise([*starts, len(data)])]
 
 
 def template_marker(text: str) -> bool:

@@ -34,6 +34,7 @@ from ocistate.cluster.tasks import together
 from ocistate.errors import ApplyFailed, ClusterError, ClusterUnavailable, OcistateError
 from ocistate.objects import ObjectId
 
+IS_THERE: Final = "is there: ocistate.dev/apply is ifnotpresent"
 _ATTEMPTS: Final = 6
 _ESTABLISHED_TIMEOUT: Final = 60.0
 _GONE_TIMEOUT: Final = 120.0
@@ -216,9 +217,7 @@ class _Run:
                 return _written(action, wire.decode_as(wire.PARTIAL, wire.encode(live)).metadata)
             except StatusError as error:
                 if error.code == "AlreadyExists":
-                    return _result(
-                        action, State.SKIPPED, reason="is there: ocistate.dev/apply is ifnotpresent"
-                    )
+                    return _result(action, State.SKIPPED, reason=IS_THERE)
                 if attempt == _ATTEMPTS or not is_passing(error):
                     raise
             await self._pause(attempt)

@@ -154,10 +154,15 @@ class Summary:
         return Status.HEALTHY
 
 
-def summarize(healths: Iterable[tuple[ObjectId, Health]], *, keep: int = 10) -> Summary:
-    """Count, and keep the ``keep`` worst that are not healthy; among equals workloads go first,
-    since what is wrong with them explains what is wrong with the rest."""
-    counts: Counter[Status] = Counter()
+def summarize(
+    healths: Iterable[tuple[ObjectId, Health]], *, healthy: int = 0, keep: int = 10
+) -> Summary:
+    """Count, with ``healthy`` more that need no looking at.
+
+    The ``keep`` worst are kept; among equals workloads go first, since what is wrong with them
+    explains what is wrong with the rest.
+    """
+    counts = Counter({Status.HEALTHY: healthy})
     bad: list[tuple[int, bool, ObjectId, Health]] = []
     for id, health in healths:
         counts[health.status] += 1

@@ -5,8 +5,7 @@
     owned = OwnedObjects(on_change=lambda change: queue.add(change.owner))
     plan = make_plan(desired, owned.mine(owner), owned.all)
     with owned.expecting(plan):
-        outcome = await apply(client, plan)
-        owned.record(outcome)
+        outcome = await apply(client, plan, Options(on_result=owned.note))
 
 No object is kept, only `Live` and, where it is not healthy, its `Health`. A change is told when
 something must be done about it: a field of ours was changed, an object appeared or went, or its
@@ -15,7 +14,7 @@ health changed. That a status or a field of others changed is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -26,7 +25,7 @@ from ocistate.cluster.conditions import HEALTHY, MISSING, Check, Health, Status
 from ocistate.cluster.health import health_of, speaks
 from ocistate.cluster.kinds import ApiResource
 from ocistate.cluster.live import checked, id_of, last_writer, live_of
-from ocistate.cluster.outcome import Outcome, State
+from ocistate.cluster.outcome import Outcome, Result, State
 from ocistate.cluster.plan import Live, Plan
 from ocistate.cluster.prepare import Desired
 from ocistate.objects import ObjectId
@@ -75,10 +74,12 @@ class OwnedObjects:
         self._own_checks: dict[str, Mapping[tuple[str, str], Check]] = {}
         self._live: dict[str, dict[ObjectId, Live]] = {}
         self._owner: dict[tuple[str, str], dict[ObjectId, str]] = {}
-        self._ill: dict[ObjectId, Health] = {}
+        self._ill: dict[str, dict[ObjectId, Health]] = {}
         self._revisions: dict[str, int] = {}
+        self._changed: dict[str, set[ObjectId]] = {}
         self._desired: dict[str, Desired] = {}
         self._expected: set[ObjectId] = set()
+        self._written: set[ObjectId] = set()
         self.all: Mapping[ObjectId, Live] = _All(self)
 
     # Reading
@@ -97,12 +98,14 @@ class OwnedObjects:
 
     def health(self, id: ObjectId) -> Health:
         """The health of an owned object, Missing for one that is not there."""
-        if (ill := self._ill.get(id)) is not None:
-            return ill
-        live = self.get(id)
-        if live is None:
+        owner = self._owner.get((id.group, id.kind), {}).get(id)
+        if owner is None:
             return MISSING
-        return _GOING if live.deleting else HEALTHY
+        return self._ill.get(owner, {}).get(id, HEALTHY)
+
+    def unwell(self, owner: str) -> Mapping[ObjectId, Health]:
+        """The owner's objects that are there and not healthy. Do not modify."""
+        return self._ill.get(owner, {})
 
     def revision(self, owner: str) -> int:
         """A number that grows whenever a plan for this owner might come out otherwise.
@@ -111,6 +114,14 @@ class OwnedObjects:
         to plan.
         """
         return self._revisions.get(owner, 0)
+
+    def changed(self, owner: str) -> Set[ObjectId]:
+        """The objects for which a plan might come out otherwise since `settle`. Do not modify."""
+        return self._changed.get(owner, frozenset())
+
+    def settle(self, owner: str) -> None:
+        """A plan for all of the owner's objects has nothing to do."""
+        self._changed.pop(owner, None)
 
     def kinds(self, owner: str = "") -> set[tuple[str, str]]:
         """The kinds of which an owner, or anyone, has objects."""
@@ -163,28 +174,39 @@ class OwnedObjects:
             yield
         finally:
             self._expected -= ids
-            for action in plan.write:
-                live = self.get(action.id)
+            written = self._written & ids
+            self._written -= ids
+            for id in written:
+                live = self.get(id)
                 if live is not None and not live.intact and live.owner == plan.owner:
-                    self._tell(plan.owner, action.id, What.DRIFTED)
+                    self._tell(plan.owner, id, What.DRIFTED)
 
     def record(self, outcome: Outcome) -> None:
-        """Take over what an apply learned, before the watch says it."""
+        """Take over what an apply learned."""
         for result in outcome.results:
-            live = result.live
-            if live is None:
-                continue
-            known = self.get(result.id)
-            if result.state is State.DELETED:
-                if known is not None and known.uid == live.uid:
-                    self._store(result.id, replace(known, deleting=True))
-            elif known is not None and _seen(known, live):
-                if known.fields == live.fields and known.marker == live.marker:
-                    self._store(result.id, replace(known, intact=True))
-            else:
-                self._store(result.id, live)
-                if result.state is State.APPLIED and self._speaks(result.id):
-                    self._ill[result.id] = _UNSEEN
+            self.note(result)
+
+    def note(self, result: Result) -> None:
+        """Take over what an apply learned of one object, at best before the watch says it."""
+        live = result.live
+        if live is None:
+            return
+        id = result.id
+        known = self.get(id)
+        if result.state is State.DELETED:
+            if known is not None and known.uid == live.uid:
+                self._store(id, replace(known, deleting=True))
+                self._ill.setdefault(known.owner, {})[id] = _GOING
+            return
+        if id in self._expected:
+            self._written.add(id)
+        if known is not None and _seen(known, live):
+            if known.fields == live.fields and known.marker == live.marker:
+                self._store(id, replace(known, intact=True))
+        else:
+            self._store(id, live)
+            if result.state is State.APPLIED and self._speaks(id):
+                self._ill.setdefault(live.owner, {})[id] = _UNSEEN
 
     # Fed by the watches
 
@@ -209,7 +231,7 @@ class OwnedObjects:
             live = replace(live, intact=known.intact)
         else:
             desired = self._desired.get(live.owner)
-            if desired is not None:
+            if desired is not None and id not in self._expected:
                 live = checked(live, metadata, desired.by_id.get(id), live.owner)
             drifted = known is not None and not live.intact
         self._store(id, live)
@@ -239,10 +261,16 @@ class OwnedObjects:
         known = self.get(id)
         if known is not None and known.owner != live.owner:
             del self._live[known.owner][id]
+            self._ill.get(known.owner, {}).pop(id, None)
+            self._bump(known.owner, id)
         self._live.setdefault(live.owner, {})[id] = live
         self._owner.setdefault((id.group, id.kind), {})[id] = live.owner
         if known is None or not _same(known, live) or known.intact != live.intact:
-            self._revisions[live.owner] = self._revisions.get(live.owner, 0) + 1
+            self._bump(live.owner, id)
+
+    def _bump(self, owner: str, id: ObjectId) -> None:
+        self._revisions[owner] = self._revisions.get(owner, 0) + 1
+        self._changed.setdefault(owner, set()).add(id)
 
     def _remove(self, id: ObjectId) -> None:
         owner = self._owner.get((id.group, id.kind), {}).pop(id, None)
@@ -252,14 +280,14 @@ class OwnedObjects:
         del objects[id]
         if not objects:
             del self._live[owner]
-        self._ill.pop(id, None)
-        self._revisions[owner] = self._revisions.get(owner, 0) + 1
+        self._ill.get(owner, {}).pop(id, None)
+        self._bump(owner, id)
         self._tell(owner, id, What.GONE)
 
     def _note_health(
         self, resource: ApiResource, id: ObjectId, live: Live, obj: Mapping[str, Any] | None
     ) -> None:
-        before = self._ill.get(id, HEALTHY)
+        before = self._ill.get(live.owner, {}).get(id, HEALTHY)
         now = HEALTHY
         if obj is not None:
             checks = {**self._checks, **self.checks(live.owner)}
@@ -267,9 +295,9 @@ class OwnedObjects:
         elif live.deleting:
             now = _GOING
         if now.status is Status.HEALTHY:
-            self._ill.pop(id, None)
+            self._ill.get(live.owner, {}).pop(id, None)
         else:
-            self._ill[id] = now
+            self._ill.setdefault(live.owner, {})[id] = now
         if now.status is not before.status or now.message != before.message:
             self._tell(live.owner, id, What.HEALTH)
 

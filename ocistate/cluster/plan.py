@@ -8,7 +8,7 @@ for action in plan.actions:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -76,7 +76,8 @@ class Action:
 class Plan:
     """Decisions in the order they are carried out: ``write`` first to last, then ``prune``.
 
-    ``keep`` and ``skip`` send no requests. ``total`` counts the owner's live objects before.
+    ``keep`` and ``skip`` send no requests. ``untouched`` counts what was wanted and not looked at;
+    ``total`` counts the owner's live objects before.
     """
 
     owner: str
@@ -86,6 +87,7 @@ class Plan:
     skip: tuple[Action, ...]
     refuse: tuple[Action, ...]
     total: int
+    untouched: int = 0
 
     @property
     def empty(self) -> bool:
@@ -107,7 +109,7 @@ class Plan:
         return {
             Verb.CREATE: counted[Verb.CREATE],
             Verb.CHANGE: counted[Verb.CHANGE],
-            Verb.KEEP: len(self.keep),
+            Verb.KEEP: len(self.keep) + self.untouched,
             Verb.PRUNE: len(self.prune),
             Verb.SKIP: len(self.skip),
             Verb.REFUSE: len(self.refuse),
@@ -123,6 +125,8 @@ def make_plan(
     adopt_from: Collection[str] = (),
     waits: Callable[[ObjectId], bool] | None = None,
     handed_to: Collection[str] = (),
+    there: Collection[ObjectId] = (),
+    only: Set[ObjectId] | None = None,
 ) -> Plan:
     """Decide what to do.
 
@@ -131,12 +135,17 @@ def make_plan(
     the owners in ``handed_to`` left to them; of any other owner they are refused. A live object
     that is not ``intact`` is applied again; where another writer changed what the artifact did
     not, ``waits`` may say that its repair waits.
+    ``there`` are objects of others that ifnotpresent was found to be content with. With ``only``
+    these alone are looked at: everything else is known to be as it should be.
     """
     write: list[Action] = []
     keep: list[Wanted] = []
     skip: list[Action] = []
     refuse: list[Action] = []
-    for wanted in desired.wanted:
+    looked = desired.wanted
+    if only is not None:
+        looked = tuple(each for each in looked if each.id in only) if only else ()
+    for wanted in looked:
         live = mine.get(wanted.id)
         if (
             live is not None
@@ -149,6 +158,9 @@ def make_plan(
             continue
         if live is None and others:
             live = others.get(wanted.id)
+        if live is None and wanted.mode is Mode.IF_NOT_PRESENT and wanted.id in there:
+            keep.append(wanted)
+            continue
         action = _decide(desired.owner, wanted, live, adopt_from, handed_to)
         if (
             waits is not None
@@ -166,7 +178,8 @@ def make_plan(
                 refuse.append(action)
             case _:
                 write.append(action)
-    gone = [id for id in mine if id not in desired.by_id]
+    held = mine if only is None else [id for id in only if id in mine]
+    gone = [id for id in held if id not in desired.by_id]
     pruned: list[Action] = []
     if gone:
         # One object may be served under two groups: what is wanted under one must stay.
@@ -184,6 +197,7 @@ def make_plan(
         skip=tuple(skip),
         refuse=tuple(refuse),
         total=len(mine),
+        untouched=len(desired.wanted) - len(looked),
     )
 
 

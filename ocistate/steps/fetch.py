@@ -14,6 +14,7 @@ from ocistate.artifact.content import (
     resources_of,
 )
 from ocistate.artifact.inventory import Inventory, parse_inventory
+from ocistate.artifact.known import KnownDocuments
 from ocistate.errors import ArtifactError
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import Index, Manifest
@@ -35,9 +36,12 @@ class Content:
         """The artifact's name."""
         return self.manifest.descriptor.digest
 
-    def resources(self) -> dict[ObjectId, Resource]:
-        """The resources, proven to be those of the inventory. Raises ArtifactError."""
-        return resources_of(self.files, self.inventory)
+    def resources(self, known: KnownDocuments | None = None) -> dict[ObjectId, Resource]:
+        """The resources, proven to be those of the inventory. Raises ArtifactError.
+
+        Documents that are ``known`` are not parsed again.
+        """
+        return resources_of(self.files, self.inventory, known)
 
 
 async def fetch_manifest(store: Store, target: str) -> Manifest:

@@ -228,11 +228,11 @@ async def _stacks(field: Field, count: int) -> Figures:
 
 async def _bare_polls(field: Field, count: int) -> float:
     """CPU seconds of as many HEAD requests by httpx over one connection."""
-    import httpx
+    import httpx2
 
     url = f"http://{field.registry.host}/v2/bench/manifests/v1"
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-    async with httpx.AsyncClient(trust_env=False, headers=accept) as client:
+    async with httpx2.AsyncClient(trust_env=False, headers=accept) as client:
         await client.head(url)
         begun = time.process_time()
         for _ in range(count):

@@ -290,3 +290,30 @@ def test_everybodys_objects_read_as_one_mapping(world: World) -> None:
     assert world.owned.all.get(ObjectId("", "ConfigMap", "default", "b")) is None
     assert world.owned.kinds() == {("", "ConfigMap")}
     assert world.owned.kinds(OWNER) == set()
+
+
+def test_what_changed_is_named_until_it_is_settled() -> None:
+    owned = OwnedObjects()
+    desired = desire(config_map("a"))
+    owned.desire(desired)
+    marker = desired.wanted[0].marker
+    id = owned.see(CONFIG_MAPS, metadata(marker), None)
+    assert owned.changed(OWNER) == {id}
+    owned.settle(OWNER)
+    owned.see(CONFIG_MAPS, metadata(marker, version="11"), None)
+    assert owned.changed(OWNER) == frozenset()
+    owned.see(CONFIG_MAPS, metadata(marker, version="12", owner="other"), None)
+    assert owned.changed(OWNER) == {id}
+    assert owned.changed("other") == {id}
+
+
+def test_what_is_being_written_and_fails_is_no_drift() -> None:
+    told: list[Change] = []
+    owned = OwnedObjects(told.append)
+    desired = desire(config_map("a"))
+    owned.desire(desired)
+    id = owned.see(CONFIG_MAPS, metadata("old"), None)
+    told.clear()
+    with owned.expecting(make_plan(desired, owned.mine(OWNER))):
+        owned.note(Result(id=id, verb=Verb.CHANGE, state=State.FAILED))
+    assert told == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ocistate.cluster.confine import confine
-from ocistate.cluster.plan import Plan, Verb, make_plan, mass_prune, plan_deletion
+from ocistate.cluster.plan import CONTESTED, Plan, Verb, make_plan, mass_prune, plan_deletion
 from ocistate.errors import OwnershipConflict
 from tests.unit.cluster.parts import (
     OWNER,
@@ -101,7 +101,7 @@ def test_pruning_can_be_off() -> None:
 def test_an_object_seen_under_two_groups_is_not_pruned_under_the_other() -> None:
     wanted = desire(deployment("web"))
     id = wanted.wanted[0].id
-    other = replace(id, group="extensions")
+    other = id._replace(group="extensions")
     mine = {id: live(wanted.wanted[0].marker, uid="same"), other: live(uid="same")}
     assert not make_plan(wanted, mine).prune
 
@@ -191,3 +191,34 @@ def test_outside_of_its_namespaces_nothing_is_wanted() -> None:
     plan = make_plan(desired, {})
     assert told(plan) == {"a": "create", "b": "refuse", "ns": "refuse"}
     assert all("the namespace shop" in action.reason for action in plan.refuse)
+
+
+def test_a_plan_of_what_changed_says_the_same_of_it_as_a_plan_of_all() -> None:
+    before = desire(*(config_map(f"cm-{n}") for n in range(9)), config_map("gone"))
+    desired = desire(*(config_map(f"cm-{n}", "2" if n == 3 else "1") for n in range(10)))
+    mine = as_applied(before)
+    drifted = desired.wanted[5].id
+    mine[drifted] = replace(mine[drifted], intact=False)
+    whole = make_plan(desired, mine)
+    settled = {action.id for action in whole.actions if action.verb is not Verb.KEEP}
+    part = make_plan(desired, mine, only=settled | {desired.wanted[0].id})
+    assert (part.write, part.prune, part.refuse) == (whole.write, whole.prune, whole.refuse)
+    assert part.counts() == whole.counts()
+    assert part.total == whole.total
+    assert make_plan(desired, mine, only=frozenset()).empty
+
+
+def test_what_another_writer_fights_for_waits_unless_the_artifact_changed_it() -> None:
+    before = desire(config_map("a"), config_map("b"), config_map("gone"))
+    desired = desire(config_map("a"), config_map("b", "2"), config_map("gone"))
+    mine = as_applied(before, intact=False)
+    del mine[before.wanted[2].id]
+    plan = make_plan(desired, mine, waits=lambda id: True)
+    assert told(plan) == {"a": "skip", "b": "change", "gone": "skip"}
+    assert {action.reason for action in plan.skip} == {CONTESTED}
+
+
+def test_ifnotpresent_is_content_with_what_is_known_to_be_there() -> None:
+    desired = desire(config_map("a", annotations={"ocistate.dev/apply": "ifnotpresent"}))
+    assert told(make_plan(desired, {})) == {"a": "create"}
+    assert make_plan(desired, {}, there={desired.wanted[0].id}).empty
