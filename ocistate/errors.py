@@ -235,6 +235,10 @@ class ClusterUnavailable(ClusterError):
     reason = "ClusterUnavailable"
 
 
+class MassPrune(ClusterError):
+    reason = "MassPrune"
+
+
 class OwnershipConflict(ClusterError):
     reason = "OwnershipConflict"
 

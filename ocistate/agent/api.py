@@ -26,6 +26,9 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 FINALIZER: Final = f"{GROUP}/finalizer"
 
+ALLOW_PRUNE: Final = f"{GROUP}/allow-prune"
+"""The annotation that lets one artifact, named by its digest, remove as much as it does."""
+
 DEFAULT_APPLIER: Final = "ocistate-applier"
 """The service account that Stacks write as when they name none: the one of their own namespace."""
 
@@ -96,6 +99,10 @@ class Stack:
     force_namespace: bool = False
     service_account: str = ""
     prune: bool = True
+    max_prune_percent: int = 50
+    """More than this share of the objects is not removed at once before somebody allows it."""
+    allow_prune: str = ""
+    """The digest of which it is allowed: the annotation ``ocistate.dev/allow-prune``."""
     drift: DriftMode = "correct"
     ignore: tuple[IgnoreRule, ...] = ()
     depends_on: tuple[tuple[str, str], ...] = ()
@@ -154,6 +161,8 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
         force_namespace=spec.boolean("forceNamespace", False),
         service_account=spec.text("serviceAccountName", ""),
         prune=spec.boolean("prune", True),
+        max_prune_percent=_percent(spec, "maxPrunePercent", 50),
+        allow_prune=str(annotations.get(ALLOW_PRUNE, "")),
         drift=spec.choice("drift", ("correct", "report", "ignore"), "correct"),
         ignore=tuple(_parse_ignore(item) for item in spec.items("ignore")),
         depends_on=_parse_others(spec, "dependsOn", (namespace, name)),
@@ -171,6 +180,13 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
     for fields in (trust, target, wait, spec):
         fields.finish()
     return stack
+
+
+def _percent(fields: Fields, key: str, default: int) -> int:
+    value = fields.integer(key, default)
+    if not 0 <= value <= 100:
+        raise fields.error(key, f"{value} is no percentage", hint="give 0 to 100")
+    return value
 
 
 def _parse_source(fields: Fields) -> Source:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from ocistate.agent.api import DEFAULT_APPLIER, Stack
+from ocistate.agent.api import ALLOW_PRUNE, DEFAULT_APPLIER, Stack
 from ocistate.agent.manifests import VIEW_LABEL
 from ocistate.agent.target import Applied, HealthReport, select_path
 from ocistate.artifact.known import KnownDocuments
@@ -21,7 +21,7 @@ from ocistate.cluster.health import Summary, summarize
 from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.cluster.outcome import Outcome, State
 from ocistate.cluster.owned import Change, OwnedObjects, What
-from ocistate.cluster.plan import CONTESTED, Plan, Verb, make_plan, plan_deletion
+from ocistate.cluster.plan import CONTESTED, Plan, Verb, guard_prune, make_plan, plan_deletion
 from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, prepare
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.watch import Watches
@@ -148,6 +148,12 @@ class ClusterPlace:
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
         desired = await self._prepare(content)
         plan = self._plan(desired)
+        if self.stack.allow_prune != content.digest:
+            guard_prune(
+                plan,
+                percent=self.stack.max_prune_percent,
+                hint=f"if that is meant, annotate the Stack: {ALLOW_PRUNE}={content.digest}",
+            )
         # What happens meanwhile is not in the plan: whether all is clean, the next look must tell.
         self._clean = None
         outcome = await self._carry_out(plan)

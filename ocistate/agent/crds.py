@@ -161,6 +161,12 @@ def _stack_spec() -> Schema:
             "target": _object({"directory": _described(_TEXT, "A folder instead of a cluster.")}),
             "namespace": _described(_TEXT, "For objects that name none."),
             "forceNamespace": _described(_FLAG, "For all namespaced objects."),
+            "maxPrunePercent": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 100,
+                "description": "Of the objects, to be removed at once without being asked; 50.",
+            },
             "serviceAccountName": _described(_TEXT, "Impersonated for every write."),
             "prune": _described(_FLAG, "Remove what the artifact has no more; true."),
             "drift": _enum("correct", "report", "ignore"),

@@ -37,6 +37,7 @@ from ocistate.errors import (
     DependencyCycle,
     HealthTimeout,
     InputError,
+    MassPrune,
     NotFound,
     OcistateError,
     StoreError,
@@ -218,6 +219,9 @@ class Pass:
                 new = changed and not (resumed and known and self.status.is_true("Applied"))
                 await self._apply(content, trust, changed=changed, new=new)
             return await self._health()
+        except MassPrune:
+            await self._keep_last_good()
+            raise
         except (ApplyFailed, HealthTimeout) as error:
             if not self._is_late() or (last := way_back(self.status, stack, self._digest)) is None:
                 raise
@@ -646,7 +650,7 @@ class Pass:
             self._condition("Verified", "False", error.reason, str(error))
         elif not isinstance(error, StoreError | ConfigError):
             self._condition("Applied", "False", error.reason, str(error))
-        if isinstance(error, TrustError | ArtifactError | ConfigError | InputError):
+        if isinstance(error, TrustError | ArtifactError | ConfigError | InputError | MassPrune):
             # Nothing will change by itself: only another artifact, policy or spec helps.
             self._condition("Stalled", "True", error.reason, str(error))
             longest = self.stack.source.interval

@@ -17,6 +17,7 @@ from ocistate.cli.options import (
     trust_options,
 )
 from ocistate.cli.output import emit, note, output_option, result
+from ocistate.errors import MassPrune
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ _SIGNS = {"create": "+", "change": "~", "prune": "-", "refuse": "!", "skip": "·
 @click.option("--context", help="The kubeconfig's context to use.")
 @click.option("--name", default="", help="Tells two releases from one repository apart.")
 @click.option("--prune/--no-prune", default=True, help="Remove what the artifact has no more.")
+@click.option(
+    "--max-prune",
+    type=click.IntRange(0, 100),
+    default=50,
+    show_default=True,
+    metavar="PERCENT",
+    help="Do nothing when more than this share of the objects would be removed.",
+)
 @click.option("--wait/--no-wait", default=True, help="Wait until everything is healthy.")
 @click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait for health.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; the API server checks it all.")
@@ -71,12 +80,14 @@ async def _apply(
     context: str | None,
     name: str,
     prune: bool,
+    max_prune: int,
     wait: bool,
     timeout: float,
     dry_run: bool,
     output: str,
 ) -> dict[str, Any]:
     from ocistate.cluster.client import KubeClient
+    from ocistate.cluster.plan import guard_prune
     from ocistate.steps.fetch import fetch_content, fetch_manifest
     from ocistate.steps.rollout import carry_out, owner_of, plan_rollout, wait_rollout
     from ocistate.steps.verify import verify_artifact
@@ -113,6 +124,12 @@ async def _apply(
         rollout = await plan_rollout(client, content, owner=owner, namespace=into, prune=prune)
         counts = {verb.value: count for verb, count in rollout.plan.counts().items()}
         note("Plan: " + ", ".join(f"{count} to {verb}" for verb, count in counts.items() if count))
+        try:
+            guard_prune(rollout.plan, percent=max_prune, hint="allow it with --max-prune 100")
+        except MassPrune as much:
+            if not dry_run:
+                raise
+            note(f"Without --dry-run this would end here: {much}")
         outcome = await carry_out(client, rollout, dry_run=dry_run, on_result=show)
         facts |= {"plan": counts, "results": results, "healthy": None}
         if error := outcome.error():

@@ -32,6 +32,7 @@ EXIT_CODES: Final[dict[type[errors.OcistateError], int]] = {
     errors.ApplyFailed: 52,
     errors.HealthTimeout: 53,
     errors.OwnershipConflict: 54,
+    errors.MassPrune: 55,
     errors.TargetError: 60,
     errors.ChannelError: 70,
     errors.InvalidRecord: 71,

@@ -15,7 +15,7 @@ from typing import Final
 
 from ocistate.cluster.prepare import Desired, Mode, Wanted
 from ocistate.cluster.stages import Stage, stage_of
-from ocistate.errors import OcistateError, OwnershipConflict
+from ocistate.errors import MassPrune, OcistateError, OwnershipConflict
 from ocistate.objects import ObjectId
 
 CONTESTED: Final = "put back later: another writer keeps changing it"
@@ -219,6 +219,12 @@ def mass_prune(plan: Plan, *, share: float = 0.5, least: int = 10) -> str:
         f"would delete {count} of {plan.total} objects, more than {share:.0%}, "
         f"beginning with {plan.prune[0].id}"
     )
+
+
+def guard_prune(plan: Plan, *, percent: int, hint: str) -> None:
+    """Raises MassPrune for a plan that `mass_prune` has something against."""
+    if reason := mass_prune(plan, share=percent / 100):
+        raise MassPrune(f"nothing was done: it {reason}", hint=hint)
 
 
 def _decide(

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from ocistate.cluster.confine import confine
-from ocistate.cluster.plan import CONTESTED, Plan, Verb, make_plan, mass_prune, plan_deletion
-from ocistate.errors import OwnershipConflict
+from ocistate.cluster.plan import (
+    CONTESTED,
+    Plan,
+    Verb,
+    guard_prune,
+    make_plan,
+    mass_prune,
+    plan_deletion,
+)
+from ocistate.errors import MassPrune, OwnershipConflict
 from tests.unit.cluster.parts import (
     OWNER,
     as_applied,
@@ -222,3 +230,14 @@ def test_ifnotpresent_is_content_with_what_is_known_to_be_there() -> None:
     desired = desire(config_map("a", annotations={"ocistate.dev/apply": "ifnotpresent"}))
     assert told(make_plan(desired, {})) == {"a": "create"}
     assert make_plan(desired, {}, there={desired.wanted[0].id}).empty
+
+
+def test_a_plan_that_removes_more_than_the_share_is_not_to_be_carried_out() -> None:
+    before = as_applied(desire(*(config_map(f"cm-{n}") for n in range(20))))
+    left = make_plan(desire(*(config_map(f"cm-{n}") for n in range(8))), before)
+    with pytest.raises(MassPrune, match="would delete 12 of 20 objects, more than 50%"):
+        guard_prune(left, percent=50, hint="")
+    guard_prune(left, percent=60, hint="")
+    guard_prune(make_plan(desire(), before), percent=100, hint="")
+    few = as_applied(desire(*(config_map(f"cm-{n}") for n in range(9))))
+    guard_prune(make_plan(desire(), few), percent=0, hint="")
