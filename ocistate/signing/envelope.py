@@ -22,6 +22,9 @@ ENVELOPE_TYPE: Final = "application/vnd.dsse.envelope.v1+json"
 SIGN_PREDICATE: Final = "https://sigstore.dev/cosign/sign/v1"
 MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
 
+# Far above any bundle's: text stays as large as it is when it is read, but structure grows much.
+_MAX_PARTS: Final = 20_000
+
 _STATEMENT_TYPES: Final = (
     "https://in-toto.io/Statement/v1",
     "https://in-toto.io/Statement/v0.1",
@@ -108,6 +111,7 @@ def parse_bundle(raw: bytes) -> Bundle:
     """Read a bundle. Raises InvalidSignature saying what is wrong with its form."""
     if len(raw) > MAX_BUNDLE_BYTES:
         raise InvalidSignature(f"a bundle of {len(raw)} bytes is too large")
+    _check_parts(raw, "the bundle")
     value = _mapping(_json(raw, "the bundle"), "the bundle")
     if value.get("mediaType") != BUNDLE_TYPE:
         raise InvalidSignature(f"the bundle's mediaType is {value.get('mediaType')!r}")
@@ -135,6 +139,7 @@ def parse_envelope(raw: bytes, *, has_certificate: bool = False) -> Bundle:
     """Read a bare DSSE envelope, the older form of an attestation. Raises InvalidSignature."""
     if len(raw) > MAX_BUNDLE_BYTES:
         raise InvalidSignature(f"an envelope of {len(raw)} bytes is too large")
+    _check_parts(raw, "the envelope")
     payload, signature = _envelope(_mapping(_json(raw, "the envelope"), "the envelope"))
     return Bundle(
         payload=payload, signature=signature, hint="", has_certificate=has_certificate, raw=raw
@@ -183,6 +188,11 @@ def _subject_digest(subject: Any) -> str:
     if not DIGEST_PATTERN.fullmatch(digest):
         raise InvalidSignature("a subject has no sha256 digest")
     return digest
+
+
+def _check_parts(raw: bytes, what: str) -> None:
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > _MAX_PARTS:
+        raise InvalidSignature(f"{what} has more than {_MAX_PARTS} parts")
 
 
 def _json(raw: bytes, what: str) -> Any:

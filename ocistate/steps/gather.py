@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ocistate.errors import DigestMismatch, LimitExceeded, NotFound, ProtocolError
@@ -22,12 +22,25 @@ from ocistate.signing.simple import MAX_PAYLOAD_BYTES, SIMPLE_TYPE
 MAX_SIGNATURES: Final = 512
 """How many signatures of one artifact are read; a listing that has more is said to have more."""
 
+MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024
+"""How much is read of them all, the smallest first: large ones must not fill the memory."""
+
 _AT_ONCE: Final = 8
+_CREATED: Final = "org.opencontainers.image.created"
 _BROKEN: Final = (NotFound, DigestMismatch, ProtocolError, LimitExceeded)
 _OLDER: Final[tuple[tuple[str, str, Format, int], ...]] = (
     (".sig", SIMPLE_TYPE, "simple", MAX_PAYLOAD_BYTES),
     (".att", ENVELOPE_TYPE, "dsse", MAX_BUNDLE_BYTES),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lead:
+    """A signature that was found, and the blob its bytes are in; None where it has an error."""
+
+    found: Found
+    blob: Descriptor | None = None
+    limit: int = 0
 
 
 async def gather_signatures(store: Store, digest: str, *, legacy: bool = False) -> list[Found]:
@@ -37,72 +50,105 @@ async def gather_signatures(store: Store, digest: str, *, legacy: bool = False) 
     error: junk beside a good signature must not hide it. A registry that is out of reach raises
     Unavailable or Unauthorized.
     """
+    looks = [_bundles(store, digest)]
+    if legacy:
+        looks += [
+            _older(store, legacy_tag(digest, suffix), media_type, format_, limit)
+            for suffix, media_type, format_, limit in _OLDER
+        ]
+    leads = [lead for found in await asyncio.gather(*looks) for lead in found]
+    return await _read(store, leads)
+
+
+async def _bundles(store: Store, digest: str) -> list[_Lead]:
+    """The bundles that refer to an artifact, the newest first."""
     listed = await store.referrers(digest, BUNDLE_TYPE)
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(descriptor: Descriptor) -> Found:
+    async def one(descriptor: Descriptor) -> _Lead:
         async with gate:
             return await _bundle(store, digest, descriptor)
 
-    found = list(await asyncio.gather(*(one(item) for item in _newest(listed))))
-    if len(listed) > MAX_SIGNATURES:
-        found.append(_too_many(digest, len(listed)))
-    if legacy:
-        for suffix, media_type, format_, limit in _OLDER:
-            found += await _older(store, legacy_tag(digest, suffix), media_type, format_, limit)
-    return found
-
-
-def _newest(listed: Sequence[Descriptor]) -> list[Descriptor]:
     def created(descriptor: Descriptor) -> str:
-        return descriptor.annotations.get("org.opencontainers.image.created", "")
+        return descriptor.annotations.get(_CREATED, "")
 
-    return sorted(listed, key=created, reverse=True)[:MAX_SIGNATURES]
+    newest = sorted(listed, key=created, reverse=True)[:MAX_SIGNATURES]
+    leads = list(await asyncio.gather(*(one(item) for item in newest)))
+    if len(listed) > MAX_SIGNATURES:
+        leads.append(_Lead(_too_many(digest, len(listed))))
+    return leads
 
 
-async def _bundle(store: Store, digest: str, descriptor: Descriptor) -> Found:
+async def _bundle(store: Store, digest: str, descriptor: Descriptor) -> _Lead:
+    found = Found(origin=descriptor.digest)
     try:
         manifest = await store.fetch_manifest(descriptor.digest)
-        if not isinstance(manifest, Manifest) or len(manifest.layers) != 1:
-            return Found(origin=descriptor.digest, error="is not a manifest with one layer")
-        if manifest.subject is None or manifest.subject.digest != digest:
-            return Found(origin=descriptor.digest, error="is listed, but refers to something else")
-        raw = await store.fetch_blob(manifest.layers[0], limit=MAX_BUNDLE_BYTES)
     except _BROKEN as error:
-        return Found(origin=descriptor.digest, error=error.message)
-    return Found(origin=descriptor.digest, raw=raw, annotations=manifest.annotations)
+        return _Lead(replace(found, error=error.message))
+    if not isinstance(manifest, Manifest) or len(manifest.layers) != 1:
+        return _Lead(replace(found, error="is not a manifest with one layer"))
+    if manifest.subject is None or manifest.subject.digest != digest:
+        return _Lead(replace(found, error="is listed, but refers to something else"))
+    # Of what the manifest says only this is kept: it may be large, and there may be many.
+    annotations = {_CREATED: manifest.annotations.get(_CREATED, "")[:64]}
+    layer = manifest.layers[0]
+    blob = Descriptor(media_type=BUNDLE_TYPE, digest=layer.digest, size=layer.size)
+    return _Lead(replace(found, annotations=annotations), blob, MAX_BUNDLE_BYTES)
 
 
 async def _older(
     store: Store, tag: str, media_type: str, format_: Format, limit: int
-) -> list[Found]:
+) -> list[_Lead]:
     """The layers of the manifest at a tag, one signature each; the newest come last in it."""
+    found = Found(origin=tag, format=format_)
     try:
         manifest = await store.fetch_manifest(tag)
     except NotFound:
         return []
     except _BROKEN as error:
-        return [Found(origin=tag, format=format_, error=error.message)]
+        return [_Lead(replace(found, error=error.message))]
     if not isinstance(manifest, Manifest):
-        return [Found(origin=tag, format=format_, error="is an index, not a manifest")]
+        return [_Lead(replace(found, error="is an index, not a manifest"))]
+    leads = []
+    for place, layer in list(enumerate(manifest.layers))[-MAX_SIGNATURES:]:
+        one = replace(found, origin=f"{tag}[{place}]", annotations=layer.annotations)
+        if layer.media_type == media_type:
+            leads.append(_Lead(one, layer, limit))
+        else:
+            leads.append(_Lead(replace(one, error=f"is a layer of the type {layer.media_type}")))
+    if len(manifest.layers) > MAX_SIGNATURES:
+        leads.append(_Lead(replace(_too_many(tag, len(manifest.layers)), format=format_)))
+    return leads
+
+
+async def _read(store: Store, leads: Sequence[_Lead]) -> list[Found]:
+    """The leads with their bytes, as many as fit into MAX_TOTAL_BYTES."""
+    fitting: set[int] = set()
+    total = 0
+    for place in sorted(range(len(leads)), key=lambda place: _size(leads[place])):
+        total += _size(leads[place])
+        if total <= MAX_TOTAL_BYTES:
+            fitting.add(place)
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(place: int, layer: Descriptor) -> Found:
-        found = Found(origin=f"{tag}[{place}]", format=format_, annotations=layer.annotations)
-        if layer.media_type != media_type:
-            return replace(found, error=f"is a layer of the type {layer.media_type}")
+    async def one(place: int, lead: _Lead) -> Found:
+        if lead.blob is None:
+            return lead.found
+        if place not in fitting:
+            message = f"is not read: there are more than {MAX_TOTAL_BYTES} bytes of signatures"
+            return replace(lead.found, error=message)
         try:
             async with gate:
-                raw = await store.fetch_blob(layer, limit=limit)
+                raw = await store.fetch_blob(lead.blob, limit=lead.limit)
         except _BROKEN as error:
-            return replace(found, error=error.message)
-        return replace(found, raw=raw)
+            return replace(lead.found, error=error.message)
+        return replace(lead.found, raw=raw)
 
-    newest = list(enumerate(manifest.layers))[-MAX_SIGNATURES:]
-    found = list(await asyncio.gather(*(one(place, layer) for place, layer in newest)))
-    if len(manifest.layers) > MAX_SIGNATURES:
-        found.append(replace(_too_many(tag, len(manifest.layers)), format=format_))
-    return found
+    return list(await asyncio.gather(*(one(place, lead) for place, lead in enumerate(leads))))
+
+
+def _size(lead: _Lead) -> int:
+    return lead.blob.size if lead.blob and lead.blob.size <= lead.limit else 0
 
 
 def _too_many(origin: str, count: int) -> Found:

@@ -18,6 +18,7 @@ from ocistate.signing.envelope import (
     build_statement,
     pae,
     parse_bundle,
+    parse_envelope,
     parse_statement,
 )
 
@@ -153,3 +154,10 @@ def test_nesting_without_end_is_refused() -> None:
     for raw in (b"[" * 100_000, b'{"a":' * 100_000):
         with pytest.raises(InvalidSignature):
             parse_bundle(raw)
+
+
+def test_a_bundle_that_would_grow_large_in_memory_is_refused_before_it_is_read() -> None:
+    junk = b'{"mediaType":[' + b"[]," * 2_000_000 + b"[]]}"
+    for parse in (parse_bundle, parse_envelope):
+        with pytest.raises(InvalidSignature, match="parts"):
+            parse(junk)

@@ -28,7 +28,7 @@ from ocistate.signing.found import Found
 from ocistate.signing.keys import KeySigner, generate, load_private_key
 from ocistate.signing.policy import policy_of_flags
 from ocistate.signing.simple import SIMPLE_TYPE, build_payload, signature_annotation
-from ocistate.steps.gather import MAX_SIGNATURES, gather_signatures
+from ocistate.steps.gather import MAX_SIGNATURES, MAX_TOTAL_BYTES, gather_signatures
 from ocistate.steps.sign import sign_artifact
 from ocistate.steps.sign_legacy import lacks_bundle, sign_legacy
 
@@ -152,6 +152,32 @@ def test_a_good_signature_among_400_junk_bundles_is_found(store: Store) -> None:
     subject = asyncio.run(fill())
     found = gathered(store, subject.digest)
     assert len(found) == 401
+    assert trusted(found, subject.digest)
+
+
+def test_large_junk_fills_no_memory_and_hides_no_small_signature(store: Store) -> None:
+    async def fill() -> Descriptor:
+        subject = await subject_in(store)
+        await sign_artifact(store, subject, ALICE)
+        junk = b"x" * (8 << 20)
+        layer = describe(junk, BUNDLE_TYPE)
+        await store.push_blob(layer, junk)
+        for number in range(12):
+            await store.push_manifest(
+                build_manifest(
+                    config=EMPTY_CONFIG,
+                    layers=(layer,),
+                    artifact_type=BUNDLE_TYPE,
+                    subject=subject,
+                    annotations={"number": str(number)},
+                )
+            )
+        return subject
+
+    subject = asyncio.run(fill())
+    found = gathered(store, subject.digest)
+    assert sum(len(item.raw) for item in found) <= MAX_TOTAL_BYTES
+    assert sum("is not read" in item.error for item in found) == 5
     assert trusted(found, subject.digest)
 
 
