@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -32,6 +32,7 @@ from ocistate.canonical import digest_of
 from ocistate.errors import ArtifactError
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import LAYER_TAR_GZIP, Descriptor, Manifest
+from ocistate.tarread import read_entries
 
 FLUX_LAYER: Final = "application/vnd.cncf.flux.content.v1.tar+gzip"
 HELM_CONFIG: Final = "application/vnd.cncf.helm.config.v1+json"
@@ -95,6 +96,25 @@ def read_own_layer(
     data: bytes, inventory: Inventory, *, limits: Limits = DEFAULT_LIMITS
 ) -> dict[str, bytes]:
     """The files of a layer that ocistate packed, checked against the content digest."""
+    return untar(_own_tar(data, inventory, limits), limits=limits)
+
+
+def read_own_files(
+    data: bytes, inventory: Inventory, paths: Collection[str], *, limits: Limits = DEFAULT_LIMITS
+) -> dict[str, bytes]:
+    """Some files of such a layer, by the very names that the inventory gives them.
+
+    The others are not looked at: this is for those who compare, never for those who apply.
+    """
+    tar = _own_tar(data, inventory, limits)
+    return {
+        entry.name: tar[entry.start : entry.start + entry.size]
+        for entry in read_entries(tar)
+        if entry.kind == "file" and entry.name in paths
+    }
+
+
+def _own_tar(data: bytes, inventory: Inventory, limits: Limits) -> bytes:
     tar = decompress(data, limits.total_bytes)
     found = digest_of(tar)
     if found != inventory.content_digest:
@@ -102,7 +122,7 @@ def read_own_layer(
             f"the layer's content is {found}, the config says {inventory.content_digest}",
             hint="the artifact was put together wrongly: pack and push it again",
         )
-    return untar(tar, limits=limits)
+    return tar
 
 
 def compute_inventory(files: Mapping[str, bytes], manifest: Manifest) -> Inventory:

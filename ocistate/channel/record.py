@@ -425,7 +425,7 @@ def _text(value: Mapping[str, Any], key: str, default: str | None = None) -> str
 
 
 def _clean(text: str, key: str) -> str:
-    if len(text) > _MAX_TEXT or not all(c.isprintable() or c == "\n" for c in text):
+    if len(text) > _MAX_TEXT or not text.replace("\n", "").isprintable():
         raise InvalidRecord(f"record: {key} is too long or has control characters")
     return text
 

@@ -14,6 +14,9 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+_LONG = 100
+"""From how many items on a list is printed densely."""
+
 Format = Literal["json", "yaml", "table", "name"]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +40,10 @@ def emit(value: Any, output: str) -> None:
         import yaml
 
         click.echo(yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False), nl=False)
+    elif isinstance(value, list) and len(value) > _LONG:
+        # A line an item: indenting takes json ten times as long.
+        lines = (json.dumps(item, ensure_ascii=False) for item in value)
+        click.echo("[\n" + ",\n".join(lines) + "\n]")
     else:
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ocistate.artifact.content import (
+    MAX_COMPRESSED_BYTES,
+    is_ours,
+    plan_layers,
+    read_own_files,
+)
 from ocistate.artifact.diff import (
     Difference,
     FieldChange,
@@ -67,6 +73,11 @@ async def compare(before: Side, after: Side, *, fields: bool = True) -> tuple[Ob
 
 
 async def _pick(side: Side, ids: list[ObjectId]) -> dict[ObjectId, Resource]:
-    content = await fetch_content(side.store, side.manifest)
     listed = {entry.id: entry for entry in side.inventory.resources}
-    return pick_resources(content.files, [listed[key] for key in ids])
+    entries = [listed[key] for key in ids]
+    if not is_ours(side.manifest):
+        return pick_resources((await fetch_content(side.store, side.manifest)).files, entries)
+    (plan,) = plan_layers(side.manifest)
+    data = await side.store.fetch_blob(plan.descriptor, limit=MAX_COMPRESSED_BYTES)
+    files = read_own_files(data, side.inventory, {entry.path for entry in entries})
+    return pick_resources(files, entries)
