@@ -51,7 +51,7 @@ async def sign_artifact(
             f"{MAX_BUNDLE_BYTES}",
             hint="attest a summary, and a digest of the whole",
         )
-    layer = describe(bundle, BUNDLE_TYPE)
+    layer = describe(bundle, BUNDLE_TYPE, embed=True)  # saves each reader a request
     manifest = build_manifest(
         artifact_type=BUNDLE_TYPE,
         config=EMPTY_CONFIG,

@@ -1,0 +1,128 @@
+"""Many writers of one channel on real registries: one line, nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ocistate.channel.history import History
+from ocistate.channel.record import ChannelTrust
+from ocistate.errors import NotFound
+from ocistate.oci import open_store
+from ocistate.oci.model import Descriptor, Index, Manifest
+from ocistate.oci.open import StoreOptions
+from ocistate.oci.registry import RegistryStore
+from ocistate.reference import parse_reference
+from ocistate.signing.keys import load_private_key
+from ocistate.signing.policy import TrustedKey
+from ocistate.steps.channels import Channel, Writer, read_newest
+from ocistate.steps.history import read_history
+from testbed.registries import Distribution, Registry
+from tests.tool import ROOT, ocistate
+from tests.unit.agent.parts import Key, Publisher, config_map
+from tests.unit.channel.parts import ALICE, SHOP, trust
+from tests.unit.channel.test_writer import first, to
+
+WRITERS = 10
+
+
+def history_of(repository: str, key: Key, name: str = "") -> History:
+    async def read() -> History:
+        trust = ChannelTrust(keys=(TrustedKey(name="release", key=key.signer.public_key),))
+        channel = Channel(name="prod", repository=name or repository, trust=trust)
+        async with open_store(parse_reference(repository)) as store:
+            return await read_history(store, channel, all_tags=True)
+
+    return asyncio.run(read())
+
+
+def test_ten_processes_promote_at_once(distribution: Distribution, tmp_path: Path) -> None:
+    repository, artifacts = f"{distribution.host}/races/shop", Key.make()
+    # Without a password: ten processes would stretch it at the same time.
+    private = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    (tmp_path / "plain.key").write_bytes(private)
+    signer = load_private_key(private, lambda: b"")
+    key = Key(signer, signer.public_key.pem)
+    publisher = Publisher(repository, artifacts)
+    digests = [
+        publisher.push([config_map("app", v=str(number))], f"v{number}")
+        for number in range(WRITERS + 1)
+    ]
+    ocistate("channel", "init", f"{repository}:v{WRITERS}", "prod", "--key", tmp_path / "plain.key")
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ocistate", "promote", f"{repository}:v{number}"),
+                *("--to", "prod", "--key", str(tmp_path / "plain.key"), "--yes"),
+                *("--reason", f"writer {number}"),
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(WRITERS)
+    ]
+    done = [(*process.communicate(timeout=120), process.returncode) for process in processes]
+    assert [code for _, _, code in done] == [0] * WRITERS, done
+    written = sorted(out.strip() for out, _, _ in done)
+    assert written == sorted(f"prod@{number}" for number in range(2, WRITERS + 2))
+
+    history = history_of(repository, key)
+    assert not history.forks
+    assert not history.broken
+    assert [link.record.sequence for link in history.links] == list(range(WRITERS + 1, 0, -1))
+    assert all(link.signer and not link.problem for link in history.links)
+    released = [link.record.subjects[repository] for link in history.links]
+    assert sorted(released) == sorted(digests)
+
+
+class Dying(RegistryStore):
+    """Its user dies before a tag is moved."""
+
+    dies_at = ""
+
+    async def push_manifest(self, manifest: Manifest | Index, tag: str | None = None) -> Descriptor:
+        if tag == self.dies_at:
+            raise KeyboardInterrupt
+        return await super().push_manifest(manifest, tag)
+
+
+@pytest.mark.parametrize("tag", ["channel-prod-1", "channel-prod"])
+def test_a_writer_dies_between_the_record_and_the_name(any_registry: Registry, tag: str) -> None:
+    reference = parse_reference(f"{any_registry.host}/crash/{tag}")
+    channel = Channel(name="prod", repository=SHOP, trust=trust())
+
+    async def die() -> None:
+        async with Dying(reference, StoreOptions()) as store:
+            store.dies_at = tag
+            await Writer(store=store, channel=channel, signer=ALICE, settle=0.01).write(first())
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(die())
+
+    async def go_on() -> None:
+        async with open_store(reference) as store:
+            with pytest.raises(NotFound):
+                await read_newest(store, channel)
+            writer = Writer(store=store, channel=channel, signer=ALICE, settle=0.01)
+            before = await writer.newest()
+            if tag == "channel-prod":
+                # The number was taken: what was begun is finished, and then goes on.
+                written = await writer.write(lambda n: to(2)(n) if n else first(3)(n))
+                assert written.record.sequence == 2
+            else:
+                assert before is None
+                written = await writer.write(first(3))
+                assert written.record.sequence == 1
+            assert (await read_newest(store, channel)).digest == written.digest
+
+    asyncio.run(go_on())
