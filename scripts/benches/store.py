@@ -1,4 +1,7 @@
-"""A large blob to and from a registry, beside oras; whole processes, start-up included."""
+"""A large blob to and from a registry, beside oras; many small artifacts, beside crane.
+
+Whole processes, start-up included.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benches.common.many import list_many
 from benches.common.measure import Figures, Run, against, below, measure, median
 from testbed.registries import Distribution
 from testbed.tools import ensure
@@ -71,7 +75,7 @@ def run(size: int | None = None) -> Figures:
                 # What was written before is not to be written back at the cost of this one.
                 os.sync()
                 times[what].append(measure(command, environ=environ))
-    figures: Figures = {}
+        figures = list_many(registry)
     for what, floor in (("push", "their push"), ("pull", "their")):
         figures[f"{what} a blob of {megabytes} MB"] = against(
             median([r.wall for r in times[what]]),
