@@ -1,0 +1,63 @@
+"""A Stack in a cluster follows a channel; what it accepted is kept in its status."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from ocistate.channel.change import Why, begun, promoted
+from ocistate.channel.record import ChannelTrust, Provenance, Record, Trusted
+from ocistate.oci import open_store
+from ocistate.reference import parse_reference
+from ocistate.signing.policy import TrustedKey
+from ocistate.steps.channels import Channel, Writer
+from tests.integration.agent.world import Tenant, World
+from tests.unit.agent.parts import Key, config_map, policy
+
+
+def move(tenant: Tenant, key: Key, digest: str) -> Trusted:
+    """Write the next record of the channel ``prod``."""
+    reference = parse_reference(tenant.repository)
+    pins = {reference.name: (digest, Provenance())}
+    why = Why(now=datetime.now(UTC), reason="test")
+    trust = ChannelTrust(keys=(TrustedKey(name="k", key=key.signer.public_key),))
+
+    def make(newest: Trusted | None) -> Record | None:
+        if newest is None:
+            return begun("prod", reference.name, pins, why)
+        return promoted(newest, pins, why)
+
+    async def write() -> Trusted:
+        async with open_store(reference) as store:
+            channel = Channel(name="prod", repository=reference.name, trust=trust)
+            return await Writer(store=store, channel=channel, signer=key.signer, settle=0.02).write(
+                make
+            )
+
+    return asyncio.run(write())
+
+
+def test_a_stack_remembers_its_channel_in_its_status(world: World) -> None:
+    tenant, channels = world.tenant(), Key.make()
+    name = parse_reference(tenant.repository).name
+    rule = policy(
+        world.key, name=tenant.namespace, repositories=name, channelKeys=[{"pem": channels.pem}]
+    )
+    world.apply(rule)
+    first, second = (tenant.push(config_map("app", v=v)) for v in ("1", "2"))
+    old = move(tenant, channels, first)
+    tenant.create(source={"tag": None, "channel": "prod"})
+    tenant.wait_ready(first)
+    newest = move(tenant, channels, second)
+    tenant.wait_ready(second)
+    status = tenant.status()
+    assert (status["current"]["channel"], status["current"]["sequence"]) == ("prod", 2)
+    (kept,) = status["channels"]
+    assert (kept["record"], kept["repository"]) == (newest.digest, name)
+
+    # An agent that knows nothing but the Stack goes back behind it for nobody.
+    world.agent.kill()
+    tenant.publisher.point("channel-prod", old.digest)
+    world.agent.start()
+    tenant.wait_condition("Ready", "False", "RecordReplayed", digest=second)
+    tenant.wait_data("app", v="2")
