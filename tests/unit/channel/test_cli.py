@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import subprocess
 from collections.abc import Callable
@@ -172,6 +173,25 @@ def test_a_dry_run_shows_and_writes_nothing(begun: Site) -> None:
     assert (change["before"], change["after"]) == (begun.digests[0], begun.digests[1])
     assert [r["name"] for r in change["resources"]] == ["app", "s"]
     assert begun.json("channel", "show", begun.store, "prod")["sequence"] == 1
+
+
+class Terminal(io.StringIO):
+    """Somebody to ask, who answers."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_is_asked_and_decides_on_what_was_shown(
+    begun: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = begun
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    site.sign("promote", f"{site.store}:v2", "--to", "prod", code=130)
+    assert "Move prod to prod@2?" in site.err
+    assert site.json("channel", "show", site.store, "prod")["sequence"] == 1
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert site.sign("promote", f"{site.store}:v2", "--to", "prod").strip() == "prod@2"
 
 
 def test_nobody_to_ask_needs_yes(begun: Site) -> None:
