@@ -56,9 +56,12 @@ async def follow_channel(
     Raises NoPolicy, ConfigError, and what ``read_channel`` raises.
     """
     source = stack.source
-    channel = channel_of(source.channel, source.records, policies, policy_name=stack.policy or None)
+    here = source.records == source.repository
+    # The policy that the Stack names speaks of its own repository.
+    name = (stack.policy or None) if here else None
+    channel = channel_of(source.channel, source.records, policies, policy_name=name)
     async with contextlib.AsyncExitStack() as opened:
-        if source.records != source.repository:
+        if not here:
             there = replace(stack, source=replace(source, repository=source.records))
             store = await opened.enter_async_context(await connect(there))
         return await read_channel(store, source, channel, followed=followed, last=last, now=now)

@@ -95,7 +95,7 @@ def rolled_back(newest: Trusted, to: Record, why: Why) -> Record:
 def refreshed(newest: Trusted, why: Why) -> Record:
     """The same again, valid anew. Raises ConfigError for a channel that never expires."""
     last = newest.record
-    if why.expires(last) is None:
+    if why.lifetime is None and last.expires is None:
         raise ConfigError(
             f"{last} does not expire, and no lifetime is given",
             hint="say how long it is to be valid: --expires 7d",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel import record_row
 from ocistate.cli.channel_options import channel_for, channel_trust_options
 from ocistate.cli.options import REFERENCE, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table, warn
+from ocistate.cli.records import record_row
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:

@@ -401,7 +401,7 @@ def _report(moved: Moved, reference: Reference, output: str) -> None:
     else:
         note(f"{after.channel} is now at {after}, signed by {moved.signer}.")
     if output in ("json", "yaml"):
-        from ocistate.cli.channel import record_row
+        from ocistate.cli.records import record_row
 
         emit(
             {

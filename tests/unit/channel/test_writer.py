@@ -350,8 +350,9 @@ def test_a_lifetime_is_kept_from_record_to_record() -> None:
     assert refreshed(newest, why(now=later)).expires == NOW.replace(day=12)
     assert refreshed(newest, why(now=later, days=1)).expires == NOW.replace(day=6)
     assert refreshed(newest, why(now=later, days=0.5)).issued_at == later
+    assert refreshed(newest, why(days=0)).expires is None
     with pytest.raises(ConfigError, match="--expires 7d"):
-        refreshed(newest, why(days=0))
+        refreshed(trusted(record(4)), why())
 
 
 def test_what_is_no_record_is_not_read_as_one(store: LayoutStore) -> None:
