@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from benches.common.measure import Figure, Figures, below, measure, median, ocistate
-from ocistate.cli.options import connect_store
+from ocistate.oci import open_store
 from ocistate.reference import parse_reference
 from ocistate.signing.envelope import parse_bundle
 from ocistate.signing.keys import PublicKey, load_public_key
@@ -56,7 +56,7 @@ async def _warm(reference: str, key: PublicKey, times: int) -> tuple[float, floa
     """CPU milliseconds of this process: for all of a verification, for its one ECDSA check."""
     parsed = parse_reference(reference)
     policies = (policy_of_flags([key]),)
-    async with connect_store(parsed, insecure=False, ca_file=None) as store:
+    async with open_store(parsed) as store:
         digest = (await store.resolve("v1")).digest
         (found,) = await gather_signatures(store, digest)
         bundle = parse_bundle(found.raw)
