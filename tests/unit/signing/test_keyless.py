@@ -11,12 +11,16 @@ import json
 import subprocess
 import sys
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography import x509
+from sigstore.errors import TUFError
+from sigstore_models.trustroot.v1 import TrustedRoot
 
-from ocistate.errors import ConfigError, ThresholdNotMet, Untrusted
+from ocistate.errors import ConfigError, ThresholdNotMet, Unavailable, Untrusted
+from ocistate.signing import keyless
 from ocistate.signing.decide import decide
 from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statement, pae
 from ocistate.signing.found import Found
@@ -464,6 +468,48 @@ def test_a_root_that_is_none_is_an_error_and_not_a_refusal(sigstore: Instance, r
             DIGEST,
             [found(sigstore.bundle(PAYLOAD))],
         )
+
+
+def test_the_public_root_is_refreshed_once_a_day_and_the_last_one_holds_meanwhile(
+    sigstore: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where it comes from is replaced: what a day, and an outage, do with it is ours."""
+    answers: list[Any] = []
+
+    def production(offline: bool = False) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(trusted_root=SimpleNamespace(_inner=answer))
+
+    def root_of(instance: Instance) -> Any:
+        return TrustedRoot.from_json(json.dumps(instance.trusted_root()).encode())
+
+    def verified() -> bool:
+        return decide(public, DIGEST, [found(bundle)]).error is None
+
+    now = [1000.0]
+    monkeypatch.setattr("sigstore.models.ClientTrustConfig.production", production)
+    monkeypatch.setattr(keyless, "_roots", {})
+    monkeypatch.setattr("ocistate.signing.keyless.time.monotonic", lambda: now[0])
+    spec = {"repositories": ["**"], "identities": [{"issuer": GITHUB, "subject": WORKFLOW}]}
+    public = parse_policy({"metadata": {"name": "p"}, "spec": spec})
+    bundle = sigstore.bundle(PAYLOAD)
+
+    answers.append(TUFError("away"))
+    with pytest.raises(Unavailable, match="trusted-root"):
+        verified()
+    answers.append(root_of(sigstore))
+    assert verified()
+    now[0] += 3600
+    assert verified(), "without asking again"
+    now[0] += 86400
+    answers.append(TUFError("away"))
+    assert verified(), "with the root of before"
+    now[0] += 86400
+    answers.append(root_of(Instance.make()))
+    assert not verified(), "the new root trusts others"
+    assert not answers
 
 
 def test_verifying_by_key_never_imports_sigstore() -> None:
