@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ocistate.cli.output import warn
-from ocistate.errors import UsageError
+from ocistate.errors import Untrusted, UsageError
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.channel.change import Why
+    from ocistate.channel.history import History
+    from ocistate.oci.store import Store
     from ocistate.signing.keys import Signer
     from ocistate.signing.policy import TrustPolicy
     from ocistate.steps.channels import Channel
@@ -155,3 +157,42 @@ def _actor() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return ""
+
+
+async def read_channel(
+    store: Store,
+    repository: Reference,
+    name: str | None,
+    policy: str | None,
+    channel_keys: tuple[str, ...],
+) -> tuple[Channel, History]:
+    """A channel, the only one there is when none is named, and its history.
+
+    Verified as far as the options say whose records count; what is not to be believed, and where
+    the history is cut, is an error then, else a warning. Raises UsageError, NotFound, Untrusted.
+    """
+    from ocistate.steps.channels import channels_in
+    from ocistate.steps.history import RecordCache, read_history
+
+    if not name:
+        there = channels_in(await store.tags())
+        if len(there) != 1:
+            raise UsageError(
+                f"{repository.base} has {len(there)} channels",
+                hint=f"name one of them: {', '.join(there)}"
+                if there
+                else "'ocistate channel init'",
+            )
+        name = there[0]
+    channel = channel_for(
+        name, repository, policy=policy, channel_keys=channel_keys, required=False
+    )
+    history = await read_history(store, channel, cache=RecordCache.open(channel))
+    for link in history.links:
+        if channel.trust.keys and link.problem:
+            raise Untrusted(f"{link.record} is not to be believed: {link.problem}")
+    for fork in history.forks:
+        warn(f"fork of {name}: {fork}")
+    if history.broken:
+        warn(f"the history of {name} ends too early: {history.broken}")
+    return channel, history

@@ -7,11 +7,9 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
-
-from ocistate.cli.output import result
 
 if TYPE_CHECKING:
     from ocistate.steps.compare import ObjectDiff
@@ -40,16 +38,23 @@ def difference_rows(differences: Sequence[ObjectDiff]) -> list[dict[str, Any]]:
 
 def print_differences(differences: Sequence[ObjectDiff], *, err: bool = False) -> None:
     """A line an object, the fields below it, to stdout or, with ``err``, to stderr."""
+    stream = sys.stderr if err else sys.stdout
     for item in differences:
-        sign, color = _SIGNS[item.difference.change]
-        _line(click.style(f"{sign} {item.difference.id}", fg=color), err)
+        click.echo(change_line(item.difference.change, str(item.difference.id), stream), err=err)
         for field in item.fields:
-            before, after = _show(field.before), _show(field.after)
-            _line(
-                f"    {field.pointer}: {click.style(before, fg='red')} → "
-                f"{click.style(after, fg='green')}",
-                err,
-            )
+            click.echo(field_line(field.pointer, field.before, field.after, stream), err=err)
+
+
+def change_line(change: str, text: str, stream: TextIO | None = None) -> str:
+    """A line with the sign and the colour of a change, as far as the stream shows colours."""
+    sign, color = _SIGNS[change]
+    return _styled(click.style(f"{sign} {text}", fg=color), stream)
+
+
+def field_line(pointer: str, before: Any, after: Any, stream: TextIO | None = None) -> str:
+    """A line that shows one field's change."""
+    old, new = click.style(show_value(before), fg="red"), click.style(show_value(after), fg="green")
+    return _styled(f"    {pointer}: {old} → {new}", stream)
 
 
 def summary_of(differences: Sequence[ObjectDiff]) -> str:
@@ -58,16 +63,12 @@ def summary_of(differences: Sequence[ObjectDiff]) -> str:
     return ", ".join(f"{counts[change]} {change}" for change in ("added", "changed", "removed"))
 
 
-def _line(text: str, err: bool) -> None:
-    stream = sys.stderr if err else sys.stdout
-    plain = bool(os.environ.get("NO_COLOR")) or not stream.isatty()
-    text = click.unstyle(text) if plain else text
-    if err:
-        click.echo(text, err=True)
-    else:
-        result(text)
+def _styled(text: str, stream: TextIO | None) -> str:
+    shows = (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR")
+    return text if shows else click.unstyle(text)
 
 
-def _show(value: Any) -> str:
+def show_value(value: Any) -> str:
+    """A value on one line, cut where it is long."""
     text = json.dumps(value, ensure_ascii=True)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -36,7 +36,7 @@ def ls_command(
     What an artifact says of its time and revision is its own word, and 'signed' says that there is
     a signature, not whose: 'ocistate verify' tells.
     """
-    registry = _registry_of(place)
+    registry = registry_of(place)
     if registry is not None:
         _print_repositories(registry, connect, output)
         return
@@ -69,7 +69,7 @@ def ls_command(
         )
 
 
-def _registry_of(place: str) -> str | None:
+def registry_of(place: str) -> str | None:
     """The host, when only a registry is named and no repository in it."""
     host = place.removeprefix("oci://").removesuffix("/")
     if "/" in host or place.startswith(("layout:", "archive:")):
@@ -78,7 +78,7 @@ def _registry_of(place: str) -> str | None:
 
 
 def _print_repositories(registry: str, connect: Callable[[Reference], Store], output: str) -> None:
-    names = [f"{registry}/{name}" for name in run_async(_repositories(connect, registry))]
+    names = [f"{registry}/{name}" for name in run_async(repositories_of(connect, registry))]
     if output in ("json", "yaml"):
         emit([{"repository": name} for name in names], output)
     elif output == "name":
@@ -90,7 +90,7 @@ def _print_repositories(registry: str, connect: Callable[[Reference], Store], ou
         table(("repository",), [(name,) for name in names])
 
 
-async def _repositories(connect: Callable[[Reference], Store], registry: str) -> list[str]:
+async def repositories_of(connect: Callable[[Reference], Store], registry: str) -> list[str]:
     from ocistate.oci.registry import RegistryStore
 
     async with connect(parse_reference(f"{registry}/any")) as store:

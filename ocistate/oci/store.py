@@ -18,20 +18,12 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Distribution spec 1.1: registries should accept manifests up to 4 MiB; we read no more."""
 
 
-class Store(Protocol):
-    """One repository of a registry or one layout folder.
-
-    All verbs raise errors of the ``StoreError`` branch: NotFound, Unauthorized, Unavailable,
-    ProtocolError, DigestMismatch, LimitExceeded, Conflict.
-    """
+class Fetcher(Protocol):
+    """Where manifests and blobs are read from, checked."""
 
     @property
     def reference(self) -> Reference:
         """The repository, without tag or digest."""
-        ...
-
-    async def resolve(self, target: str) -> Descriptor:
-        """What a tag or digest names now, at the cost of one HEAD. Raises NotFound."""
         ...
 
     async def fetch_manifest(self, target: str) -> Manifest | Index:
@@ -40,6 +32,18 @@ class Store(Protocol):
 
     async def fetch_blob(self, descriptor: Descriptor, *, limit: int) -> bytes:
         """A blob's bytes, checked for size and digest. LimitExceeded above ``limit`` bytes."""
+        ...
+
+
+class Store(Fetcher, Protocol):
+    """One repository of a registry or one layout folder.
+
+    All verbs raise errors of the ``StoreError`` branch: NotFound, Unauthorized, Unavailable,
+    ProtocolError, DigestMismatch, LimitExceeded, Conflict.
+    """
+
+    async def resolve(self, target: str) -> Descriptor:
+        """What a tag or digest names now, at the cost of one HEAD. Raises NotFound."""
         ...
 
     def stream_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:

@@ -21,7 +21,7 @@ from ocistate.artifact.inventory import Inventory
 from ocistate.artifact.pick import pick_resources
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import Manifest
-from ocistate.oci.store import Store
+from ocistate.oci.store import Fetcher
 from ocistate.steps.fetch import fetch_content, fetch_inventory, fetch_manifest
 
 
@@ -29,7 +29,7 @@ from ocistate.steps.fetch import fetch_content, fetch_inventory, fetch_manifest
 class Side:
     """One of the two artifacts: its manifest and inventory."""
 
-    store: Store
+    store: Fetcher
     manifest: Manifest
     inventory: Inventory
 
@@ -47,7 +47,7 @@ class ObjectDiff:
     fields: tuple[FieldChange, ...] = ()
 
 
-async def open_side(store: Store, target: str) -> Side:
+async def open_side(store: Fetcher, target: str) -> Side:
     """One side of a comparison: manifest and inventory, no files."""
     manifest = await fetch_manifest(store, target)
     return Side(store=store, manifest=manifest, inventory=await fetch_inventory(store, manifest))

@@ -18,7 +18,7 @@ from ocistate.artifact.known import KnownDocuments
 from ocistate.errors import ArtifactError
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import Index, Manifest
-from ocistate.oci.store import Store
+from ocistate.oci.store import Fetcher
 
 MAX_CONFIG_BYTES = 64 * 1024 * 1024
 
@@ -44,7 +44,7 @@ class Content:
         return resources_of(self.files, self.inventory, known)
 
 
-async def fetch_manifest(store: Store, target: str) -> Manifest:
+async def fetch_manifest(store: Fetcher, target: str) -> Manifest:
     """The manifest of an artifact. Raises ArtifactError when the target is an index."""
     found = await store.fetch_manifest(target)
     if isinstance(found, Index):
@@ -55,14 +55,14 @@ async def fetch_manifest(store: Store, target: str) -> Manifest:
     return found
 
 
-async def fetch_inventory(store: Store, manifest: Manifest) -> Inventory:
+async def fetch_inventory(store: Fetcher, manifest: Manifest) -> Inventory:
     """What an artifact holds, from its config when ocistate packed it, else from its layers."""
     if is_ours(manifest):
         return parse_inventory(await store.fetch_blob(manifest.config, limit=MAX_CONFIG_BYTES))
     return (await fetch_content(store, manifest)).inventory
 
 
-async def fetch_content(store: Store, manifest: Manifest) -> Content:
+async def fetch_content(store: Fetcher, manifest: Manifest) -> Content:
     """Everything an artifact holds. Raises StoreError, ArtifactError, InvalidManifest."""
     layers = plan_layers(manifest)
     ours = is_ours(manifest)

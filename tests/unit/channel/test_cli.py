@@ -32,17 +32,22 @@ from ocistate.steps.commits import commits_between, compare_url
 _KEYS = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("art", "chan", "other")}
 
 
+def write_keys(root: Path) -> None:
+    """Keys for artifacts and channels."""
+    for name, key in _KEYS.items():
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (root / f"{name}.key").write_bytes(private)
+        (root / f"{name}.pub").write_bytes(public)
+
+
 class Site:
     """A layout with three releases, keys for artifacts and channels, and a policy."""
 
     def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.root, self.capsys = root, capsys
         self.store = f"layout:{root}/store"
-        for name, key in _KEYS.items():
-            private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            (root / f"{name}.key").write_bytes(private)
-            (root / f"{name}.pub").write_bytes(public)
+        write_keys(root)
         self.write_policy()
         self.digests = [self.push(version) for version in ("1", "2", "3")]
 
