@@ -9,7 +9,9 @@ DIGEST.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,7 +25,7 @@ from ocistate.agent.api import parse_stack
 from ocistate.artifact.inventory import parse_inventory
 from ocistate.artifact.manifests import read_resources
 from ocistate.artifact.unpack import Limits, decompress, safe_path, untar
-from ocistate.canonical import canonical_json, parse_json
+from ocistate.canonical import canonical_json, digest_of, parse_json
 from ocistate.channel.record import ChannelTrust, verify_record
 from ocistate.errors import (
     ArtifactError,
@@ -34,7 +36,9 @@ from ocistate.errors import (
     KeyFileError,
     OcistateError,
     ProtocolError,
+    StoreError,
 )
+from ocistate.oci.archive import ArchiveStore
 from ocistate.oci.auth import check_realm, parse_challenges
 from ocistate.oci.links import check_link
 from ocistate.oci.model import parse_index, parse_manifest
@@ -56,6 +60,8 @@ _KEY: Final = load_public_key((CORPUS / "key.pub").read_bytes())
 _POLICY: Final = policy_of_flags([_KEY], allow_legacy=True)
 _CHANNEL: Final = ChannelTrust(keys=(TrustedKey(name="channel", key=_KEY),))
 ROOT: Final = trust_root((CORPUS / "trusted_root.json").read_bytes(), "corpus")
+# In memory where there is such a place: a file is written for each input.
+_SCRATCH: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 _SMALL: Final = Limits(files=64, total_bytes=1 << 20, file_bytes=1 << 18)
 _NOW: Final = datetime(2026, 11, 24, 20, tzinfo=UTC)
 
@@ -157,6 +163,24 @@ def fuzz_tar(data: bytes) -> None:
             assert safe_path(path) == path
             assert not path.startswith("/")
             assert ".." not in path.split("/")
+
+
+def fuzz_archive(data: bytes) -> None:
+    """A store in one file: what is handed out is what its digest says."""
+
+    async def read(path: Path) -> None:
+        async with ArchiveStore(parse_reference(f"archive:{path}")) as store:
+            for tag in await store.tags():
+                with suppress(StoreError):
+                    manifest = await store.fetch_manifest(tag)
+                    assert digest_of(manifest.raw) == manifest.descriptor.digest
+                    await store.referrers(manifest.descriptor.digest)
+
+    with tempfile.NamedTemporaryFile(dir=_SCRATCH, suffix=".tar") as file:
+        file.write(data)
+        file.flush()
+        with suppress(StoreError, ArtifactError):
+            asyncio.run(read(Path(file.name)))
 
 
 def fuzz_config(data: bytes) -> None:
