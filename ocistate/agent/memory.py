@@ -57,6 +57,10 @@ class StateFolder:
                 hint="stop it, or give this one another folder with --state",
             ) from None
         self._lock = lock
+        # What a run that was cut short was just writing.
+        for name in ("stacks", "targets"):
+            for left in (self.root / name).glob(".*"):
+                left.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let the folder go."""
