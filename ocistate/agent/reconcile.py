@@ -199,7 +199,7 @@ class Pass:
         except (Halt, OcistateError) as error:
             known = await self._known() if isinstance(error, Unavailable) else None
             if known is None or not isinstance(error, Unavailable):
-                await self._keep_last_good()
+                await self._keep_last_good(reachable=not isinstance(error, Unavailable))
                 raise
             outage, (content, trust) = error, known
         after = await self._make(content, trust, resumed=resumed)
@@ -418,11 +418,14 @@ class Pass:
         mark, trust = self.memo.trusted.get(digest, ("", None))
         return trust if mark == self._mark else None
 
-    async def _keep_last_good(self) -> None:
-        """What the pointer names now can't be had or trusted: what runs is still kept equal."""
+    async def _keep_last_good(self, *, reachable: bool = True) -> None:
+        """What the pointer names now can't be had or trusted: what runs is still kept equal.
+
+        While the registry is not ``reachable``, what is not trusted already can't be verified.
+        """
         status = self.status
         good = status.last_healthy if status.held_back is not None else status.current
-        if good is None:
+        if good is None or not (reachable or self._trust_of(good.digest)):
             return
         try:
             content = await self._last_good(good.digest)

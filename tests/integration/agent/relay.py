@@ -1,18 +1,24 @@
-"""A TCP relay between the agent and the API server: it sees how much the agent says."""
+"""A TCP relay between the agent and the API server: it counts, and makes the server slow."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+import time
 from typing import Self
 
 
 class Relay:
-    """Listens on a port of its own and passes everything on. ``sent``: bytes to the server."""
+    """Listens on a port of its own and passes everything on.
+
+    ``sent`` counts bytes to the server; ``delay`` is how many seconds each piece of what the agent
+    says takes.
+    """
 
     def __init__(self, port: int) -> None:
         self.sent = 0
+        self.delay = 0.0
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -45,6 +51,7 @@ class Relay:
             while data := source.recv(65536):
                 if counted:
                     self.sent += len(data)
+                    time.sleep(self.delay)
                 sink.sendall(data)
         for each in (source, sink):
             with contextlib.suppress(OSError):

@@ -118,17 +118,18 @@ def test_a_stuck_rollout_goes_back_to_what_was_healthy_and_stays_there(world: Wo
 GROUP = "health.ocistate.test"
 
 
-def definition() -> dict[str, Any]:
+def definition(group: str, kind: str) -> dict[str, Any]:
     """A kind with a status that speaks in its own words."""
+    plural = f"{kind.lower()}s"
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"databases.{GROUP}"},
+        "metadata": {"name": f"{plural}.{group}"},
         "spec": {
-            "group": GROUP,
+            "group": group,
             "scope": "Namespaced",
-            "names": {"kind": "Database", "plural": "databases", "listKind": "DatabaseList"},
+            "names": {"kind": kind, "plural": plural, "listKind": f"{kind}List"},
             "versions": [
                 {
                     "name": "v1",
@@ -155,7 +156,7 @@ def may_be_seen(name: str, group: str, *resources: str) -> dict[str, Any]:
 
 
 def test_health_by_the_stacks_own_expressions(world: World) -> None:
-    world.apply(definition(), may_be_seen("see-databases", GROUP, "databases"))
+    world.apply(definition(GROUP, "Database"), may_be_seen("see-databases", GROUP, "databases"))
     team = world.tenant()
     database = {
         "apiVersion": f"{GROUP}/v1",
