@@ -475,3 +475,20 @@ def test_a_removal_that_fails_is_no_success(site: Site) -> None:
 
     assert done.returncode == 1
     assert site.files("other") == {"app.yaml": "1"}
+
+
+def test_a_thousand_stacks_are_made_and_then_left_as_they_are(site: Site) -> None:
+    site.push(app="1")
+    names = [f"shop-{number}" for number in range(1000)]
+    site.declare(*(site.shop(name) for name in names))
+
+    done = site.once("-o", "json")
+
+    assert done.returncode == 0
+    rows = json.loads(done.stdout)
+    assert {condition(row, "Ready")[1] for row in rows} == {"Ready"}
+    assert all(site.files(name) == {"app.yaml": "1"} for name in names)
+    before = {path: path.stat().st_ino for path in site.state.glob("stacks/*.json")}
+    assert len(before) == 1000
+    assert site.once().returncode == 0
+    assert {path: path.stat().st_ino for path in site.state.glob("stacks/*.json")} == before

@@ -374,6 +374,6 @@ def test_a_stack_edited_during_its_own_pass_ends_at_the_edit(world: World) -> No
     finally:
         world.relay.delay = 0.0
 
+    wait_for("the edit seen", lambda: team.status()["observedGeneration"] == 3)
     team.wait_ready(second)
     assert equal(team, "2", 30)
-    assert team.status()["observedGeneration"] == 3
