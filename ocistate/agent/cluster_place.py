@@ -17,14 +17,15 @@ from ocistate.cluster.client import KubeClient, service_account
 from ocistate.cluster.confine import confine
 from ocistate.cluster.contested import Contested
 from ocistate.cluster.explain import explain
-from ocistate.cluster.health import Summary, summarize
+from ocistate.cluster.health import Health, Status, Summary, summarize
 from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL
-from ocistate.cluster.outcome import Outcome, State
+from ocistate.cluster.outcome import Outcome, Result, State
 from ocistate.cluster.owned import Change, OwnedObjects, What
 from ocistate.cluster.plan import CONTESTED, Plan, Verb, guard_prune, make_plan, plan_deletion
 from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, prepare
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.watch import Watches
+from ocistate.cluster.waves import hold_waves
 from ocistate.errors import ClusterError, ClusterUnavailable
 from ocistate.objects import ObjectId
 from ocistate.steps.fetch import Content
@@ -116,6 +117,10 @@ class ClusterPlace:
     _desired: Desired | None = None
     _digest: str = ""
     _clean: tuple[str, int] | None = None
+    _whole: str = ""
+    """The digest of which every wave has been applied."""
+    _held: dict[ObjectId, Health] = field(default_factory=dict)
+    """What waits for an earlier wave."""
     _planned: tuple[Desired, int, Plan] | None = None
     """What was planned a moment ago, and from what."""
     _settled: Desired | None = None
@@ -156,8 +161,10 @@ class ClusterPlace:
             )
         # What happens meanwhile is not in the plan: whether all is clean, the next look must tell.
         self._clean = None
-        outcome = await self._carry_out(plan)
-        return _applied(plan, outcome, changed=changed)
+        outcome, wave = await self._carry_out_waves(plan, desired)
+        if wave is None and outcome.ok:
+            self._whole = content.digest
+        return _applied(plan, outcome, changed=changed, wave=wave)
 
     async def health(self) -> HealthReport:
         if self._desired is None:
@@ -203,6 +210,8 @@ class ClusterPlace:
         bad = [(id, owned.health(id)) for id in desired.by_id.keys() - mine.keys() - left]
         ill = owned.unwell(self.stack.uid)
         bad += [(id, health) for id, health in ill.items() if id in desired.by_id]
+        if self._held:
+            bad = [each for each in bad if each[0] not in self._held] + [*self._held.items()]
         return summarize(bad, healthy=len(desired.by_id) - len(left) - len(bad))
 
     def _unseen_kinds(self, desired: Collection[Kind]) -> list[str]:
@@ -271,6 +280,8 @@ class ClusterPlace:
             self._desired, self._digest = desired, content.digest
             self._there.clear()
             self._kinds = desired.kinds
+            self._held = {}
+            self.places.watches.want(self._kinds)  # also wakes those for kinds that were not there
             self._optional = frozenset(
                 each.id
                 for each in desired.wanted
@@ -329,12 +340,33 @@ class ClusterPlace:
             only=owned.changed(self.stack.uid) if self._settled is desired else None,
         )
 
+    async def _carry_out_waves(self, plan: Plan, desired: Desired) -> tuple[Outcome, int | None]:
+        """Carry out what is due of a plan; and the wave that the rest waits for."""
+        self._held = {}
+        if self._whole == self._digest:
+            return await self._carry_out(plan), None  # a repair waits for nobody
+        results: list[Result] = []
+        while True:
+            due, wave = hold_waves(plan, desired, self.places.owned.health)
+            outcome = await self._carry_out(due)
+            results += outcome.results
+            if wave is None or not outcome.ok or not due.write:
+                break
+            plan = self._plan(desired)
+        if wave is not None:
+            waits = Health(Status.PROGRESSING, f"waits until wave {wave} is healthy")
+            written = {action.id for action in due.write}
+            self._held = {a.id: waits for a in plan.write if a.id not in written}
+        return Outcome(results=tuple(results)), wave
+
     async def _carry_out(self, plan: Plan) -> Outcome:
         owned = self.places.owned
         with owned.expecting(plan):
             outcome = await apply(
                 self.places.writer(self.stack), plan, Options(on_result=owned.note)
             )
+        if any(result.id.kind == "CustomResourceDefinition" for result in outcome.results):
+            self.places.watches.want(self._kinds)  # those that were not served are, maybe
         self._there |= {
             result.id for result in outcome.results if result.reason == IS_THERE and not result.live
         }
@@ -345,7 +377,7 @@ def _waiting(plan: Plan) -> bool:
     return any(action.reason is CONTESTED for action in plan.skip)
 
 
-def _applied(plan: Plan, outcome: Outcome, *, changed: bool) -> Applied:
+def _applied(plan: Plan, outcome: Outcome, *, changed: bool, wave: int | None) -> Applied:
     def count(verb: Verb, *states: State) -> int:
         return sum(r.verb is verb and r.state in states for r in outcome.results)
 
@@ -356,6 +388,7 @@ def _applied(plan: Plan, outcome: Outcome, *, changed: bool) -> Applied:
         kept=len(plan.keep) + plan.untouched + unchanged,
         pruned=sum(r.state is State.DELETED for r in outcome.results),
         errors=tuple(str(r.error or r.reason) for r in outcome.failed),
+        waiting="" if wave is None else f"the others wait until wave {wave} is healthy",
         drifted=()
         if changed
         else tuple(str(r.id) for r in outcome.results if r.state in (State.APPLIED, State.DELETED)),

@@ -504,6 +504,10 @@ class Pass:
                 + "; ".join(done.errors[:5]),
                 hint="the others are applied; these are tried again",
             )
+        if done.waiting:
+            self.memo.applied = None
+            self._condition("Applied", "Unknown", "Progressing", f"{self._digest}: {done.waiting}")
+            return
         self.memo.applied = (self._digest, stack)
         if new or done.touched or not self.status.is_true("Applied"):
             self._attempt("")

@@ -24,6 +24,9 @@ class Applied:
     drifted: tuple[str, ...] = ()
     """What was found different from the artifact though the artifact had not changed."""
 
+    waiting: str = ""
+    """What else is to be done, later; empty: nothing."""
+
     @property
     def touched(self) -> int:
         """How many objects are not what they were."""

@@ -130,7 +130,9 @@ async def _apply(
             if not dry_run:
                 raise
             note(f"Without --dry-run this would end here: {much}")
-        outcome = await carry_out(client, rollout, dry_run=dry_run, on_result=show)
+        outcome = await carry_out(
+            client, rollout, dry_run=dry_run, on_result=show, wave_timeout=timeout if wait else None
+        )
         facts |= {"plan": counts, "results": results, "healthy": None}
         if error := outcome.error():
             return facts | {"failure": error}

@@ -36,6 +36,9 @@ from ocistate.objects import ObjectId
 
 IS_THERE: Final = "is there: ocistate.dev/apply is ifnotpresent"
 _ATTEMPTS: Final = 6
+_PATIENCE: Final = 300.0
+"""Seconds that all objects together may spend waiting for another try: a webhook that is down for
+thousands of them must not keep the rest waiting for the better part of an hour."""
 _ESTABLISHED_TIMEOUT: Final = 60.0
 _GONE_TIMEOUT: Final = 120.0
 
@@ -81,6 +84,7 @@ class _Run:
         self.options = options
         self.results: list[Result] = []
         self.stopped: OcistateError | None = None
+        self.patience = _PATIENCE
         self.there: set[ObjectId] = set()
         self.missing_namespaces: set[str] = set()
         self.missing_kinds: set[tuple[str, str]] = set()
@@ -199,7 +203,7 @@ class _Run:
             except StatusError as error:
                 if wanted.mode is Mode.RECREATE and is_immutable(error):
                     return await self._recreate(action, wanted, obj)
-                if attempt == _ATTEMPTS or not is_passing(error):
+                if attempt == _ATTEMPTS or self.patience <= 0 or not is_passing(error):
                     raise
             await self._pause(attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -218,7 +222,7 @@ class _Run:
             except StatusError as error:
                 if error.code == "AlreadyExists":
                     return _result(action, State.SKIPPED, reason=IS_THERE)
-                if attempt == _ATTEMPTS or not is_passing(error):
+                if attempt == _ATTEMPTS or self.patience <= 0 or not is_passing(error):
                     raise
             await self._pause(attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -248,7 +252,9 @@ class _Run:
         return replace(result, reason="deleted and created anew")
 
     async def _pause(self, attempt: int) -> None:
-        await self.options.sleep(0.2 * 2**attempt * (0.5 + self.options.rng()))
+        pause = 0.2 * 2**attempt * (0.5 + self.options.rng())
+        self.patience -= pause
+        await self.options.sleep(pause)
 
     # Between stages
 

@@ -49,6 +49,7 @@ def live_of(metadata: wire.Metadata) -> Live | None:
         fields=hash(bytes(entry.fieldsV1)) if entry is not None else 0,
         deleting=metadata.deletionTimestamp is not None,
         protected=annotations.get(PRUNE_ANNOTATION) == "disabled",
+        forced=annotations.get(PRUNE_ANNOTATION) == "force",
         adopted=annotations.get(ADOPTED_ANNOTATION) == "true",
         wave=wave,
     )

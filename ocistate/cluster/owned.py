@@ -340,6 +340,7 @@ def _same(one: Live, other: Live) -> bool:
         and one.uid == other.uid
         and one.deleting == other.deleting
         and one.protected == other.protected
+        and one.forced == other.forced
     )
 
 

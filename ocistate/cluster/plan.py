@@ -36,8 +36,8 @@ class Live:
 
     ``fields`` is a hash of the set of fields our manager holds, comparable within one process.
     ``intact`` is whether that set is all we applied: nobody changed anything of it; None where
-    that has not been looked at. ``protected``, ``adopted`` and ``wave`` are
-    annotations.
+    that has not been looked at. ``protected``, ``forced``, ``adopted``
+    and ``wave`` are annotations.
     """
 
     uid: str
@@ -48,6 +48,7 @@ class Live:
     intact: bool | None = None
     deleting: bool = False
     protected: bool = False
+    forced: bool = False
     adopted: bool = False
     wave: int = 0
 

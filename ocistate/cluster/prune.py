@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -46,9 +47,10 @@ class Prune:
     """How to delete.
 
     ``filled`` is what happens to a Namespace that holds others' objects, and to a CRD that defines
-    others' objects: "keep" or "delete" it. ``gone`` is how many seconds to wait until everything
-    deleted is gone; custom resources are waited for up to ``finalizers`` seconds in any case while
-    more is to be deleted, since it may be their controller.
+    others' objects: "keep" or "delete" it; the annotation ``ocistate.dev/prune: force`` on it means
+    "delete". ``gone`` is how many seconds to wait until everything deleted is gone; custom
+    resources are waited for up to ``finalizers`` seconds in any case while more is to be deleted,
+    since it may be their controller.
     """
 
     propagation: str = "Background"
@@ -62,7 +64,7 @@ class Prune:
         """Delete one object if it is still the one that was planned for and still ``owner``'s."""
         live = action.live
         assert live is not None
-        if reason := await self._filled(client, action.id, owner):
+        if not live.forced and (reason := await self._filled(client, action.id, owner)):
             return _result(action, State.SKIPPED, reason)
         version = live.resource_version
         for attempt in range(1, 6):
@@ -192,25 +194,30 @@ async def _first_other(
     client: KubeClient, resource: ApiResource, namespace: str, owner: str
 ) -> str:
     """One object that is neither the owner's, nor controlled by another object, nor furniture."""
+    selector = f"{STACK_LABEL}!={owner}"
+    pages = client.pages(resource, namespace, label_selector=selector, metadata_only=True)
     try:
-        pages = [page async for page in client.pages(resource, namespace, metadata_only=True)]
+        async with aclosing(pages):
+            async for page in pages:
+                for item in wire.decode_as(wire.PARTIAL_LIST, page).items or ():
+                    if not _comes_along(resource, item.metadata):
+                        name = item.metadata.name
+                        place = item.metadata.namespace
+                        return str(ObjectId(resource.group, resource.kind, place, name))
     except StatusError as error:
-        if error.status in (404, 405):
-            return ""  # the kind was just removed, or cannot be listed after all
-        raise
-    for page in pages:
-        for item in wire.decode_as(wire.PARTIAL_LIST, page).items or ():
-            metadata = item.metadata
-            if (
-                metadata.ownerReferences
-                or metadata.deletionTimestamp is not None
-                or (metadata.labels or {}).get(STACK_LABEL) == owner
-                or (resource.group, resource.kind, metadata.name) in _FURNITURE
-                or _is_token(resource, metadata)
-            ):
-                continue
-            return str(ObjectId(resource.group, resource.kind, metadata.namespace, metadata.name))
+        if error.status not in (404, 405):
+            raise  # else the kind was just removed, or cannot be listed after all
     return ""
+
+
+def _comes_along(resource: ApiResource, metadata: wire.Metadata) -> bool:
+    """Whether it goes with something else, or is going anyway."""
+    return (
+        bool(metadata.ownerReferences)
+        or metadata.deletionTimestamp is not None
+        or (resource.group, resource.kind, metadata.name) in _FURNITURE
+        or _is_token(resource, metadata)
+    )
 
 
 def _is_token(resource: ApiResource, metadata: wire.Metadata) -> bool:

@@ -17,6 +17,7 @@ from ocistate.cluster.outcome import Outcome, Result
 from ocistate.cluster.plan import Plan, make_plan
 from ocistate.cluster.prepare import Desired, Mode, prepare
 from ocistate.cluster.wait import Waited, wait_healthy
+from ocistate.objects import ObjectId
 from ocistate.steps.fetch import Content
 
 
@@ -66,9 +67,23 @@ async def carry_out(
     *,
     dry_run: bool,
     on_result: Callable[[Result], None],
+    wave_timeout: float | None = None,
 ) -> Outcome:
-    """Apply and prune. With ``dry_run`` the API server checks everything and stores nothing."""
-    return await apply(client, rollout.plan, Options(dry_run=dry_run, on_result=on_result))
+    """Apply and prune. With ``dry_run`` the API server checks everything and stores nothing.
+
+    With ``wave_timeout``, in seconds, each wave waits until the one before is healthy.
+    """
+
+    async def gate(ids: Sequence[ObjectId]) -> None:
+        owner = rollout.desired.owner
+        waited = await wait_healthy(client, ids, owner=owner, timeout=wave_timeout or 0.0)
+        if error := waited.error():
+            raise error
+
+    options = Options(
+        dry_run=dry_run, on_result=on_result, gate=gate if wave_timeout is not None else None
+    )
+    return await apply(client, rollout.plan, options)
 
 
 async def wait_rollout(client: KubeClient, rollout: Rollout, timeout: float) -> Waited:

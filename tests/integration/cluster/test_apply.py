@@ -331,6 +331,25 @@ def test_a_namespace_with_others_objects_in_it_stays(world: World) -> None:
     world.run(scenario)
 
 
+def test_a_namespace_that_says_so_is_deleted_with_others_objects(world: World) -> None:
+    home = obj("Namespace", world.name, annotations={"ocistate.dev/prune": "force"})
+
+    async def scenario(client: KubeClient) -> None:
+        from ocistate.cluster.apply import apply
+        from ocistate.cluster.observe import observe
+
+        desired = await world.desired(client, config_map("a"), home=home)
+        ok(await apply(client, await world.plan(client, desired)))
+        world.kubectl("create", "configmap", "foreign")
+        mine, _ = await observe(client, desired)
+        options = Options(prune=Prune(gone=30))
+        found = results(ok(await apply(client, plan_deletion(world.name, mine), options)))
+        assert found[world.name].state is State.DELETED
+        assert await client.get(ObjectId("", "Namespace", "", world.name)) is None
+
+    world.run(scenario)
+
+
 def test_a_namespace_that_was_there_before_is_adopted_and_never_deleted(world: World) -> None:
     async def scenario(client: KubeClient) -> None:
         await client.apply(obj("Namespace", world.name), manager="somebody")

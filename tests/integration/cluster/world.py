@@ -63,11 +63,15 @@ class World:
         return ObjectId(group, kind, self.name, name)
 
     async def desired(
-        self, client: KubeClient, *objects: Mapping[str, Any], **keywords: Any
+        self,
+        client: KubeClient,
+        *objects: Mapping[str, Any],
+        home: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> Desired:
         kinds = await client.kinds(max_age=0.0)
         return prepare(
-            [resource(each) for each in (obj("Namespace", self.name), *objects)],
+            [resource(each) for each in (home or obj("Namespace", self.name), *objects)],
             **{
                 "owner": self.name,
                 "artifact": "sha256:" + "0" * 64,

@@ -1,0 +1,42 @@
+"""Waves on a real cluster: later ones wait for the health of the earlier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.agent.world import World
+from tests.unit.agent.parts import config_map, wait_for
+from tests.unit.cluster.parts import deployment
+
+
+def in_wave(obj: dict[str, Any], number: int) -> dict[str, Any]:
+    obj["metadata"].setdefault("annotations", {})["ocistate.dev/wave"] = str(number)
+    return obj
+
+
+def web(**selector: str) -> dict[str, Any]:
+    made = in_wave(deployment("web"), 1)
+    made["metadata"].pop("namespace", None)
+    made["spec"]["template"]["spec"]["nodeSelector"] = selector
+    return made
+
+
+def test_a_wave_waits_for_the_one_before_and_does_not_block_a_fix(world: World) -> None:
+    team = world.tenant()
+    objects = [config_map("settings", v="1"), in_wave(config_map("last", v="1"), 2)]
+    stuck = team.push(*objects, web(no="such-node"))
+    team.create()
+    wait_for("web", lambda: team.get("Deployment", "web", "apps/v1"))
+    message = team.wait_condition("Applied", "Unknown", "Progressing")
+    assert "wave 1" in message
+    team.wait_condition("Ready", "Unknown", "Progressing")
+    assert team.data("settings") == {"v": "1"}
+    assert team.get("ConfigMap", "last") is None
+    assert (team.status().get("current") or {}).get("digest") != stuck
+
+    fixed = team.push(*objects, web())
+    team.wait_ready(fixed, seconds=60)
+    assert team.data("last") == {"v": "1"}
+    # Waves order a rollout; a repair waits for nobody.
+    team.delete("ConfigMap", "last")
+    team.wait_data("last", v="1")
