@@ -154,12 +154,17 @@ async def _copy(
 
 def _summary(report: Report, dry_run: bool) -> str:
     return (
-        f"{'Would copy' if dry_run else 'Copied'} {len(report.artifacts)} artifacts with "
-        f"{report.referrers} things that refer to them: {report.manifests_sent} manifests and "
-        f"{report.blobs_sent} blobs sent ({report.bytes_sent / 1024**2:.1f} MiB), "
-        f"{report.blobs_mounted} blobs mounted, "
-        f"{report.manifests_present} and {report.blobs_present} were there."
+        f"{'Would copy' if dry_run else 'Copied'} {_count(len(report.artifacts), 'artifact')} and "
+        f"{report.referrers} that refer to them: {_count(report.manifests_sent, 'manifest')} and "
+        f"{_count(report.blobs_sent, 'blob')} ({report.bytes_sent / 1024**2:.1f} MiB) sent, "
+        f"{_count(report.blobs_mounted, 'blob')} mounted, "
+        f"{_count(report.manifests_present, 'manifest')} and "
+        f"{_count(report.blobs_present, 'blob')} there already."
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _facts(source: Reference, target: Reference, report: Report, dry_run: bool) -> dict[str, Any]:

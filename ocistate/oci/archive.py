@@ -13,6 +13,7 @@ same bytes. After an error or a crash the folder stays, so that the next try nee
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import shutil
@@ -120,8 +121,9 @@ class ArchiveStore(IndexedStore):
         size = old.size_of(digest) if old is not None else None
         if old is None or size is None:
             raise self._absent(digest)
-        for offset in range(0, size, _CHUNK):
-            yield await asyncio.to_thread(old.read, digest, offset, min(_CHUNK, size - offset))
+        with old.in_use():
+            for offset in range(0, size, _CHUNK):
+                yield await asyncio.to_thread(old.read, digest, offset, min(_CHUNK, size - offset))
 
     def _opened(self) -> _Tar | None:
         """The file as it is, None where there is none yet."""
@@ -134,7 +136,9 @@ class ArchiveStore(IndexedStore):
         except OSError as error:
             raise StoreError(f"{self._path} cannot be read: {error.strerror}") from None
         if self._old is None or not self._old.is_at(facts):
-            self._old = _Tar(self._path)  # who still reads the one before it keeps it open
+            before, self._old = self._old, _Tar(self._path)
+            if before is not None:
+                before.retire()
         return self._old
 
     def _gather(self) -> _Gathered:
@@ -188,6 +192,7 @@ class _Tar:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._users, self._retired = 0, False
         try:
             self._file = path.open("rb")
         except OSError as error:
@@ -201,6 +206,23 @@ class _Tar:
 
     def close(self) -> None:
         self._file.close()
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the file open, though another one may take its place."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if self._retired and not self._users:
+                self.close()
+
+    def retire(self) -> None:
+        """Close the file as soon as nobody reads it any more."""
+        self._retired = True
+        if not self._users:
+            self.close()
 
     def is_at(self, facts: os.stat_result) -> bool:
         """Whether this is still the file of the archive's name, and has not changed."""

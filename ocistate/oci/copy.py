@@ -187,10 +187,25 @@ class _Copy:
             manifest = await self._request(self._source.fetch_manifest, tag)
         except NotFound:
             return []
+        if not await self._supersedes(manifest, tag):
+            self._pass_over(f"the tag {tag}: the target holds something under it that is not here")
+            return []
         self.report.referrers += 1
         placed = await self._place(manifest)
         await self._tag(manifest, tag)
         return placed
+
+    async def _supersedes(self, manifest: Manifest | Index, tag: str) -> bool:
+        """Whether all that the target has under an older format's tag is in the manifest too."""
+        try:
+            held = await self._request(self._target.fetch_manifest, tag)
+        except NotFound:
+            return True
+        return held.raw == manifest.raw or (
+            isinstance(held, Manifest)
+            and isinstance(manifest, Manifest)
+            and set(held.layers) <= set(manifest.layers)
+        )
 
     async def _blob(self, blob: Descriptor) -> None:
         await self._once("blob", blob.digest, lambda: self._send_blob(blob))

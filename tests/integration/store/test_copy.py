@@ -202,6 +202,33 @@ def test_a_listed_referrer_that_is_gone_or_of_another_artifact_is_left_out_and_n
     ]  # fmt: skip
 
 
+def test_older_signatures_that_only_the_target_has_are_not_written_over(
+    distribution: Distribution, tmp_path: Path
+) -> None:
+    here, there = near(distribution, tmp_path), near(distribution, tmp_path / "There")
+
+    async def story() -> list[Report]:
+        async with here() as store:
+            made = await put(store, b"content", "v1")
+            tag = legacy_tag(made.descriptor.digest)
+            first = await put(store, b"signed here", tag)
+        reports = [await copy_between(here, there, "v1")]
+        more = describe(b"signed there", "text/plain")
+        both = build_manifest(config=EMPTY_CONFIG, layers=(*first.layers, more))
+        for opener in (there, here):
+            async with opener() as store:
+                await store.push_blob(more, b"signed there")
+                await store.push_manifest(both, tag)
+            reports.append(await copy_between(here, there, "v1"))
+            async with there() as store:
+                assert (await store.fetch_manifest(tag)).raw == both.raw
+        return reports
+
+    first, second, third = asyncio.run(story())
+    assert (first.passed_over, third.passed_over) == ([], [])
+    assert len(second.passed_over) == 1
+
+
 def test_a_chain_of_referrers_without_end_is_not_followed(tmp_path: Path) -> None:
     async def story() -> None:
         source = open_store(parse_reference(f"layout:{tmp_path}/source"))

@@ -140,7 +140,7 @@ def test_channels_come_with_their_history_and_what_the_newest_record_names(tmp_p
     assert tags_of(target) == ["channel-prod", "channel-prod-1", "channel-prod-2"]
     assert work(target, lambda store: store.resolve(new.descriptor.digest))
     again = copy_channels(source, target)
-    assert "0 manifests and 0 blobs sent" in again.err
+    assert "0 manifests and 0 blobs (0.0 MiB) sent" in again.err
 
 
 def test_a_channel_is_never_moved_back_nor_a_number_written_over(tmp_path: Path) -> None:

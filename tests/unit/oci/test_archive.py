@@ -274,6 +274,18 @@ def test_a_blob_that_was_changed_in_the_archive_is_noticed(tmp_path: Path) -> No
         asyncio.run(story())
 
 
+def test_who_has_an_archive_open_sees_that_it_was_replaced(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with archive(tmp_path / "a.tar") as reader:
+            for text in (b"one", b"two"):
+                async with archive(tmp_path / "a.tar") as writer:
+                    made = await put(writer, text, "v1")
+                assert (await reader.resolve("v1")).digest == made.descriptor.digest
+                assert await reader.fetch_blob(made.layers[0], limit=10) == text
+
+    asyncio.run(story())
+
+
 def test_an_archive_that_tar_packed_from_a_layout_is_read(tmp_path: Path) -> None:
     (made,) = write(tmp_path / "a.tar", b"one")
     with tarfile.open(tmp_path / "a.tar") as tar:
