@@ -397,14 +397,14 @@ def parse_record(statement: Statement) -> Record:
 
 def show_time(moment: datetime) -> str:
     """A time as it stands in a record: RFC 3339, in UTC, to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def read_time(text: str) -> datetime:
     """A time as ``show_time`` writes it. Raises ValueError."""
     if not _TIME.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is not a time")
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
 
 
 def _artifacts(value: Mapping[str, Any]) -> dict[str, Provenance]:
