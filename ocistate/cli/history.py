@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 @click.command("history")
 @click.argument("reference", type=REFERENCE, metavar="REPO")
 @click.argument("name", required=False, metavar="[CHANNEL]")
-@click.option("--limit", default=0, metavar="N", help="Only the newest N of each channel.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the newest N of each channel.",
+)
 @click.option("--git", "git", is_flag=True, help="Link each release to its commits.")
 @channel_trust_options
 @store_options
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 def history_command(
     reference: Reference,
     name: str | None,
-    limit: int,
+    limit: int | None,
     git: bool,
     policy: str | None,
     channel_keys: tuple[str, ...],
@@ -66,7 +71,7 @@ async def _read(
     store: Store,
     reference: Reference,
     name: str | None,
-    limit: int,
+    limit: int | None,
     policy: str | None,
     channel_keys: tuple[str, ...],
 ) -> list[tuple[Channel, History]]:

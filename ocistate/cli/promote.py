@@ -137,6 +137,7 @@ def promote_command(
                     named = base.with_digest(digest) if digest else base.with_tag(tag or "")
                 candidates, origin = [await _find(connect, named, trust)], tag or named.tag or ""
             candidates += [await _find(connect, other, trust) for other in others]
+            _check_set(newest.record, [found.place for found in candidates], dropped)
             pins, why = pins_of(candidates), why_of(reason, expires, source=origin)
             return await _move(
                 connect,
@@ -276,6 +277,21 @@ async def _pinned(
         for place, digest in record.subjects.items()
     ]
     return found, str(record)
+
+
+def _check_set(last: Record, places: list[str], dropped: frozenset[str]) -> None:
+    """That each repository is named once, and to one end."""
+    if len(set(places)) < len(places):
+        raise UsageError(
+            "a repository is to be moved to two artifacts", hint="name each repository once"
+        )
+    if both := dropped & set(places):
+        raise UsageError(f"{min(both)} is to be moved and dropped", hint="leave one of them out")
+    if strange := dropped - last.subjects.keys():
+        raise UsageError(
+            f"{last} says nothing of {min(strange)}",
+            hint=f"it pins {', '.join(sorted(last.subjects))}",
+        )
 
 
 def _writer(store: Store, channel: Channel, signer: Signer) -> Writer:

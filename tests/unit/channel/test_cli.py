@@ -213,6 +213,7 @@ def test_nobody_to_ask_needs_yes(begun: Site) -> None:
         ["--tag", "v2", "--expires", "soon"],
         ["--tag", "v2", "--artifact-key", "x.pub"],
         ["--tag", "v2", "--to", "prod-1"],
+        ["--tag", "v2", "--policy", "x", "--channel-key", "y"],
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(begun: Site, args: list[str]) -> None:
@@ -275,6 +276,8 @@ def test_several_repositories_move_as_one(begun: Site, tmp_path: Path) -> None:
     site.promote("--tag", "v3")
     row = site.json("channel", "show", site.store, "prod")
     assert len(row["subjects"]) == 2
+    for wrong in (["--with", f"{site.store}:v1"], ["--drop", f"{tmp_path}/store"], ["--drop", "x"]):
+        site.promote("--tag", "v1", *wrong, code=2)
     site.promote("--from", "prod", to="staging")
     assert len(site.json("channel", "show", site.store, "staging")["subjects"]) == 2
     site.promote("--tag", "v3", "--drop", f"{tmp_path}/db")
