@@ -39,6 +39,7 @@
     ├── ClusterError               the Kubernetes API did not do what it should
     │   ├── ApiError               the API server answered with an error status
     │   ├── ClusterUnavailable     the API server cannot be reached
+    │   ├── LeaseLost              another agent may be writing by now: we must not
     │   ├── OwnershipConflict      an object belongs to another Stack
     │   ├── ApplyFailed            one or more objects could not be applied
     │   └── HealthTimeout          applied, but not healthy in time
@@ -237,6 +238,10 @@ class ClusterUnavailable(ClusterError):
 
 class MassPrune(ClusterError):
     reason = "MassPrune"
+
+
+class LeaseLost(ClusterError):
+    reason = "LeaseLost"
 
 
 class OwnershipConflict(ClusterError):

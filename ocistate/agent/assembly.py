@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ocistate.agent.api import Stack
 from ocistate.agent.embedded import FileSource, FolderKeeper, FolderPlaces
+from ocistate.agent.instruments import count_kube_answer, count_registry_answer
 from ocistate.agent.memory import StateFolder, default_state_folder
 from ocistate.agent.runtime import Agent
 from ocistate.agent.target import Target
@@ -20,6 +21,7 @@ from ocistate.oci.store import Store
 if TYPE_CHECKING:
     from ocistate.agent.cluster_place import ClusterPlaces
     from ocistate.agent.kube import ClusterSource
+    from ocistate.agent.shards import Shards
 
 
 log = logging.getLogger("ocistate.agent")
@@ -81,34 +83,55 @@ async def cluster_agent(
     context: str | None,
     workers: int,
     namespace: str,
+    shards: int,
+    lease_seconds: int,
     policies: Path | None = None,
-) -> AsyncIterator[tuple[Agent, ClusterSource]]:
+) -> AsyncIterator[tuple[Agent, ClusterSource, Shards | None]]:
     """An agent for the Stacks of a cluster, in it or beside it. Raises ConfigError.
 
     What it must remember is in the Stacks' status; the state folder only keeps contents. With a
     ``namespace`` it looks at nothing outside of it, and so needs no right there; its policies may
-    then come from files.
+    then come from files. With ``shards``, it only reconciles the Stacks whose Lease it holds, in
+    its own namespace.
     """
     from ocistate.agent.cluster_place import ClusterPlaces
     from ocistate.agent.kube import ClusterKeeper, ClusterSource
+    from ocistate.agent.lease import shard_of
+    from ocistate.agent.shards import Shards, new_identity
     from ocistate.cluster.client import KubeClient
 
     async with contextlib.AsyncExitStack() as resources:
         folder = _open_folder(state, resources)
         client = await resources.enter_async_context(KubeClient.open(kubeconfig, context))
+        client.tell(count_kube_answer)
+        leases = None
+        if shards:
+            leases = Shards(
+                client=client,
+                namespace=client.access.namespace,
+                count=shards,
+                identity=new_identity(),
+                seconds=lease_seconds,
+            )
+        fence = leases.check if leases is not None else None
         places = ClusterPlaces(
             client,
             lambda stack: agent.kinds(stack.key),
+            fence=fence,
             namespaces=(namespace,) if namespace else None,
             givers=lambda stack: agent.givers(stack),
             takers=lambda stack: agent.takers(stack),
         )
         resources.push_async_callback(places.watches.aclose)
-        keeper = ClusterKeeper(client, reader=places.writer)
+        keeper = ClusterKeeper(client, reader=places.writer, fence=fence)
         agent = Agent(
             keeper=keeper, places=places, folder=folder, connect=_Connector(), workers=workers
         )
-        yield agent, ClusterSource(agent, keeper, client, namespace, policies)
+        source = ClusterSource(agent, keeper, client, namespace, policies)
+        if leases is not None:
+            agent.mine, leases.work = leases.mine, source
+            source.in_shard = lambda key, shard: shard_of(key, shards) == shard
+        yield agent, source, leases
 
 
 def _open_folder(state: Path | None, resources: contextlib.AsyncExitStack) -> StateFolder:
@@ -131,5 +154,5 @@ class _Connector:
                 self._told.add(known)
                 log.warning("the registry warns: %s", text, extra={"stack": str(stack)})
 
-        options = replace(options, on_warning=warned)
+        options = replace(options, on_warning=warned, on_answer=count_registry_answer)
         return open_store(stack.source.repository, options, stack.source.mirrors)

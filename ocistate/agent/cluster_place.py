@@ -68,6 +68,8 @@ class ClusterPlaces:
     """The owners that a Stack may take objects over from."""
     takers: Callable[[Stack], Collection[str]] = lambda stack: ()
     """The owners that a Stack leaves its objects to."""
+    fence: Callable[[tuple[str, str]], None] | None = None
+    """Raises before a write that is another agent's to do."""
     owned: OwnedObjects = field(init=False)
     watches: Watches = field(init=False)
     contested: Contested = field(default_factory=Contested)
@@ -87,9 +89,10 @@ class ClusterPlaces:
     def writer(self, stack: Stack) -> KubeClient:
         """The client that a Stack's objects are written and its secrets are read with."""
         account = stack.service_account or (DEFAULT_APPLIER if self.impersonate else "")
-        if not account:
-            return self.client
-        return self.client.impersonating(service_account(stack.namespace, account))
+        client, fence = self.client, self.fence
+        if account:
+            client = client.impersonating(service_account(stack.namespace, account))
+        return client.guarded(lambda: fence(stack.key)) if fence is not None else client
 
     def forget(self, stack: Stack) -> None:
         """The Stack is gone."""

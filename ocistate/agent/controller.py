@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +12,10 @@ Key = tuple[str, str]
 
 GRACE_SECONDS: Final = 20.0
 """How long a stop waits for passes in flight: below Kubernetes' default of 30 s to SIGKILL."""
+
+_BEAT_SECONDS: Final = 10.0
+_STILL_SECONDS: Final = 60.0
+_LONGEST_PASS: Final = 1800.0
 
 
 @dataclass(slots=True)
@@ -28,6 +32,8 @@ class Controller:
     _due: dict[Key, float] = field(default_factory=dict)
     _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _begun: dict[Key, float] = field(default_factory=dict)
+    _beat: float | None = None
 
     def wake(self, key: Key, *, after: float = 0.0) -> None:
         """Make a key due, now or in some seconds, unless it is due earlier already."""
@@ -40,13 +46,46 @@ class Controller:
         """Take a key out; a pass in flight ends by itself."""
         self._due.pop(key, None)
 
+    def cancel(self, key: Key) -> None:
+        """End a key's pass where it is, and take the key out."""
+        self.forget(key)
+        if task := self._running.get(key):
+            task.cancel()
+
+    async def finished(self, keys: Collection[Key]) -> None:
+        """Wait until no pass of these keys runs."""
+        tasks = [self._running[key] for key in keys if key in self._running]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    @property
+    def running(self) -> int:
+        """How many passes run."""
+        return len(self._running)
+
+    def waiting(self) -> int:
+        """How many keys are due and wait for a worker."""
+        now = asyncio.get_running_loop().time()
+        return sum(at <= now for key, at in self._due.items() if key not in self._running)
+
+    def stuck(self) -> str:
+        """What shows that this will not go on by itself; empty when all is well."""
+        now = asyncio.get_running_loop().time()
+        if self._beat is not None and now - self._beat > _STILL_SECONDS:
+            return f"the queue has stood still for {now - self._beat:.0f} s"
+        for key, begun in self._begun.items():
+            if now - begun > _LONGEST_PASS:
+                return f"the pass for {'/'.join(key)} has taken {now - begun:.0f} s"
+        return ""
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; passes in flight may end, within the grace."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
                 self._changed.clear()
-                delay = self._start_due()
+                self._beat = asyncio.get_running_loop().time()
+                delay = min(self._start_due() or _BEAT_SECONDS, _BEAT_SECONDS)
                 waiting = asyncio.create_task(self._changed.wait())
                 await asyncio.wait(
                     {stopping, waiting}, timeout=delay, return_when=asyncio.FIRST_COMPLETED
@@ -55,6 +94,7 @@ class Controller:
                 with contextlib.suppress(asyncio.CancelledError):
                     await waiting
         finally:
+            self._beat = None
             stopping.cancel()
             await self._drain()
 
@@ -74,12 +114,14 @@ class Controller:
 
     async def _pass(self, key: Key) -> None:
         after: float | None = 60.0
+        self._begun[key] = asyncio.get_running_loop().time()
         try:
             after = await self.reconcile(key)
         except Exception as error:
             self.on_bug(key, error)
         finally:
             self._running.pop(key, None)
+            self._begun.pop(key, None)
             self._changed.set()
         if after is not None:
             self.wake(key, after=after)

@@ -57,6 +57,9 @@ class FolderKeeper:
     async def forget(self, stack: Stack) -> None:
         """The agent itself removes what is kept."""
 
+    async def ask(self, stack: Stack) -> None:
+        """One agent has all Stacks of a folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class FolderPlaces:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ocistate.agent.api import API_VERSION, FINALIZER, GROUP, Source, Stack, parse_stack
+from ocistate.agent.events import Events
 from ocistate.agent.files import fingerprint, load_files
 from ocistate.agent.policies import REFRESH_SECONDS, Policies
 from ocistate.agent.runtime import Agent
-from ocistate.agent.status import Status, refused, rfc3339, status_from_dict, status_to_dict
+from ocistate.agent.status import Status, refused, status_from_dict, status_to_dict
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.status import StatusError
 from ocistate.errors import ClusterError, ConfigError, OcistateError
@@ -30,8 +30,6 @@ log = logging.getLogger("ocistate.agent")
 MANAGER: Final = "ocistate-agent"
 _RETRY_SECONDS: Final = 2.0
 _FILES_SECONDS: Final = 5.0
-_EVENT_SILENCE: Final = 300.0
-"""Seconds in which the same event is not told twice."""
 
 
 def stack_id(stack: Stack) -> ObjectId:
@@ -46,8 +44,12 @@ class ClusterKeeper:
     client: KubeClient
     reader: Callable[[Stack], KubeClient]
     """The client that reads a Stack's secrets: as the Stack's own service account."""
-    name: str = "ocistate-agent"
-    _told: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    fence: Callable[[tuple[str, str]], None] | None = None
+    """Raises before a write that is another agent's to do."""
+    events: Events = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.events = Events(self.client)
 
     async def prepare(self, stack: Stack) -> None:
         """Add our finalizer, unless it is there."""
@@ -57,7 +59,7 @@ class ClusterKeeper:
         finalizers = live["metadata"].get("finalizers") or []
         if FINALIZER in finalizers or live["metadata"].get("deletionTimestamp"):
             return
-        await self.client.patch(
+        await self._writer(stack).patch(
             stack_id(stack),
             {
                 "metadata": {
@@ -78,45 +80,32 @@ class ClusterKeeper:
             "status": status_to_dict(status),
         }
         try:
-            await self.client.apply(obj, manager=MANAGER, subresource="status", metadata_only=True)
+            await self._writer(stack).apply(
+                obj, manager=MANAGER, subresource="status", metadata_only=True
+            )
         except StatusError as error:
             if error.status not in (404, 409):
                 raise
 
     async def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
-        now = asyncio.get_running_loop().time()
-        key = (str(stack), reason, message)
-        if now - self._told.get(key, -_EVENT_SILENCE) < _EVENT_SILENCE:
-            return
-        self._told = {k: at for k, at in self._told.items() if now - at < _EVENT_SILENCE}
-        self._told[key] = now
-        at = rfc3339(datetime.now(UTC))
-        obj = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {
-                "namespace": stack.namespace,
-                "name": f"{stack.name[:200]}.{secrets.token_hex(8)}",
-            },
-            "involvedObject": {
-                "apiVersion": API_VERSION,
-                "kind": "Stack",
-                "namespace": stack.namespace,
-                "name": stack.name,
-                "uid": stack.uid,
-            },
-            "type": kind,
-            "reason": reason,
-            "message": message[:1024],
-            "firstTimestamp": at,
-            "lastTimestamp": at,
-            "count": 1,
-            "source": {"component": self.name},
-        }
+        await self.events.tell(stack, kind, reason, message)
+
+    async def ask(self, stack: Stack) -> None:
+        """Ask for a pass by annotation: the agent that has the Stack sees it at once."""
+        annotation = {f"{GROUP}/reconcile": datetime.now(UTC).isoformat(timespec="milliseconds")}
         try:
-            await self.client.create(obj, manager=MANAGER)
+            await self.client.patch(
+                stack_id(stack),
+                {"metadata": {"uid": stack.uid, "annotations": annotation}},
+                manager=MANAGER,
+                metadata_only=True,
+            )
         except OcistateError as error:
-            log.debug("event lost: %s", error, extra={"stack": str(stack)})
+            log.warning("cannot pass a webhook on: %s", error, extra={"stack": str(stack)})
+
+    def _writer(self, stack: Stack) -> KubeClient:
+        fence = self.fence
+        return self.client.guarded(lambda: fence(stack.key)) if fence is not None else self.client
 
     async def connect_options(self, stack: Stack) -> StoreOptions:
         source = stack.source
@@ -145,13 +134,14 @@ class ClusterKeeper:
 
     async def forget(self, stack: Stack) -> None:
         """Take our finalizer away, so that the API server lets the Stack go."""
+        self.events.forget(stack)
         live = await self.client.get(stack_id(stack), metadata_only=True)
         if live is None or live["metadata"].get("uid") != stack.uid:
             return
         finalizers = live["metadata"].get("finalizers") or []
         if FINALIZER not in finalizers:
             return
-        await self.client.patch(
+        await self._writer(stack).patch(
             stack_id(stack),
             {
                 "metadata": {
@@ -186,7 +176,10 @@ class ClusterSource:
     """Only this namespace's Stacks; empty: all."""
     policies: Path | None = None
     """Files to read the TrustPolicies from, instead of the cluster's."""
+    in_shard: Callable[[tuple[str, str], int], bool] = lambda key, shard: True
     policies_read: asyncio.Event = field(default_factory=asyncio.Event)
+    _unread: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """Another agent's Stacks whose spec can't be read."""
     _policies: Policies = field(init=False)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -210,6 +203,37 @@ class ClusterSource:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    # What is done for a shard (shards.Work)
+
+    async def read(self, shard: int) -> None:
+        """Whoever had its Stacks before may have written to them a moment ago."""
+        resource = await self.client.kind(GROUP, "Stack")
+        for obj in (await self.client.list(resource, self.namespace)).items:
+            if self.in_shard(_key(obj), shard):
+                await self._stack_changed("ADDED", obj)
+
+    def begin(self, shard: int) -> None:
+        self.agent.begin(self._in(shard))
+        for key in [key for key in self._unread if self.in_shard(key, shard)]:
+            task = asyncio.create_task(self._refuse_quietly(self._unread.pop(key)))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def finish(self, shard: int) -> None:
+        await self.agent.finish(self._in(shard))
+
+    def abort(self, shard: int) -> None:
+        self.agent.abort(self._in(shard))
+
+    async def _refuse_quietly(self, obj: Mapping[str, Any]) -> None:
+        try:
+            await self._stack_changed("MODIFIED", dict(obj))
+        except OcistateError as error:
+            log.warning("%s", error, extra={"stack": "/".join(_key(obj)), "reason": error.reason})
+
+    def _in(self, shard: int) -> list[tuple[str, str]]:
+        return [key for key in self.agent.keys if self.in_shard(key, shard)]
 
     async def _endless(
         self,
@@ -295,8 +319,8 @@ class ClusterSource:
                 log.exception("reading what policies refer to failed unexpectedly")
 
     async def _stack_changed(self, type_: str, obj: dict[str, Any]) -> None:
-        metadata = obj["metadata"]
-        key = (metadata["namespace"], metadata["name"])
+        metadata, key = obj["metadata"], _key(obj)
+        self._unread.pop(key, None)
         if type_ == "DELETED":
             self.agent.drop_stack(key)
             return
@@ -318,14 +342,21 @@ class ClusterSource:
         """Say on the Stack itself that its spec can't be read; what ran before goes on."""
         metadata = obj["metadata"]
         generation = metadata.get("generation", 0)
-        log.error("%s", error, extra={"reason": error.reason})
         key = (metadata["namespace"], metadata["name"])
+        if not self.agent.mine(key):
+            self._unread[key] = obj
+            return
+        log.error("%s", error, extra={"reason": error.reason})
         if self.agent.refuse_stack(key, metadata["uid"], generation, error):
             return
         old = status_from_dict(obj.get("status"))
         new = refused(old, error, now=datetime.now(UTC), generation=generation)
         if new != old:
             await self.keeper.save(_departed(obj), new)
+
+
+def _key(obj: Mapping[str, Any]) -> tuple[str, str]:
+    return (obj["metadata"]["namespace"], obj["metadata"]["name"])
 
 
 def _check_reach(stack: Stack) -> None:

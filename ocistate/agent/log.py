@@ -6,9 +6,21 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
-_FIELDS: Final = ("stack", "digest", "reason", "step", "objects")
+_FIELDS: Final = ("stack", "digest", "step", "reason", "objects")
+
+CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("context", default={})  # noqa: B039 - never changed in place
+"""What every line logged just now is about: ``stack``, ``digest``, ``step``."""
+
+
+def _with_context(record: logging.LogRecord) -> bool:
+    for name, value in CONTEXT.get().items():
+        if not hasattr(record, name):
+            setattr(record, name, value)
+    return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -21,7 +33,11 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
-        value |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+        value |= {
+            name: field if isinstance(field := getattr(record, name), int) else str(field)
+            for name in _FIELDS
+            if hasattr(record, name)
+        }
         if record.exc_info:
             value["traceback"] = self.formatException(record.exc_info)
         return json.dumps(value, ensure_ascii=False)
@@ -42,6 +58,7 @@ class TextFormatter(logging.Formatter):
 def set_up(style: str, level: int = logging.INFO) -> None:
     """Log to stderr in a style, ``json`` or ``text``."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_with_context)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Their request lines name every URL; at this level only their troubles are of interest.

@@ -11,13 +11,11 @@ from typing import Any, Final
 
 from ocistate.agent.api import DEFAULT_APPLIER, GROUP
 from ocistate.agent.crds import crds
+from ocistate.agent.deployment import AGENT, LABELS, agent_deployment, agent_service
 
-AGENT: Final = "ocistate-agent"
 VIEW_LABEL: Final = f"{GROUP}/aggregate-to-agent-view"
 """A ClusterRole with this label, set to "true", adds to what the agent may read."""
 
-_LABELS: Final = {"app.kubernetes.io/name": "ocistate", "app.kubernetes.io/part-of": "ocistate"}
-_USER: Final = 65532
 TRUST_MAP: Final = "ocistate-trust"
 _TRUST_FOLDER: Final = "/etc/ocistate/trust"
 
@@ -30,6 +28,9 @@ def install_objects(
     cluster_admin: bool = False,
     read_secrets: bool = False,
     policy_secrets: tuple[str, ...] = (),
+    replicas: int = 1,
+    shards: int = 1,
+    webhooks: bool = False,
 ) -> list[dict[str, Any]]:
     """The objects, in the order to apply them.
 
@@ -37,6 +38,8 @@ def install_objects(
     as. With ``cluster_admin`` the applier of the agent's own namespace may do everything.
     ``read_secrets`` lets the agent see Secrets' metadata, which pruning them needs.
     ``policy_secrets`` are the Secrets of the agent's namespace that TrustPolicies refer to.
+    ``replicas`` agents share the Stacks by the Leases of so many ``shards``; with 1 all but one
+    stand by. ``webhooks`` makes a Service for them.
     """
     objects: list[dict[str, Any]] = [
         {
@@ -44,7 +47,7 @@ def install_objects(
             "kind": "Namespace",
             "metadata": {
                 "name": namespace,
-                "labels": {**_LABELS, "pod-security.kubernetes.io/enforce": "restricted"},
+                "labels": {**LABELS, "pod-security.kubernetes.io/enforce": "restricted"},
             },
         },
         *crds(),
@@ -52,6 +55,7 @@ def install_objects(
         _account(namespace, AGENT),
         _cluster_role(AGENT, _agent_rules(appliers)),
         _binding(AGENT, AGENT, namespace, AGENT),
+        *_lease_holder(namespace),
         *_view(namespace, read_secrets),
         *policy_reader(namespace, policy_secrets),
     ]
@@ -60,7 +64,23 @@ def install_objects(
             _account(namespace, DEFAULT_APPLIER),
             _binding(f"{namespace}:{DEFAULT_APPLIER}", "cluster-admin", namespace, DEFAULT_APPLIER),
         ]
-    return [*objects, _deployment(namespace, image)]
+    if webhooks:
+        objects.append(agent_service(namespace))
+    return [*objects, agent_deployment(namespace, image, replicas=replicas, shards=shards)]
+
+
+def _lease_holder(namespace: str) -> list[dict[str, Any]]:
+    """The right to keep Leases, in the agent's own namespace."""
+    name = f"{AGENT}-leases"
+    rule = {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["get", "list", "create", "patch", "delete"],
+    }
+    return [
+        _role(namespace, name, [rule]),
+        _role_binding(namespace, name, "Role", name, AGENT),
+    ]
 
 
 def namespaced_objects(
@@ -69,6 +89,9 @@ def namespaced_objects(
     image: str,
     appliers: tuple[str, ...] = (),
     read_secrets: bool = False,
+    replicas: int = 1,
+    shards: int = 1,
+    webhooks: bool = False,
 ) -> list[dict[str, Any]]:
     """An agent that looks after one namespace and has no right outside of it.
 
@@ -93,7 +116,7 @@ def namespaced_objects(
     if read_secrets:
         rules.append({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]})
     view = f"{AGENT}-view"
-    deployment = _deployment(namespace, image)
+    deployment = agent_deployment(namespace, image, replicas=replicas, shards=shards)
     pod = deployment["spec"]["template"]["spec"]
     pod["containers"][0]["args"] += ["--namespace", namespace, "--policies", _TRUST_FOLDER]
     pod["containers"][0]["volumeMounts"].append({"name": "trust", "mountPath": _TRUST_FOLDER})
@@ -103,6 +126,8 @@ def namespaced_objects(
         _role(namespace, AGENT, rules),
         _role_binding(namespace, AGENT, "Role", AGENT, AGENT),
         _role_binding(namespace, view, "ClusterRole", "view", AGENT),
+        *_lease_holder(namespace),
+        *([agent_service(namespace)] if webhooks else []),
         deployment,
     ]
 
@@ -119,7 +144,7 @@ def user_roles() -> list[dict[str, Any]]:
         rule = {"apiGroups": [GROUP], "resources": ["stacks"], "verbs": verbs}
         role = _cluster_role(name, [rule])
         aggregated = {f"rbac.authorization.k8s.io/aggregate-to-{each}": "true" for each in into}
-        role["metadata"]["labels"] = {**_LABELS, **aggregated}
+        role["metadata"]["labels"] = {**LABELS, **aggregated}
         roles.append(role)
     return roles
 
@@ -142,7 +167,7 @@ def _agent_rules(appliers: tuple[str, ...], *, trust: bool = True) -> list[dict[
         # For the finalizer: a Stack must not go before its objects are dealt with.
         {"apiGroups": [GROUP], "resources": ["stacks"], "verbs": ["patch"]},
         {"apiGroups": [GROUP], "resources": ["stacks/status"], "verbs": ["patch"]},
-        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
         {
             "apiGroups": [""],
             "resources": ["serviceaccounts"],
@@ -193,11 +218,11 @@ def _view(namespace: str, read_secrets: bool) -> list[dict[str, Any]]:
     if read_secrets:
         rules.append({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]})
     shape = _cluster_role(f"{name}-cluster", rules)
-    shape["metadata"]["labels"] = {**_LABELS, VIEW_LABEL: "true"}
+    shape["metadata"]["labels"] = {**LABELS, VIEW_LABEL: "true"}
     aggregated = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
-        "metadata": {"name": name, "labels": _LABELS},
+        "metadata": {"name": name, "labels": LABELS},
         "aggregationRule": {
             "clusterRoleSelectors": [
                 {"matchLabels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
@@ -231,7 +256,7 @@ def _role(namespace: str, name: str, rules: list[dict[str, Any]]) -> dict[str, A
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
-        "metadata": {"name": name, "namespace": namespace, "labels": _LABELS},
+        "metadata": {"name": name, "namespace": namespace, "labels": LABELS},
         "rules": rules,
     }
 
@@ -241,7 +266,7 @@ def _role_binding(namespace: str, name: str, kind: str, role: str, account: str)
     return {
         "apiVersion": f"{api}/v1",
         "kind": "RoleBinding",
-        "metadata": {"name": name, "namespace": namespace, "labels": _LABELS},
+        "metadata": {"name": name, "namespace": namespace, "labels": LABELS},
         "roleRef": {"apiGroup": api, "kind": kind, "name": role},
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     }
@@ -251,7 +276,7 @@ def _account(namespace: str, name: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": {"name": name, "namespace": namespace, "labels": _LABELS},
+        "metadata": {"name": name, "namespace": namespace, "labels": LABELS},
         "automountServiceAccountToken": False,
     }
 
@@ -260,7 +285,7 @@ def _cluster_role(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
-        "metadata": {"name": name, "labels": _LABELS},
+        "metadata": {"name": name, "labels": LABELS},
         "rules": rules,
     }
 
@@ -269,69 +294,11 @@ def _binding(name: str, role: str, namespace: str, account: str) -> dict[str, An
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
-        "metadata": {"name": name, "labels": _LABELS},
+        "metadata": {"name": name, "labels": LABELS},
         "roleRef": {
             "apiGroup": "rbac.authorization.k8s.io",
             "kind": "ClusterRole",
             "name": role,
         },
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
-    }
-
-
-def _deployment(namespace: str, image: str) -> dict[str, Any]:
-    container = {
-        "name": "agent",
-        "image": image,
-        "args": ["agent", "--state", "/var/lib/ocistate", "--listen", ":8080"],
-        # Where sigstore keeps the public trusted root that it fetches.
-        "env": [{"name": "HOME", "value": "/var/lib/ocistate"}],
-        "ports": [{"name": "http", "containerPort": 8080}],
-        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 20},
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5},
-        "resources": {
-            "requests": {"cpu": "50m", "memory": "96Mi"},
-            "limits": {"memory": "512Mi"},
-        },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
-        "volumeMounts": [
-            {"name": "state", "mountPath": "/var/lib/ocistate"},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-        ],
-    }
-    labels = {**_LABELS, "app.kubernetes.io/component": "agent"}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": AGENT, "namespace": namespace, "labels": labels},
-        "spec": {
-            "replicas": 1,
-            # Two agents would reconcile side by side; the old one goes before the new one comes.
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": {"app.kubernetes.io/component": "agent"}},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "serviceAccountName": AGENT,
-                    "automountServiceAccountToken": True,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": _USER,
-                        "runAsGroup": _USER,
-                        "fsGroup": _USER,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
-                    "containers": [container],
-                    "volumes": [
-                        {"name": "state", "emptyDir": {"sizeLimit": "1Gi"}},
-                        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
-                    ],
-                    "terminationGracePeriodSeconds": 30,
-                },
-            },
-        },
     }

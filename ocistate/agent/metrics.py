@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ocistate import __version__
+from ocistate.agent.instruments import REGISTRY
 from ocistate.agent.runtime import Agent
+from ocistate.agent.shards import Shards
 
 _CONDITIONS = ("Ready", "Verified", "Applied", "Healthy", "Stalled")
 
 
+_PROCESS = CollectorRegistry()
+ProcessCollector(registry=_PROCESS)
+
+
 class _AgentCollector(Collector):
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, leases: Shards | None) -> None:
         self._agent = agent
+        self._leases = leases
 
     def collect(self) -> Iterator[Metric]:
         labels = ["namespace", "name"]
@@ -35,7 +43,29 @@ class _AgentCollector(Collector):
         passes = CounterMetricFamily(
             "ocistate_stack_passes", "Passes that have ended.", labels=[*labels, "outcome"]
         )
+        repairs = CounterMetricFamily(
+            "ocistate_stack_drift_repairs", "Objects put back as they should be.", labels=labels
+        )
+        suspended = GaugeMetricFamily(
+            "ocistate_stack_suspended", "1 while the Stack is suspended.", labels=labels
+        )
+        queue = GaugeMetricFamily(
+            "ocistate_queue", "Stacks by what their next pass does.", labels=["state"]
+        )
+        queue.add_metric(["waiting"], self._agent.waiting)
+        queue.add_metric(["running"], self._agent.running)
+        shards = GaugeMetricFamily(
+            "ocistate_shard_held",
+            "1 for each shard whose Stacks this agent reconciles.",
+            labels=["shard"],
+        )
+        for shard in self._leases.working if self._leases is not None else ():
+            shards.add_metric([str(shard)], 1)
+        build = GaugeMetricFamily("ocistate_build_info", "The agent's version.", labels=["version"])
+        build.add_metric([__version__], 1)
         for key in self._agent.keys:
+            if not self._agent.mine(key):
+                continue  # who reconciles it tells of it
             status = self._agent.status(key)
             for type_ in _CONDITIONS:
                 condition = status.condition(type_)
@@ -48,11 +78,13 @@ class _AgentCollector(Collector):
                 info.add_metric([*key, status.current.digest, status.current.tag], 1)
             for outcome, count in self._agent.passes(key).items():
                 passes.add_metric([*key, outcome], count)
-        yield from (conditions, resources, info, passes)
+            repairs.add_metric(list(key), self._agent.repairs(key))
+            suspended.add_metric(list(key), self._agent.is_suspended(key))
+        yield from (conditions, resources, info, passes, repairs, suspended, queue, shards, build)
 
 
-def render(agent: Agent) -> bytes:
+def render(agent: Agent, leases: Shards | None = None) -> bytes:
     """The metrics in the text format."""
     registry = CollectorRegistry()
-    registry.register(_AgentCollector(agent))
-    return generate_latest(registry)
+    registry.register(_AgentCollector(agent, leases))
+    return generate_latest(registry) + generate_latest(REGISTRY) + generate_latest(_PROCESS)

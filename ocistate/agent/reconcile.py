@@ -29,6 +29,7 @@ from ocistate.agent.status import (
     Truth,
     rfc3339,
 )
+from ocistate.agent.step import as_step, now_at
 from ocistate.agent.target import Applied, HealthReport, Target
 from ocistate.errors import (
     ApplyFailed,
@@ -126,6 +127,10 @@ class Memo:
     """The spec, the digest its pointer named, and when: it holds for an interval."""
     tag: str = ""
     """The tag that named it."""
+    look_again: bool = False
+    """Somebody says that the registry has something new: what was seen does not hold."""
+    repairs: int = 0
+    """How many objects have been put back."""
     trying: tuple[str, Stack] | None = None
     """(digest, spec) that is being applied."""
     healthy_by: float | None = None
@@ -279,6 +284,7 @@ class Pass:
         if self.memo.unreachable and current is not None and self._trust_of(current.digest):
             await self._keep_last_good()  # the look may take its time, as it did before
         async with await self.services.connect_store(self.stack) as store:
+            self.memo.look_again = False
             pointed = await self._resolve(store)
             self.memo.looked = None
             at = self.services.elapsed()
@@ -305,15 +311,17 @@ class Pass:
         else:
             self.status = replace(self.status, held_back=None)
             self._digest, self._tag = pointed, self.memo.tag
+        now_at(self._digest)
 
     def _is_fresh(self) -> bool:
-        return self._age() < self.stack.source.interval
+        return not self.memo.look_again and self._age() < self.stack.source.interval
 
     def _age(self) -> float:
         """Seconds since the last look; for ever, when there is none."""
         looked = self.memo.looked
         return math.inf if looked is None else self.services.elapsed() - looked[2]
 
+    @as_step("resolve")
     async def _resolve(self, store: Store) -> str:
         source = self.stack.source
         try:
@@ -366,6 +374,7 @@ class Pass:
             )
         return tag
 
+    @as_step("verify")
     async def _verify(self, store: Store, digest: str) -> Verified:
         trust = self._trust_of(digest)
         if trust is None:
@@ -462,6 +471,7 @@ class Pass:
         policies = sorted(repr(policy) for policy in self.services.policies())
         return hashlib.sha256("\n".join([self.stack.policy, *policies]).encode()).hexdigest()
 
+    @as_step("fetch")
     async def _content(self, store: Store) -> Content:
         content = await self._at_hand(self._digest)
         if content is None:
@@ -482,6 +492,7 @@ class Pass:
         self._condition("Applied", "False", "Drifted", "the target differs from the artifact")
         return False
 
+    @as_step("apply")
     async def _apply(self, content: Content, trust: Verified, *, changed: bool, new: bool) -> None:
         """Make the target equal. ``changed``: this process has not applied it as a whole yet;
         ``new``: no other one has, either."""
@@ -565,6 +576,7 @@ class Pass:
         elif not was_healthy(self.status, self._digest):
             self._allow(applied_at)
 
+    @as_step("health")
     async def _health(self) -> float | None:
         report = await self._report()
         self.status = replace(self.status, resources=report.counts)
@@ -672,6 +684,7 @@ class Pass:
 
     def _tell(self, done: Applied, *, changed: bool) -> None:
         if done.drifted:
+            self.memo.repairs += len(done.drifted)
             names = ", ".join(done.drifted[:5])
             self.services.event(self.stack, "Normal", "DriftCorrected", f"put back: {names}")
         elif changed and done.touched:

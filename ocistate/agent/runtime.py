@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from ocistate.agent.api import Stack
 from ocistate.agent.cache import ContentCache
@@ -23,6 +24,7 @@ from ocistate.agent.dependencies import find_cycle
 from ocistate.agent.memory import StateFolder
 from ocistate.agent.reconcile import Memo, Pass
 from ocistate.agent.status import Status, refused
+from ocistate.agent.step import step
 from ocistate.agent.target import Target
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.oci import StoreOptions
@@ -33,6 +35,9 @@ log = logging.getLogger("ocistate.agent")
 
 _RETRY_SECONDS: Final = 5.0
 """Until the next try when a status could not be kept."""
+
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks at a registry that webhooks ask for."""
 
 
 class Keeper(Protocol):
@@ -62,6 +67,10 @@ class Keeper(Protocol):
         """The Stack is gone and its objects are dealt with: let it go."""
         ...
 
+    async def ask(self, stack: Stack) -> None:
+        """Have the agent whose Stack it is look now."""
+        ...
+
 
 class Places(Protocol):
     """Makes the place a Stack belongs in."""
@@ -84,6 +93,8 @@ class Entry:
     """A later generation of the spec, and why it can't be read; ``stack`` is the one before."""
     saved: Status | None = None
     passes: Counter[str] = field(default_factory=Counter)
+    asked: float = -math.inf
+    """When a webhook last asked for a look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +120,11 @@ class Agent:
     folder: StateFolder
     connect: Callable[[Stack, StoreOptions], Store]
     workers: int = 8
+    mine: Callable[[Key], bool] = lambda key: True
+    """Whether a Stack is this agent's to reconcile; others are only known."""
     has_looked: bool = False
     """Whether the Stacks and policies there are have been read once."""
+    stopping: bool = False
     _entries: dict[Key, Entry] = field(default_factory=dict)
     _policies: tuple[TrustPolicy, ...] = ()
     _background: set[asyncio.Task[None]] = field(default_factory=set)
@@ -130,6 +144,10 @@ class Agent:
             self.drop_stack(stack.key)
             known = status or Status()
             self._entries[stack.key] = Entry(stack=stack, status=known, saved=known)
+        elif not self.mine(stack.key):
+            entry.stack, entry.refusal = stack, None
+            entry.status = entry.saved = status or Status()
+            return
         elif entry.stack == stack and entry.refusal is None:
             return
         else:
@@ -160,6 +178,36 @@ class Agent:
         if entry is not None and entry.place is not None:
             entry.place[1].forget()
 
+    def begin(self, keys: Collection[Key]) -> None:
+        """These Stacks are ours from now on; nothing is remembered of them but their status."""
+        for key in keys:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries[key] = Entry(
+                    stack=entry.stack, status=entry.status, saved=entry.status
+                )
+                self._controller.wake(key)
+
+    async def finish(self, keys: Collection[Key]) -> None:
+        """Another agent takes these Stacks over: let passes in flight end."""
+        for key in keys:
+            self._controller.forget(key)
+        await self._controller.finished(keys)
+        self._leave(keys)
+
+    def abort(self, keys: Collection[Key]) -> None:
+        """These Stacks are another agent's: end passes where they are."""
+        for key in keys:
+            self._controller.cancel(key)
+        self._leave(keys)
+
+    def _leave(self, keys: Collection[Key]) -> None:
+        for key in keys:
+            entry = self._entries.get(key)
+            if entry is not None and entry.place is not None:
+                entry.place[1].forget()
+                entry.place = None
+
     def set_policies(self, policies: tuple[TrustPolicy, ...]) -> None:
         """The trust policies are these now: every Stack is looked at again if they changed."""
         if policies != self._policies:
@@ -171,6 +219,51 @@ class Agent:
         """Look at one Stack now, or in some seconds."""
         if key in self._entries:
             self._controller.wake(key, after=after)
+
+    def pushed(self, repository: str) -> int:
+        """Somebody pushed to a repository, named without its host: its Stacks look now.
+
+        At most one look a second for each. The number of Stacks that follow it is returned.
+        """
+        now = asyncio.get_running_loop().time()
+        count = 0
+        for key, entry in self._entries.items():
+            if entry.stack.source.repository.repository.lower() != repository:
+                continue
+            count += 1
+            entry.memo.look_again = True
+            if entry.asked > now:
+                continue  # one that comes later is asked for already
+            entry.asked = max(now, entry.asked + _LOOK_SECONDS)
+            if self.mine(key):
+                self._controller.wake(key, after=entry.asked - now)
+            else:
+                self._in_background(self._ask(entry, entry.asked - now))
+        return count
+
+    async def _ask(self, entry: Entry, after: float) -> None:
+        await asyncio.sleep(after)
+        await self.keeper.ask(entry.stack)
+
+    def stuck(self) -> str:
+        """Why only a restart helps; empty while the agent lives."""
+        return self._controller.stuck()
+
+    def not_ready(self) -> str:
+        """Why it is not at work; an agent that stands by for another one is."""
+        if self.stopping:
+            return "stopping"
+        return "" if self.has_looked else "Stacks have not been read yet"
+
+    @property
+    def running(self) -> int:
+        """How many passes run."""
+        return self._controller.running
+
+    @property
+    def waiting(self) -> int:
+        """How many Stacks are due and wait for a worker."""
+        return self._controller.waiting()
 
     @property
     def keys(self) -> list[Key]:
@@ -185,6 +278,14 @@ class Agent:
         """The kinds that a Stack has, or may have, objects of."""
         entry = self._entries.get(key)
         return entry.status.kinds if entry else ()
+
+    def is_suspended(self, key: Key) -> bool:
+        """Whether a Stack is to be left alone."""
+        return self._entries[key].stack.suspend
+
+    def repairs(self, key: Key) -> int:
+        """How many objects of a Stack have been put back."""
+        return self._entries[key].memo.repairs
 
     def passes(self, key: Key) -> Mapping[str, int]:
         """How many passes of a Stack have ended, by the reason they left on Ready."""
@@ -209,17 +310,27 @@ class Agent:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reconcile until told to stop; passes in flight are allowed to end."""
+        self._background.add(noticing := asyncio.create_task(self._notice(stop)))
+        noticing.add_done_callback(self._background.discard)
         await self._controller.run(stop)
         if self._background:
             await asyncio.wait(self._background, timeout=5)
+
+    async def _notice(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self.stopping = True
 
     # One pass
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass for one Stack; the seconds until the next one is due."""
         entry = self._entries.get(key)
-        if entry is None:
+        if entry is None or not self.mine(key):
             return None
+        with step("pass", stack="/".join(key), digest=""):
+            return await self._reconcile(key, entry)
+
+    async def _reconcile(self, key: Key, entry: Entry) -> float | None:
         stack = entry.stack
         if stack.deleting:
             return await self._delete(entry)
@@ -356,6 +467,9 @@ class Agent:
     def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
         level = logging.WARNING if kind == "Warning" else logging.INFO
         log.log(level, message, extra={"stack": str(stack), "reason": reason})
-        task = asyncio.create_task(self.keeper.event(stack, kind, reason, message))
+        self._in_background(self.keeper.event(stack, kind, reason, message))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)

@@ -1,69 +1,176 @@
-"""What the agent serves over HTTP: liveness, readiness, metrics; nothing that changes a thing."""
+"""What the agent serves over HTTP: liveness, readiness, metrics, and webhooks that say "look now".
+
+Nothing here can change what a Stack is or runs.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Final
 
-from ocistate.agent.runtime import Agent
-from ocistate.errors import ConfigError
+import h11
 
-_LINE_LIMIT: Final = 8192
+from ocistate.agent.bucket import Bucket
+from ocistate.agent.hooks import MAX_BODY, PROVIDERS, pushed_repositories
+from ocistate.agent.instruments import WEBHOOKS
+from ocistate.agent.runtime import Agent
+from ocistate.agent.shards import Shards
+from ocistate.errors import ConfigError, InputError, Unauthorized
+
+log = logging.getLogger("ocistate.agent")
+
+_HEAD_LIMIT: Final = 16 * 1024
 _TIMEOUT: Final = 5.0
+_CONNECTIONS: Final = 64
+_HOOKS_A_SECOND: Final = 20.0
+_HOOKS_AT_ONCE: Final = 60.0
+
+_TEXT: Final = "text/plain; charset=utf-8"
+_METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer."""
+
+    status: int
+    body: str | bytes = ""
+    kind: str = _TEXT
 
 
 @contextlib.asynccontextmanager
-async def serving(listen: str, agent: Agent) -> AsyncIterator[None]:
-    """Serve ``/healthz``, ``/readyz`` and ``/metrics`` on ``HOST:PORT``, or nothing if empty."""
+async def serving(
+    listen: str, agent: Agent, *, secret: str = "", leases: Shards | None = None
+) -> AsyncIterator[None]:
+    """Serve on ``HOST:PORT``, or nothing if it is empty. Webhooks need a ``secret``."""
     if not listen:
         yield
         return
     host, _, port = listen.rpartition(":")
     if not port.isdecimal():
         raise ConfigError(f"--listen {listen!r} is not HOST:PORT", hint="write 127.0.0.1:8080")
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, ValueError):
-            async with asyncio.timeout(_TIMEOUT):
-                line = await reader.readline()
-                while (await reader.readline()).strip():
-                    pass
-                status, kind, body = _respond(line.decode("latin-1").split(" "), agent)
-                head = (
-                    f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n"
-                    f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-                )
-                writer.write(head.encode() + body)
-                await writer.drain()
-        writer.close()
-
+    clock = asyncio.get_running_loop().time
+    bucket = Bucket(_HOOKS_A_SECOND, _HOOKS_AT_ONCE, clock)
+    site = _Site(agent, leases, secret.encode(), bucket)
     try:
-        server = await asyncio.start_server(
-            answer,
-            host.strip("[]") or None,
-            int(port),
-            limit=_LINE_LIMIT,
-        )
+        server = await asyncio.start_server(site.meet, host.strip("[]") or None, int(port))
     except OSError as error:
         raise ConfigError(f"cannot listen on {listen}: {error.strerror}") from None
     async with server:
         yield
 
 
-def _respond(request: list[str], agent: Agent) -> tuple[str, str, bytes]:
-    path = request[1].partition("?")[0] if len(request) > 1 else ""
-    if request[0] != "GET":
-        return "405 Method Not Allowed", "text/plain", b"only GET\n"
-    if path == "/healthz":
-        return "200 OK", "text/plain", b"ok\n"
-    if path == "/readyz":
-        if agent.has_looked:
-            return "200 OK", "text/plain", b"ok\n"
-        return "503 Service Unavailable", "text/plain", b"Stacks have not been read yet\n"
-    if path == "/metrics":
-        from ocistate.agent.metrics import render
+@dataclass(slots=True)
+class _Site:
+    agent: Agent
+    leases: Shards | None
+    secret: bytes
+    bucket: Bucket
+    _open: int = 0
 
-        return "200 OK", "text/plain; version=0.0.4; charset=utf-8", render(agent)
-    return "404 Not Found", "text/plain", b"not here\n"
+    async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, one request, within a bounded time."""
+        self._open += 1
+        try:
+            if self._open <= _CONNECTIONS:
+                with contextlib.suppress(OSError, TimeoutError, h11.RemoteProtocolError):
+                    async with asyncio.timeout(_TIMEOUT):
+                        await self._exchange(reader, writer)
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        wire = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_LIMIT)
+
+        async def event() -> object:
+            while (found := wire.next_event()) is h11.NEED_DATA:
+                if wire.they_are_waiting_for_100_continue:
+                    writer.write(
+                        _bytes(wire, h11.InformationalResponse(status_code=100, headers=[]))
+                    )
+                wire.receive_data(await reader.read(65536))
+            return found
+
+        request = await event()
+        if not isinstance(request, h11.Request):
+            return
+        body = bytearray()
+        while isinstance(piece := await event(), h11.Data):
+            body += piece.data
+            if len(body) > MAX_BODY:
+                break
+        reply = (
+            Reply(413, f"more than {MAX_BODY} bytes\n")
+            if len(body) > MAX_BODY
+            else self._respond(request, bytes(body))
+        )
+        content = reply.body.encode() if isinstance(reply.body, str) else reply.body
+        headers = [
+            ("Content-Type", reply.kind),
+            ("Content-Length", str(len(content))),
+            ("Connection", "close"),
+        ]
+        for part in (
+            h11.Response(status_code=reply.status, headers=headers),
+            *([h11.Data(data=content)] if request.method != b"HEAD" else []),
+            h11.EndOfMessage(),
+        ):
+            writer.write(_bytes(wire, part))
+        await writer.drain()
+
+    def _respond(self, request: h11.Request, body: bytes) -> Reply:
+        path = request.target.decode("latin-1").partition("?")[0]
+        if path.startswith("/hooks/"):
+            if request.method != b"POST":
+                return Reply(405, "only POST\n")
+            return self._hook(path.removeprefix("/hooks/"), request, body)
+        if request.method not in (b"GET", b"HEAD"):
+            return Reply(405, "only GET\n")
+        if path == "/healthz":
+            trouble = self.agent.stuck()
+            return Reply(503, f"{trouble}\n") if trouble else Reply(200, "ok\n")
+        if path == "/readyz":
+            trouble = self.agent.not_ready()
+            return Reply(503, f"{trouble}\n") if trouble else Reply(200, "ok\n")
+        if path == "/metrics":
+            from ocistate.agent.metrics import render
+
+            return Reply(200, render(self.agent, self.leases), _METRICS)
+        return Reply(404, "not here\n")
+
+    def _hook(self, provider: str, request: h11.Request, body: bytes) -> Reply:
+        if provider not in PROVIDERS:
+            return Reply(404, f"webhooks are: {', '.join(PROVIDERS)}\n")
+        if not self.secret:
+            return Reply(403, "webhooks are off: the agent has no OCISTATE_WEBHOOK_SECRET\n")
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers
+        }
+        try:
+            repositories = pushed_repositories(provider, headers, body, self.secret)
+        except Unauthorized as error:
+            WEBHOOKS.labels(provider, "unauthorized").inc()
+            return Reply(401, f"{error.message}\n")
+        except InputError as error:
+            WEBHOOKS.labels(provider, "malformed").inc()
+            return Reply(400, f"{error.message}\n")
+        # Only now: who does not know the secret cannot use up the allowance of those who do.
+        if not self.bucket.take():
+            WEBHOOKS.labels(provider, "limited").inc()
+            return Reply(429, "too many at once\n")
+        WEBHOOKS.labels(provider, "accepted").inc()
+        count = sum(self.agent.pushed(repository) for repository in repositories)
+        log.info("webhook %s: %d Stacks look now", provider, count)
+        return Reply(202, json.dumps({"stacks": count}) + "\n", "application/json")
+
+
+def _bytes(wire: h11.Connection, event: h11.Event) -> bytes:
+    data = wire.send(event)
+    assert isinstance(data, bytes)
+    return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from ocistate.errors import UsageError
 
 if TYPE_CHECKING:
     from ocistate.agent.runtime import Agent
+    from ocistate.agent.shards import Shards
 
 
 @click.command("agent")
@@ -40,7 +42,22 @@ if TYPE_CHECKING:
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
 @click.option("--context", help="The kubeconfig's context to use.")
 @click.option("--workers", default=8, show_default=True, help="Stacks reconciled side by side.")
-@click.option("--listen", default="", metavar="HOST:PORT", help="Serve health and metrics here.")
+@click.option(
+    "--listen", default="", metavar="HOST:PORT", help="Serve health, metrics and webhooks here."
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(0, 1024),
+    default=0,
+    help="Share Stacks with other agents, by so many Leases; 1 is leader election.",
+)
+@click.option(
+    "--lease-seconds",
+    type=click.IntRange(3, 600),
+    default=10,
+    show_default=True,
+    help="How long a Lease holds that is not renewed.",
+)
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -62,6 +79,9 @@ def agent_command(
     if once and stacks is None:
         raise UsageError("--once needs --stacks", hint="use 'ocistate apply' for one artifact")
     if stacks is not None:
+        if options.pop("shards"):
+            raise UsageError("--shards needs a cluster to keep its Leases in")
+        options.pop("lease_seconds")
         return asyncio.run(_embedded(stacks, once=once, output=output, **options))
     return asyncio.run(_in_cluster(**options))
 
@@ -157,10 +177,12 @@ async def _in_cluster(
     namespace: str,
     policies: Path | None,
     listen: str,
+    shards: int,
+    lease_seconds: int,
 ) -> int:
     from ocistate.agent.assembly import cluster_agent
 
-    stop = _stop_on_signals()
+    stop, done = _stop_on_signals(), asyncio.Event()
     async with (
         cluster_agent(
             state=state,
@@ -169,16 +191,23 @@ async def _in_cluster(
             workers=workers,
             namespace=namespace,
             policies=policies,
-        ) as (agent, source),
-        _serving(listen, agent),
+            shards=shards,
+            lease_seconds=lease_seconds,
+        ) as (agent, source, leases),
+        _serving(listen, agent, leases),
     ):
         follower = asyncio.create_task(source.follow(stop))
+        holder = asyncio.create_task(leases.run(stop, done)) if leases is not None else None
         await agent.run(stop)
+        done.set()
+        if holder is not None:
+            await holder
         await follower
     return 0
 
 
-def _serving(listen: str, agent: Agent) -> Any:
+def _serving(listen: str, agent: Agent, leases: Shards | None = None) -> Any:
     from ocistate.agent.server import serving
 
-    return serving(listen, agent)
+    secret = os.environ.get("OCISTATE_WEBHOOK_SECRET", "")
+    return serving(listen, agent, secret=secret, leases=leases)

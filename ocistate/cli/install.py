@@ -40,6 +40,17 @@ from ocistate.errors import UsageError
     help="A Secret in the agent's namespace that TrustPolicies take keys from; repeatable.",
 )
 @click.option(
+    "--replicas", type=click.IntRange(1), default=1, show_default=True, help="Agents to run."
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Leases by which they share the Stacks; with 1 all but one stand by.",
+)
+@click.option("--webhooks", is_flag=True, help="A Service for registries' webhooks.")
+@click.option(
     "--namespaced",
     is_flag=True,
     help="An agent for this one namespace, without any right outside of it.",
@@ -57,6 +68,9 @@ def install_command(
     accounts: tuple[str, ...],
     read_secrets: bool,
     policy_secrets: tuple[str, ...],
+    replicas: int,
+    shards: int,
+    webhooks: bool,
     namespaced: bool,
     crds_only: bool,
     output: str,
@@ -85,7 +99,13 @@ def install_command(
         objects = [*crds(), *user_roles()]
     elif namespaced:
         objects = namespaced_objects(
-            namespace=namespace, image=image, appliers=accounts, read_secrets=read_secrets
+            namespace=namespace,
+            image=image,
+            appliers=accounts,
+            read_secrets=read_secrets,
+            replicas=replicas,
+            shards=shards,
+            webhooks=webhooks,
         )
     else:
         objects = install_objects(
@@ -95,6 +115,9 @@ def install_command(
             cluster_admin=applier == "cluster-admin",
             read_secrets=read_secrets,
             policy_secrets=policy_secrets,
+            replicas=replicas,
+            shards=shards,
+            webhooks=webhooks,
         )
     if applier == "admin" and not crds_only:
         objects = [*objects[:-1], *applier_objects(namespace, "admin"), objects[-1]]

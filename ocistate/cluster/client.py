@@ -78,6 +78,7 @@ class KubeClient:
         self._headers: Headers = transport.access.impersonate
         self._discovered = _Discovered(asyncio.Lock(), Kinds())
         self._clock = clock
+        self._guard: Callable[[], None] | None = None
 
     @classmethod
     def open(cls, kubeconfig: str | Path | None = None, context: str | None = None) -> Self:
@@ -104,6 +105,20 @@ class KubeClient:
             *(("Impersonate-Group", group) for group in groups),
         )
         return other
+
+    def guarded(self, guard: Callable[[], None]) -> Self:
+        """The same connections, for writes that ``guard`` allows: it raises before any other one.
+
+        It is asked again before a write is repeated. Close only the client this came from.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._guard = guard
+        return other
+
+    def tell(self, on_answer: Callable[[str, int], None]) -> None:
+        """Call this with the method and status of every answer; status 0 is none."""
+        self._transport.on_answer = on_answer
 
     async def __aenter__(self) -> Self:
         return self
@@ -227,6 +242,7 @@ class KubeClient:
             "PATCH",
             _sub(resource.path(id.namespace, id.name), subresource),
             doing=f"apply {id}",
+            guard=self._guard,
             headers=self._headers,
             query=query,
             body=obj,
@@ -251,6 +267,7 @@ class KubeClient:
             "POST",
             resource.path(id.namespace),
             doing=f"create {id}",
+            guard=self._guard,
             headers=self._headers,
             query=query,
             body=obj,
@@ -279,6 +296,7 @@ class KubeClient:
             "PATCH",
             _sub(resource.path(id.namespace, id.name), subresource),
             doing=f"patch {id}",
+            guard=self._guard,
             headers=self._headers,
             query={"fieldManager": manager},
             body=patch,
@@ -320,6 +338,7 @@ class KubeClient:
                 "DELETE",
                 resource.path(id.namespace, id.name),
                 doing=f"delete {id}",
+                guard=self._guard,
                 headers=self._headers,
                 body=options,
                 accept=METADATA,

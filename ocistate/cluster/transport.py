@@ -50,6 +50,8 @@ class Transport:
         rng: Callable[[], float] = random.random,
     ) -> None:
         self.access = access
+        self.on_answer: Callable[[str, int], None] = lambda method, status: None
+        """Told of every answer; status 0 is none."""
         self._session = session or Session(access)
         self._attempts = attempts
         self._sleep = sleep
@@ -71,11 +73,13 @@ class Transport:
         headers: Headers = (),
         idempotent: bool = True,
         secret: bool = False,
+        guard: Callable[[], None] | None = None,
     ) -> bytes:
         """Send a request and return the answer's body.
 
         ``doing`` names it in errors; with ``secret``, what the server quotes of the body is left
-        out of them. Raises StatusError and ClusterUnavailable.
+        out of them. ``guard`` is called before each attempt and may refuse it by raising. Raises
+        StatusError and ClusterUnavailable.
         """
         import httpx2
 
@@ -86,12 +90,17 @@ class Transport:
         for attempt in range(1, self._attempts + 1):
             last = attempt == self._attempts
             retry_after = None
+            if guard is not None:
+                guard()
             try:
                 response = await self._session.send(request)
+                self.on_answer(method, response.status_code)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                self.on_answer(method, 0)
                 if last:
                     raise self._unavailable(doing, error) from None
             except httpx2.TransportError as error:
+                self.on_answer(method, 0)
                 # A read timeout is not repeated: the caller has waited more than a minute.
                 if last or not idempotent or isinstance(error, httpx2.TimeoutException):
                     raise self._unavailable(doing, error) from None

@@ -254,13 +254,22 @@ class Http:
             )
             if authorization and self._is_ours(url):
                 request.headers["Authorization"] = authorization
-            response = await client.send(request, stream=True)
+            try:
+                response = await client.send(request, stream=True)
+            except BaseException:
+                self._told(method, 0)
+                raise
+            self._told(method, response.status_code)
             location = response.headers.get("location")
             if method not in ("GET", "HEAD") or not response.is_redirect or not location:
                 return response
             await response.aclose()
             url = self.check_location(url, location)
         raise ProtocolError(f"{self.host} redirects more than {_MAX_REDIRECTS} times")
+
+    def _told(self, method: str, status: int) -> None:
+        if self.options.on_answer is not None:
+            self.options.on_answer(method, status)
 
     def check_location(self, url: str, location: str) -> str:
         """Where a ``Location`` leads, if we may go there. Raises ProtocolError."""

@@ -29,7 +29,8 @@ class StoreOptions:
     ``insecure`` asks for plain HTTP (loopback needs no asking); ``ca_file`` or ``ca_data`` (PEM)
     replace the system's CAs; without them and ``client_certificate`` the registry's folder in
     ``certs.d`` is looked for; ``docker_config`` is a Kubernetes pull secret's content, used instead
-    of the user's own credential files; ``on_warning`` is told what registries warn of.
+    of the user's own credential files; ``on_warning`` is told what registries warn of,
+    ``on_answer`` the method and status of every answer (0: there was none).
     """
 
     insecure: bool = False
@@ -46,6 +47,7 @@ class StoreOptions:
     transfers: int = 8
     """How many blobs are on their way at a time."""
     on_warning: Callable[[str], None] | None = None
+    on_answer: Callable[[str, int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,6 +136,7 @@ class Distribution(Registry):
 
     With `auth` or `token`, `username` and `password` are what it or its token server accepts; with
     `tls`, `ca_file` verifies it; with `mutual` it asks for `client`, a certificate of ours.
+    `notify` is a URL that it tells of every push and pull, and the bearer token it sends along.
     """
 
     kind = "distribution"
@@ -150,10 +151,12 @@ class Distribution(Registry):
         tls: bool = False,
         mutual: bool = False,
         delete: bool = True,
+        notify: tuple[str, str] | None = None,
     ) -> None:
         self._auth, self._token, self._delete = auth, token, delete
         self._tls, self._mutual = tls or mutual, mutual
         self.tokens: TokenServer | None = None
+        self._notify = notify
         super().__init__(folder, port=port)
         if auth or token:
             self.username, self.password = USERNAME, PASSWORD
@@ -175,6 +178,16 @@ class Distribution(Registry):
             },
             "http": {"addr": self.host},
         }
+        if self._notify is not None:
+            url, token = self._notify
+            endpoint: dict[str, Any] = {
+                "name": "testbed",
+                "url": url,
+                "timeout": "5s",
+                "backoff": "1s",
+            }
+            endpoint |= {"threshold": 3, "headers": {"Authorization": [f"Bearer {token}"]}}
+            config["notifications"] = {"endpoints": [endpoint]}
         if self._auth:
             htpasswd = self.folder / "htpasswd"
             htpasswd.write_text(_HTPASSWD)

@@ -17,7 +17,7 @@ from testbed.controlplane import ControlPlane
 from testbed.process import free_port
 from testbed.registries import Distribution
 from tests.integration.agent.relay import Relay
-from tests.integration.agent.world import NAMESPACE, World, install
+from tests.integration.agent.world import NAMESPACE, WEBHOOK_SECRET, World, install
 from tests.unit.agent.parts import AgentProcess, Key, policy
 
 
@@ -64,6 +64,7 @@ def world(
                 *("--listen", f"127.0.0.1:{port}"),
             ],
             folder / "agent.log",
+            env={"OCISTATE_WEBHOOK_SECRET": WEBHOOK_SECRET},
         )
         world = World(
             cluster=installed, registry=registry, key=key, agent=agent, relay=relay, port=port

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 from tests.integration.agent.world import Tenant, World
+from tests.tool import ROOT
 from tests.unit.agent.parts import config_map, wait_for
 
 
@@ -98,3 +100,10 @@ def test_health_and_metrics_are_served(world: World) -> None:
     lines = get("/metrics").splitlines()
     assert f'ocistate_stack_condition{{{labels},type="Ready"}} 1.0' in lines
     assert f'ocistate_stack_info{{digest="{digest}",{labels},tag="prod"}} 1.0' in lines
+
+    found = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    dashboard = (ROOT / "examples" / "grafana-dashboard.json").read_text()
+    queried = set(re.findall(r"(?:ocistate|process)_[a-z_]+", dashboard))
+    assert len(queried) > 10
+    for name in queried:
+        assert {name, name.removesuffix("_total"), name.removesuffix("_bucket")} & found, name

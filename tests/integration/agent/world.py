@@ -13,11 +13,13 @@ from tests.integration.agent.relay import Relay
 from tests.unit.agent.parts import AgentProcess, Key, Publisher, condition, stack, wait_for
 
 NAMESPACE = "ocistate-system"
+WEBHOOK_SECRET = "look-now"
 GROUP_PATHS = {
     "v1": "/api/v1",
     "apps/v1": "/apis/apps/v1",
     "batch/v1": "/apis/batch/v1",
     "ocistate.dev/v1alpha1": "/apis/ocistate.dev/v1alpha1",
+    "coordination.k8s.io/v1": "/apis/coordination.k8s.io/v1",
     "rbac.authorization.k8s.io/v1": "/apis/rbac.authorization.k8s.io/v1",
     "apiextensions.k8s.io/v1": "/apis/apiextensions.k8s.io/v1",
 }

@@ -1,0 +1,99 @@
+"""The agent's Deployment, under the restricted Pod Security Standard, and its Service."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+AGENT: Final = "ocistate-agent"
+LABELS: Final = {"app.kubernetes.io/name": "ocistate", "app.kubernetes.io/part-of": "ocistate"}
+
+WEBHOOK_SECRET: Final = "ocistate-webhook"  # noqa: S105 - a name
+"""The Secret in the agent's namespace whose key ``secret`` the senders of webhooks know."""
+
+_USER: Final = 65532
+
+
+def agent_service(namespace: str) -> dict[str, Any]:
+    """Where registries send their webhooks; any replica takes them."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": AGENT, "namespace": namespace, "labels": LABELS},
+        "spec": {
+            "selector": {"app.kubernetes.io/component": "agent"},
+            "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+        },
+    }
+
+
+def agent_deployment(namespace: str, image: str, *, replicas: int, shards: int) -> dict[str, Any]:
+    """``replicas`` agents that share the Stacks by so many ``shards``."""
+    secret = {"name": WEBHOOK_SECRET, "key": "secret", "optional": True}
+    container = {
+        "name": "agent",
+        "image": image,
+        "args": [
+            *("agent", "--state", "/var/lib/ocistate", "--listen", ":8080"),
+            # Also for one replica: when a node is cut off, its pod may run on beside the next one.
+            f"--shards={shards}",
+        ],
+        "env": [
+            # Where sigstore keeps the public trusted root that it fetches.
+            {"name": "HOME", "value": "/var/lib/ocistate"},
+            {"name": "OCISTATE_WEBHOOK_SECRET", "valueFrom": {"secretKeyRef": secret}},
+        ],
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": "http"},
+            "periodSeconds": 20,
+            "timeoutSeconds": 10,
+        },
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": "http"},
+            "periodSeconds": 5,
+            "timeoutSeconds": 5,
+        },
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "96Mi"},
+            "limits": {"memory": "512Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [
+            {"name": "state", "mountPath": "/var/lib/ocistate"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
+    }
+    labels = {**LABELS, "app.kubernetes.io/component": "agent"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": AGENT, "namespace": namespace, "labels": labels},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app.kubernetes.io/component": "agent"}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "serviceAccountName": AGENT,
+                    "automountServiceAccountToken": True,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": _USER,
+                        "runAsGroup": _USER,
+                        "fsGroup": _USER,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [container],
+                    "volumes": [
+                        {"name": "state", "emptyDir": {"sizeLimit": "1Gi"}},
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+                    ],
+                    "terminationGracePeriodSeconds": 30,
+                },
+            },
+        },
+    }
