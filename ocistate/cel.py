@@ -13,13 +13,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from celpy import Environment
 from celpy.adapter import json_to_cel
 from celpy.celparser import CELParseError
 from celpy.celtypes import BoolType
 from celpy.evaluation import Activation, CELEvalError, Evaluator
+
+_UNIT: Final = 1_000
+"""Characters or elements that count as a step wherever they are passed on."""
 
 
 class EvaluationError(ValueError):
@@ -50,7 +53,8 @@ def cel_value(value: Any) -> Any:
 def is_true(expression: str, variables: Mapping[str, Any], *, steps: int) -> bool:
     """Whether an expression is true; ``variables`` are made by `cel_value`.
 
-    ``steps`` bounds the visits of the expression's nodes: 100,000 of them take about a second.
+    ``steps`` bounds the visits of the expression's nodes, 100,000 of them take about a second; long
+    texts and lists count as more.
     Raises EvaluationError when it is no truth, can't be evaluated or takes too many steps.
     """
     try:
@@ -80,10 +84,17 @@ class _Bounded(Evaluator):
         if self._left[0] <= 0:
             raise _TooMuch
         self._left[0] -= 1
-        return super().visit_children(tree)
+        values = super().visit_children(tree)
+        # Each operation on a long text copies it: a few that double it would fill the memory.
+        self._left[0] -= sum(_weight(value) for value in values)
+        return values
 
     def sub_evaluator(self, ast: Any) -> Evaluator:
         return _Bounded(ast, self.activation, self._left)
+
+
+def _weight(value: Any) -> int:
+    return len(value) // _UNIT if isinstance(value, str | bytes | list) else 0
 
 
 @lru_cache(maxsize=256)

@@ -15,6 +15,19 @@ from testbed.registries import Distribution, ReferrersRegistry, Registry
 from testbed.tools import ensure
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--faults", type=int, default=1, help="How many times as many random faults are made."
+    )
+
+
+@pytest.fixture(scope="session")
+def faults(request: pytest.FixtureRequest) -> int:
+    """How many times as many random faults are asked for as an ordinary run makes."""
+    chosen: int = request.config.getoption("--faults")
+    return chosen
+
+
 @pytest.fixture(scope="session")
 def distribution() -> Iterator[Distribution]:
     """CNCF distribution: no referrers API, so the fallback tag is used."""

@@ -63,6 +63,8 @@ def test_the_expressions_decide(obj: dict[str, Any], status: Status, words: str)
         ("status.phase", "neither true nor false"),
         ("1 / 0 == 1", "evaluated"),
         ("nothing.there", "evaluated"),
+        ("['xxxxxxxxxx']" + ".map(a, a + a)" * 60 + " == []", "more than 2000 steps"),
+        ("[[1, 1, 1]]" + ".map(a, a + a)" * 60 + " == []", "more than 2000 steps"),
         (
             "status.replicas.all(a, status.replicas.all(b, status.replicas.all(c, a.ok)))",
             "more than 2000 steps",
