@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel import record_row
 from ocistate.cli.channel_options import channel_trust_options, read_channel
 from ocistate.cli.differences import change_line, field_line, show_value
 from ocistate.cli.options import REFERENCE, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, plain, result, table, warn
+from ocistate.cli.records import record_row
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:

@@ -316,16 +316,20 @@ class Writer:
 
         Its number is then given back to it.
         """
-        try:
-            other = self.channel.check(*await fetch_record(self.store, named))
-        except (TrustError, NotFound, ProtocolError):
-            return False  # not a record of this channel: the name is ours to move
-        if other.record.number < record.number:
+        other = await self._number_of(named)
+        if other < record.number:
             return False
-        if other.record.number == record.number:
+        if other == record.number:
             manifest = await self.store.fetch_manifest(named)
             await self.store.push_manifest(manifest, number_tag(record.channel, *record.number))
         return True
+
+    async def _number_of(self, digest: str) -> tuple[int, int]:
+        """A record's number; (0, 0) for what is no record of this channel, or signed by nobody."""
+        try:
+            return self.channel.check(*await fetch_record(self.store, digest)).record.number
+        except (TrustError, NotFound, ProtocolError):
+            return (0, 0)
 
     async def _finish(self, newest: Trusted | None, number: tuple[int, int]) -> None:
         """Another's record has the number: let its writer finish, or finish in its place."""
@@ -335,18 +339,22 @@ class Writer:
             found = await read_number(self.store, self.channel, *number)
         except NotFound:
             return
+        expected = newest.digest if newest else ""
+        if base not in ("", expected) and await self._number_of(base) >= number:
+            return  # it was finished while we read
         fresh = found.record.issued_at > self.clock() - _PATIENCE
         for _ in range(6 * _LOOKS if fresh else 1):
             if await digest_at(self.store, name) != base:
                 return
             await self.sleep(self.settle / _LOOKS if fresh else 0)
-        if found.record.previous != (newest.digest if newest else ""):
+        if found.record.previous != expected:
             raise ChannelFork(
                 f"{found.record} ({found.digest}) does not follow the newest record, "
                 f"{newest.digest if newest else 'none'}",
                 hint="'ocistate channel verify' tells of forks; a higher epoch begins a new line",
             )
-        await self._name(found.digest)
+        if await digest_at(self.store, name) == base:
+            await self._name(found.digest)
 
     async def _push(self, record: Record) -> Manifest:
         bundle = sign_record(record, self.signer)

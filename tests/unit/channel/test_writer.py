@@ -198,6 +198,15 @@ def test_a_writer_that_was_held_up_gives_the_number_back(store: LayoutStore) -> 
     run(story())
 
 
+def test_what_was_finished_meanwhile_is_not_finished_again(store: LayoutStore) -> None:
+    async def story() -> None:
+        records = await line(store, 1, 2, 3)
+        await writer(store)._finish(records[0], (1, 2))  # one that had read the first, long ago
+        assert await digest_at(store, "channel-prod") == records[2].digest
+
+    run(story())
+
+
 def test_a_base_that_is_not_the_newest_any_more_is_a_conflict(store: LayoutStore) -> None:
     async def story() -> None:
         records = await line(store, 1, 2)
