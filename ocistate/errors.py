@@ -34,7 +34,9 @@
     │       ├── EpochRefused       an epoch or sequence that the policy does not allow
     │       ├── RecordExpired      a record that is too old to be believed, or from the future
     │       ├── RecordReplayed     a record from before the one accepted last
-    │       └── ChannelFork        two records with one sequence
+    │       ├── ChannelFork        two records with one sequence
+    │       ├── InvalidReport      signed, but not a report as the format has it
+    │       └── ForeignReport      the report of another cluster, channel or repository
     ├── ChannelHeld                a channel on hold, which is not to be moved
     ├── ClusterError               the Kubernetes API did not do what it should
     │   ├── ApiError               the API server answered with an error status
@@ -211,6 +213,14 @@ class RecordReplayed(ChannelError):
 
 class ChannelFork(ChannelError):
     reason = "ChannelFork"
+
+
+class InvalidReport(ChannelError):
+    reason = "InvalidReport"
+
+
+class ForeignReport(ChannelError):
+    reason = "ForeignReport"
 
 
 class ChannelHeld(OcistateError):

@@ -312,6 +312,7 @@ def _policy() -> Schema:
             "threshold": _described(number, "How many different ones must have signed; 1."),
             "attestations": _described(_list(attestation), "Statements that there must be."),
             "channelKeys": _described(keys, "Public keys that may sign channels' records."),
+            "reporters": _described(keys, "Clusters by name, and the keys of their reports."),
             "epoch": _described(number, "The epoch of channels' records; 1."),
             "minSequence": _described(number | {"minimum": 0}, "The lowest sequence; 0."),
             "allowLegacy": _described(_FLAG, "Count simple-signing signatures too; false."),

@@ -42,6 +42,8 @@ EXIT_CODES: Final[dict[type[errors.OcistateError], int]] = {
     errors.RecordReplayed: 75,
     errors.ChannelFork: 76,
     errors.ChannelHeld: 77,
+    errors.InvalidReport: 78,
+    errors.ForeignReport: 79,
 }
 """By error class; a class that is not listed has its nearest ancestor's code."""
 

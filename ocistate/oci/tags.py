@@ -15,6 +15,7 @@ _Test = Callable[[str], bool]
 
 LEGACY_SUFFIXES: Final = (".sig", ".att", ".sbom")
 CHANNEL_PREFIX: Final = "channel-"
+REPORT_PREFIX: Final = "report-"
 
 _RANGE_SIGNS: Final = frozenset("<>=~^|")
 """They stand in no tag and in no glob."""
@@ -47,6 +48,10 @@ def check_artifact_tag(tag: str) -> str:
         raise InvalidReference(
             f"the tag {tag!r} is for a channel's record", hint="'ocistate promote' moves a channel"
         )
+    if tag.startswith(REPORT_PREFIX):
+        raise InvalidReference(
+            f"the tag {tag!r} is for a cluster's report", hint="choose another tag"
+        )
     if is_by_digest(tag):
         raise InvalidReference(
             f"the tag {tag!r} is for what refers to that digest", hint="choose another tag"
@@ -55,8 +60,8 @@ def check_artifact_tag(tag: str) -> str:
 
 
 def names_artifact(tag: str) -> bool:
-    """Whether a tag names an artifact, and not a record or what belongs to an artifact."""
-    return not is_by_digest(tag) and not is_channel(tag)
+    """Whether a tag names an artifact, and no record, no report, nothing that belongs to one."""
+    return not is_by_digest(tag) and not tag.startswith((CHANNEL_PREFIX, REPORT_PREFIX))
 
 
 def select_tags(tags: Iterable[str], patterns: Sequence[str]) -> list[str]:

@@ -94,7 +94,8 @@ class TrustPolicy:
 
     ``threshold`` distinct ones of ``keys`` and ``identities`` must have signed. ``mode`` warn
     applies all the same and says so; off does not even look. ``channel_keys`` sign channels'
-    records, in ``epoch`` and from ``min_sequence`` on. ``fault`` says why the policy can't be
+    records, in ``epoch`` and from ``min_sequence`` on; ``reporters`` are clusters by name, with the
+    key each signs its reports with. ``fault`` says why the policy can't be
     read: it then refuses all that its globs match, and without globs everything.
     """
 
@@ -105,6 +106,7 @@ class TrustPolicy:
     threshold: int = 1
     attestations: tuple[RequiredAttestation, ...] = ()
     channel_keys: tuple[TrustedKey, ...] = ()
+    reporters: tuple[TrustedKey, ...] = ()
     epoch: int = 1
     min_sequence: int = 0
     allow_legacy: bool = False
@@ -151,6 +153,7 @@ def parse_policy(
         identities=reading.identities(spec),
         threshold=spec.integer("threshold", 1, least=1, most=100),
         channel_keys=reading.keys(spec, "channelKeys"),
+        reporters=_parse_reporters(reading, spec),
         epoch=spec.integer("epoch", 1, least=1),
         min_sequence=spec.integer("minSequence", 0),
         allow_legacy=spec.boolean("allowLegacy", False),
@@ -180,6 +183,22 @@ def parse_policy(
         )
     spec.finish()
     return policy
+
+
+def _parse_reporters(reading: _Reading, spec: Fields) -> tuple[TrustedKey, ...]:
+    """Clusters and their keys: each with a name, and each with a key of its own."""
+    reporters = reading.keys(spec, "reporters")
+    for place, item in enumerate(spec.items("reporters")):
+        if not item.text("name", ""):
+            raise spec.error(f"reporters[{place}].name", "is missing", hint="the cluster's name")
+    for what, found in (
+        ("name", [reporter.name for reporter in reporters]),
+        ("key", [reporter.key.fingerprint for reporter in reporters]),
+    ):
+        twice = next((value for value in found if found.count(value) > 1), None)
+        if twice is not None:
+            raise spec.error("reporters", f"has the {what} {twice[:40]} twice")
+    return reporters
 
 
 def faulty_policy(obj: Mapping[str, Any], error: ConfigError) -> TrustPolicy:

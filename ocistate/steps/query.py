@@ -24,6 +24,7 @@ from ocistate.errors import (
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.cached import CachedFetcher
 from ocistate.oci.store import Fetcher, Store
+from ocistate.oci.tags import names_artifact
 from ocistate.steps.channels import Channel
 from ocistate.steps.fetch import fetch_content, fetch_inventory, fetch_manifest
 from ocistate.steps.releases import find_record
@@ -115,7 +116,7 @@ async def places_of_tags(store: Store, glob: str) -> list[Place]:
     """What the tags of a glob name now, one place a digest; records and signatures are left out."""
     found: dict[str, list[str]] = {}
     for tag in await store.tags():
-        if fnmatchcase(tag, glob) and not tag.startswith(("channel-", "sha256-")):
+        if fnmatchcase(tag, glob) and names_artifact(tag):
             with contextlib.suppress(NotFound):  # it went meanwhile
                 found.setdefault((await store.resolve(tag)).digest, []).append(f":{tag}")
     return _places(store, found)

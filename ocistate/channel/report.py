@@ -1,0 +1,201 @@
+"""A report: a cluster's signed word on what it runs of a channel, and how it is. Pure.
+
+    raw = sign_report(report, signer)
+    report = verify_report(raw, channel="prod", repository="registry.example.com/shop",
+                           reporters=policy.reporters)
+
+A cluster speaks for itself only: its report counts when the key that the policy gives under the
+cluster's name signed it. So CI needs no credentials of clusters to know how they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, get_args
+
+from ocistate.channel.record import CLOCK_SKEW, read_time, show_time
+from ocistate.errors import ForeignReport, InvalidReport, Untrusted
+from ocistate.oci.tags import REPORT_PREFIX
+from ocistate.signing.envelope import (
+    PAYLOAD_TYPE,
+    build_bundle,
+    build_named_statement,
+    pae,
+    parse_bundle,
+    parse_statement,
+)
+from ocistate.signing.keys import Signer
+from ocistate.signing.policy import TrustedKey
+
+PREDICATE: Final = "https://ocistate.dev/report/v1"
+REPORT_TYPE: Final = "application/vnd.ocistate.report.v1"
+MAX_REPORT_BYTES: Final = 16 * 1024
+
+State = Literal["Healthy", "Progressing", "Degraded", "Refused"]
+"""``Degraded``: what runs is not well. ``Refused``: what the channel names is not taken, or can't
+be applied; what ran before goes on."""
+
+_STATES: Final[tuple[State, ...]] = get_args(State)
+_MAX_NUMBER: Final = 2**53 - 1
+_MAX_TEXT: Final = 512
+_MAX_EVERY: Final = 24 * 3600
+_NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?")
+_TEXTS: Final = ("cluster", "stack", "channel", "repository", "message")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a cluster says. ``digest`` is what it runs for ``repository``, or tries to run.
+
+    ``epoch`` and ``sequence`` number the channel's record that it followed; ``since`` is from when
+    on it is in this ``state`` with this digest; ``at`` is when it said so, and it says so again at
+    least every ``every`` seconds. ``stack`` is NAMESPACE/NAME.
+    """
+
+    cluster: str
+    stack: str
+    channel: str
+    repository: str
+    digest: str
+    epoch: int
+    sequence: int
+    state: State
+    since: datetime
+    at: datetime
+    every: int
+    message: str = ""
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """(epoch, sequence) of the record it speaks of."""
+        return (self.epoch, self.sequence)
+
+    def is_silent(self, now: datetime) -> bool:
+        """Whether the cluster should have been heard of again by now."""
+        return now - self.at > 3 * timedelta(seconds=self.every) + CLOCK_SKEW
+
+
+def check_cluster(name: str) -> str:
+    """The name itself when it can be a cluster's. Raises InvalidReport."""
+    if not _NAME.fullmatch(name):
+        raise InvalidReport(
+            f"{name[:80]!r} is not a cluster's name",
+            hint="letters, digits, '-', '.' and '_', at most 253",
+        )
+    return name
+
+
+def report_tag(channel: str, cluster: str, stack: str) -> str:
+    """The tag that holds one Stack's newest report: its own, so that no two agents write one."""
+    mark = hashlib.sha256(f"{cluster}\n{stack}".encode()).hexdigest()[:20]
+    return f"{REPORT_PREFIX}{channel}-{mark}"
+
+
+def report_tags(tags: Iterable[str], channel: str) -> list[str]:
+    """The tags of a channel's reports."""
+    shape = re.compile(re.escape(f"{REPORT_PREFIX}{channel}-") + "[0-9a-f]{20}")
+    return [tag for tag in tags if shape.fullmatch(tag)]
+
+
+def sign_report(report: Report, signer: Signer) -> bytes:
+    """The bundle of a report. Raises InvalidReport for what no reader would take."""
+    predicate: dict[str, Any] = {
+        **{name: getattr(report, name) for name in _TEXTS},
+        "epoch": report.epoch,
+        "sequence": report.sequence,
+        "state": report.state,
+        "since": show_time(report.since),
+        "at": show_time(report.at),
+        "every": report.every,
+    }
+    payload = build_named_statement(((report.repository, report.digest),), PREDICATE, predicate)
+    _parse(payload)
+    return build_bundle(
+        payload, signer.sign(pae(PAYLOAD_TYPE, payload)), signer.public_key.fingerprint
+    )
+
+
+def verify_report(
+    raw: bytes, *, channel: str, repository: str, reporters: Iterable[TrustedKey]
+) -> Report:
+    """A report that counts: of this channel, and of the cluster whose key signed it.
+
+    Raises Untrusted for a key that no cluster is enrolled with, ForeignReport for another channel,
+    repository or cluster, InvalidReport, InvalidSignature.
+    """
+    if len(raw) > MAX_REPORT_BYTES:
+        raise InvalidReport(f"the report has more than {MAX_REPORT_BYTES} bytes")
+    bundle = parse_bundle(raw)
+    if bundle.has_certificate:
+        raise Untrusted("the report is signed by identity, and reporters have keys")
+    signed = bundle.signed
+    ordered = sorted(reporters, key=lambda trusted: trusted.key.fingerprint != bundle.hint)
+    signer = next((t for t in ordered if t.key.verify(bundle.signature, signed)), None)
+    if signer is None:
+        raise Untrusted(
+            f"the report is signed by no enrolled cluster (hint {bundle.hint or 'none'})",
+            hint="enrol the cluster: its name and public key in the policy's spec.reporters",
+        )
+    report = _parse(bundle.payload)
+    if report.cluster != signer.name:
+        raise ForeignReport(
+            f"a report of {report.cluster} is signed with the key of {signer.name}",
+            hint="one cluster speaks for another: look at what happened to its key",
+        )
+    if (report.channel, report.repository) != (channel, repository):
+        raise ForeignReport(
+            f"a report on the channel {report.channel} of {report.repository} lies among those of "
+            f"{channel} of {repository}",
+            hint="someone moved a tag: see who may write to the repository",
+        )
+    return report
+
+
+def _parse(payload: bytes) -> Report:
+    statement = parse_statement(payload)
+    value = statement.predicate
+    if statement.predicate_type != PREDICATE or not isinstance(value, dict):
+        raise InvalidReport(f"it says {statement.predicate_type}, and is no report")
+    texts = {name: _text(value, name) for name in _TEXTS}
+    if statement.names != (texts["repository"],):
+        raise InvalidReport("report: the subject is not named by the repository")
+    check_cluster(texts["cluster"])
+    state: State | None = next((known for known in _STATES if known == value.get("state")), None)
+    if state is None:
+        raise InvalidReport(f"report: state is none of {', '.join(_STATES)}")
+    return Report(
+        **texts,
+        digest=statement.digests[0],
+        epoch=_number(value, "epoch", _MAX_NUMBER),
+        sequence=_number(value, "sequence", _MAX_NUMBER),
+        state=state,
+        since=_time(value, "since"),
+        at=_time(value, "at"),
+        every=_number(value, "every", _MAX_EVERY),
+    )
+
+
+def _text(value: Mapping[str, Any], key: str) -> str:
+    text = value.get(key)
+    if not isinstance(text, str) or len(text) > _MAX_TEXT or not text.isprintable():
+        raise InvalidReport(f"report: {key} is not a printable text of at most {_MAX_TEXT}")
+    return text
+
+
+def _number(value: Mapping[str, Any], key: str, most: int) -> int:
+    number = value.get(key)
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 < number <= most:
+        raise InvalidReport(f"report: {key} is not a whole number from 1 to {most}")
+    return number
+
+
+def _time(value: Mapping[str, Any], key: str) -> datetime:
+    text = value.get(key)
+    try:
+        return read_time(text) if isinstance(text, str) else read_time("")
+    except ValueError:
+        raise InvalidReport(f"report: {key} is not a time such as 2026-01-31T12:00:00Z") from None

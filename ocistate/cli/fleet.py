@@ -1,0 +1,136 @@
+"""``ocistate fleet``: how the clusters are that follow a channel, by their own signed reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocistate.cli.channel_options import read_policies
+from ocistate.cli.options import REFERENCE, run_async, store_options
+from ocistate.cli.output import emit, note, output_option, result, table
+from ocistate.errors import ConfigError
+from ocistate.reference import Reference
+
+if TYPE_CHECKING:
+    from ocistate.channel.fleet import Fleet, Member
+    from ocistate.channel.record import Record
+    from ocistate.oci.store import Store
+
+
+@click.group("fleet")
+def fleet_command() -> None:
+    """Clusters that follow a channel, by their own signed reports."""
+
+
+@fleet_command.command("status")
+@click.argument("reference", type=REFERENCE, metavar="REPO")
+@click.argument("name", metavar="CHANNEL")
+@click.option(
+    "--policy",
+    required=True,
+    metavar="FILE",
+    help="A file with TrustPolicies: their reporters are the clusters that count.",
+)
+@click.option("--exit-code", is_flag=True, help="Exit with 1 unless all are healthy and current.")
+@store_options
+@output_option("table", "json", "yaml", "name")
+def status_command(
+    reference: Reference,
+    name: str,
+    policy: str,
+    exit_code: bool,
+    connect: Callable[[Reference], Store],
+    output: str,
+) -> int:
+    """Show what each cluster runs of a channel, since when, and how it is.
+
+    Only the registry is asked. A report counts when the key that the policy names for its cluster
+    signed it; clusters that are silent, were never seen, or whose reports are not to be believed
+    come first.
+    """
+    record, fleet = run_async(_status(connect(reference), reference, name, policy))
+    if output in ("json", "yaml"):
+        emit(
+            {
+                "channel": str(record),
+                "well": fleet.is_well,
+                "counts": fleet.counts(),
+                "members": [_facts(member) for member in fleet.members],
+            },
+            output,
+        )
+    elif output == "name":
+        for member in fleet.members:
+            result(f"{member.cluster}/{member.stack}")
+    else:
+        table(
+            ("cluster", "stack", "state", "follows", "digest", "since", "seen", "message"),
+            [_row(member) for member in fleet.members],
+        )
+    counts = ", ".join(f"{count} {standing}" for standing, count in fleet.counts().items())
+    behind = sum(m.report is not None and not m.current for m in fleet.members)
+    note(f"{record}: {counts or 'no cluster'}" + (f"; {behind} behind" if behind else "") + ".")
+    return 1 if exit_code and not fleet.is_well else 0
+
+
+async def _status(
+    store: Store, reference: Reference, name: str, policy_file: str
+) -> tuple[Record, Fleet]:
+    from datetime import UTC, datetime
+
+    from ocistate.signing.select import select_policy
+    from ocistate.steps.channels import channel_of, read_newest
+    from ocistate.steps.reports import read_fleet
+
+    policies = read_policies(policy_file)
+    channel = channel_of(name, reference.base, policies)
+    policy = select_policy(policies, reference.base.name)
+    if not policy.reporters:
+        raise ConfigError(
+            f"the TrustPolicy {policy.name!r} enrols no cluster",
+            hint="name clusters and their public keys in its spec.reporters",
+        )
+    async with store:
+        record = (await read_newest(store, channel)).record
+        fleet = await read_fleet(store, channel, policy.reporters, record, datetime.now(UTC))
+    return record, fleet
+
+
+def _row(member: Member) -> tuple[str, ...]:
+    from ocistate.channel.record import show_number, show_time
+
+    report = member.report
+    if report is None:
+        return (member.cluster or "?", member.stack, member.standing, "", "", "", "",
+                member.problem)  # fmt: skip
+    return (
+        member.cluster,
+        member.stack,
+        member.standing,
+        f"{report.channel}@{show_number(*report.number)}" + ("" if member.current else " (behind)"),
+        report.digest[:19],
+        show_time(report.since),
+        show_time(report.at),
+        member.problem,
+    )
+
+
+def _facts(member: Member) -> dict[str, Any]:
+    from ocistate.channel.record import show_time
+
+    report = member.report
+    return {
+        "cluster": member.cluster,
+        "stack": member.stack,
+        "standing": member.standing,
+        "current": member.current,
+        "state": report.state if report else "",
+        "digest": report.digest if report else "",
+        "epoch": report.epoch if report else 0,
+        "sequence": report.sequence if report else 0,
+        "since": show_time(report.since) if report else "",
+        "at": show_time(report.at) if report else "",
+        "message": member.problem,
+    }
