@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -21,7 +22,7 @@ from ocistate.steps.gather import gather_signatures
 
 _CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 _NEVER: Final = "0001-01-01T00:00:00Z"
-_TRIES: Final = 10
+_TRIES: Final = 40
 
 
 async def sign_legacy(store: Store, subject: Descriptor, signer: Signer) -> bool:
@@ -46,7 +47,9 @@ async def sign_legacy(store: Store, subject: Descriptor, signer: Signer) -> bool
     )
     await store.push_blob(layer, payload)
     tag = legacy_tag(subject.digest)
-    for attempt in range(_TRIES):
+    slowest = 0.0
+    for _ in range(_TRIES):
+        begun = time.monotonic()
         held = await _held(store, tag)
         if held is not None and layer in held.layers:
             return True
@@ -59,7 +62,10 @@ async def sign_legacy(store: Store, subject: Descriptor, signer: Signer) -> bool
         )
         await store.push_blob(manifest.config, config)
         await store.push_manifest(manifest, tag)
-        await asyncio.sleep(0.03 + random.random() * 0.1 * attempt)  # noqa: S311
+        # Whoever read before we wrote writes over it within the time that this takes: look again
+        # after several times that.
+        slowest = max(slowest, time.monotonic() - begun)
+        await asyncio.sleep((0.05 + 2 * slowest) * (1 + random.random()))  # noqa: S311
     raise Conflict(
         f"other writers kept removing the signature from {store.reference}:{tag}",
         hint="try again, with fewer writers at the same time",
