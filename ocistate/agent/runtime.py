@@ -22,7 +22,8 @@ from ocistate.agent.cache import ContentCache
 from ocistate.agent.controller import Controller, Key
 from ocistate.agent.dependencies import find_cycle
 from ocistate.agent.memory import StateFolder
-from ocistate.agent.reconcile import Memo, Pass
+from ocistate.agent.reconcile import Pass
+from ocistate.agent.services import Memo
 from ocistate.agent.status import Status, refused
 from ocistate.agent.step import step
 from ocistate.agent.target import Target

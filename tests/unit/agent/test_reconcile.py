@@ -13,7 +13,8 @@ import pytest
 
 from ocistate.agent.api import Stack, parse_stack
 from ocistate.agent.cache import ContentCache
-from ocistate.agent.reconcile import Memo, Pass
+from ocistate.agent.reconcile import Pass
+from ocistate.agent.services import Memo
 from ocistate.agent.status import Status, status_from_dict, status_to_dict
 from ocistate.agent.target import Applied, HealthReport
 from ocistate.errors import Unavailable
