@@ -47,6 +47,7 @@ _ACCEPT: Final = {"Accept": ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_
 _MAX_PAGES: Final = 200
 _MAX_NAMES: Final = 1_000_000
 _MAX_REFERRERS: Final = 100_000
+_MAX_REFERRERS_BYTES: Final = 16 * 1024 * 1024
 _FALLBACK_TRIES: Final = 40
 
 
@@ -129,7 +130,7 @@ class RegistryStore:
         return descriptor
 
     async def _put_manifest(self, manifest: Manifest | Index, target: str) -> Answer:
-        return await self._send(
+        answer = await self._send(
             "PUT",
             f"manifests/{target}",
             f"pushing {self._where(target)}",
@@ -138,6 +139,13 @@ class RegistryStore:
             accept=(200, 201, 202),
             push=True,
         )
+        kept = answer.headers.get("docker-content-digest", manifest.descriptor.digest)
+        if kept != manifest.descriptor.digest:
+            raise DigestMismatch(
+                f"{self._http.host} was sent {manifest.descriptor.digest} and keeps {kept[:80]!r}",
+                hint="the registry or something in between changes what it is sent",
+            )
+        return answer
 
     async def delete(self, target: str) -> None:
         gone = await self._referrer(target) if DIGEST_PATTERN.fullmatch(target) else None
@@ -224,21 +232,27 @@ class RegistryStore:
         query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
         path = f"/v2/{self._name}/referrers/{digest}{query}"
         found: dict[str, Descriptor] = {}
+        size = 0
         for _ in range(_MAX_PAGES):
             answer = await self._send(
                 "GET", path, doing, limit=MAX_MANIFEST_BYTES, accept=(200, 404), headers=_ACCEPT
             )
+            size += len(answer.body)
+            if size > _MAX_REFERRERS_BYTES:
+                raise LimitExceeded(f"{doing}: more than {_MAX_REFERRERS_BYTES} bytes")
             if answer.status == 404 or _media_type(answer.headers) != INDEX:
                 index = await self._fallback(digest)
                 found |= {item.digest: item for item in index.manifests}
                 break
-            page = parse_index(answer.body).manifests
-            found |= {item.digest: item for item in page}
+            known = len(found)
+            found |= {item.digest: item for item in parse_index(answer.body).manifests}
             if len(found) > _MAX_REFERRERS:
                 raise LimitExceeded(f"{doing}: more than {_MAX_REFERRERS}")
-            path = self._next(answer)
-            if not path or not page:
+            path = self._next(answer) if len(found) > known else ""
+            if not path:
                 break
+        else:
+            raise LimitExceeded(f"{doing}: more than {_MAX_PAGES} pages")
         # A registry may pass over the filter (distribution spec 1.1, "Listing Referrers"), and some
         # name the config's type instead: what may be of the type is left for its reader to see.
         possible = (artifact_type, None, EMPTY_JSON)

@@ -70,23 +70,23 @@ class Uploader:
         try:
             answer = await self.http.send(
                 "POST", f"{self.path}?{query}", scope=scopes, doing=doing,
-                accept=(200, 201, 202, 404, 405),
+                accept=(201, 202, 404, 405),
             )  # fmt: skip
         except Unauthorized:
             return False  # who may not read there may still write here
         if answer.status == 202:
             # Begun as an upload instead: whoever sends the blob begins one of its own.
             await self._cancel(self._session(answer, doing), doing)
-        return answer.status in (200, 201)
+        return answer.status == 201
 
     async def _at_once(self, blob: Descriptor, content: bytes, doing: str) -> _Session | None:
         """None when the first request was all it took."""
         url = f"{self.path}?{urlencode({'digest': blob.digest}, quote_via=quote)}"
         answer = await self.http.send(
             "POST", url, scope=self.scope, doing=doing, headers=_BINARY, body=content,
-            accept=(200, 201, 202, 400, 405, 411, 413, 415, 501),
+            accept=(201, 202, 400, 405, 411, 413, 415, 501),
         )  # fmt: skip
-        if answer.status in (200, 201):
+        if answer.status == 201:
             return None
         self._takes_at_once = False
         return self._session(answer, doing) if answer.status == 202 else await self._begin(doing)
@@ -113,7 +113,7 @@ class Uploader:
     async def _send(
         self, session: _Session, blob: Descriptor, source: BlobSource, doing: str
     ) -> None:
-        in_chunks, tries = False, 0
+        in_chunks, tries, furthest = False, 0, 0
         while True:
             begun = session.offset
             try:
@@ -126,7 +126,9 @@ class Uploader:
                 await self._commit(session, blob, doing)
                 return
             except (Unavailable, NotFound) as error:
-                tries = 1 if session.offset > begun else tries + 1
+                # Only what never came through before is progress: a registry may forget it all.
+                tries = 1 if session.offset > furthest else tries + 1
+                furthest = max(furthest, session.offset)
                 if tries >= _TRIES:
                     raise Unavailable(
                         f"{error.message}; {session.offset} of {blob.size} bytes came through",
@@ -144,7 +146,7 @@ class Uploader:
             "PUT", _with_digest(session.url, blob), scope=self.scope, doing=doing,
             headers={**_BINARY, "Content-Length": str(blob.size)},
             body=source if isinstance(source, bytes) else _exactly(source, 0, blob.size, doing),
-            accept=(200, 201, 202, 204, 413), repeat=False, seconds=self._seconds(blob.size),
+            accept=(201, 202, 204, 413), repeat=False, seconds=self._seconds(blob.size),
         )  # fmt: skip
         return answer.status != 413
 
@@ -161,7 +163,7 @@ class Uploader:
                 "Content-Range": f"{start}-{start + size - 1}",
             },
             body=_exactly(source, start, size, doing),
-            accept=(200, 202, 204, 416), repeat=False, seconds=self._seconds(size),
+            accept=(202, 204, 416), repeat=False, seconds=self._seconds(size),
         )  # fmt: skip
         if answer.status == 416:
             raise Unavailable(
@@ -174,7 +176,7 @@ class Uploader:
     async def _commit(self, session: _Session, blob: Descriptor, doing: str) -> None:
         await self.http.send(
             "PUT", _with_digest(session.url, blob), scope=self.scope, doing=doing,
-            headers=_BINARY, accept=(200, 201, 202, 204), repeat=False,
+            headers=_BINARY, accept=(201, 202, 204), repeat=False,
             seconds=self._seconds(blob.size),
         )  # fmt: skip
 
@@ -182,10 +184,12 @@ class Uploader:
         """How much the registry has; from the beginning when it does not know or say."""
         try:
             answer = await self.http.send(
-                "GET", session.url, scope=self.scope, doing=doing, accept=(200, 202, 204)
+                "GET", session.url, scope=self.scope, doing=doing, accept=(202, 204)
             )
             offset = _received(answer, 0, blob)
             return replace(session, url=self._next(answer, session), offset=offset)
+        except ProtocolError:
+            raise
         except StoreError:
             return await self._begin(doing)
 

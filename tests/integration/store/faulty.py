@@ -22,6 +22,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request: to the fault first, and to the registry behind when that returns False."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet
     fault: ClassVar[Callable[[Handler], bool]]
     upstream: ClassVar[str]
     requests: ClassVar[list[tuple[str, str, str]]]

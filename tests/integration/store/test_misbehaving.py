@@ -1,7 +1,6 @@
 """A registry that breaks one thing at a time: each ends in a clear error, in bounded time.
 
-The server is ours, because no real registry does such things when asked; what it serves when it
-behaves is what a real one would.
+A server of ours stands before a real registry and breaks what no real one breaks when asked.
 """
 
 from __future__ import annotations
@@ -11,13 +10,10 @@ import gzip
 import io
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -33,7 +29,7 @@ from ocistate.errors import (
     Unavailable,
     UnsafeContent,
 )
-from ocistate.oci import StoreOptions
+from ocistate.oci import StoreOptions, open_store
 from ocistate.oci.model import (
     EMPTY_CONFIG,
     INDEX,
@@ -49,6 +45,9 @@ from ocistate.steps.extract import extract
 from ocistate.steps.fetch import fetch_content, fetch_manifest
 from ocistate.steps.gather import gather_signatures
 from ocistate.steps.push import push_artifact
+from testbed.registries import ReferrersRegistry
+from tests.integration.store import faulty
+from tests.integration.store.faulty import Fault, Handler, on, once
 
 MANIFEST_TEXT = """
 apiVersion: v1
@@ -62,106 +61,27 @@ LAYER = PACKED.manifest.layers[0].digest
 PASSWORD = "hunter2-hunter2"
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Serves PACKED under /v2/x/, unless the fault answers first."""
-
-    protocol_version = "HTTP/1.1"
-    fault: ClassVar[Callable[[Handler], bool]]
-    requests: ClassVar[list[tuple[str, str, str]]]
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
-
-    def handle_all(self) -> None:
-        auth = self.headers.get("Authorization", "")
-        type(self).requests.append((self.command, self.path, auth))
-        length = int(self.headers.get("Content-Length") or 0)
-        self.rfile.read(length)
-        # The client may hang up on a misbehaving server at any moment.
-        with suppress(OSError):
-            if not type(self).fault(self):
-                self.behave()
-
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_all
-
-    def behave(self) -> None:
-        name = self.path.partition("?")[0].rpartition("/")[2]
-        if "/manifests/" in self.path and name in ("v1", DIGEST) and self.command != "PUT":
-            self.answer(PACKED.manifest.raw, kind=MANIFEST, digest=DIGEST)
-        elif "/blobs/" in self.path and name == LAYER:
-            self.answer(PACKED.layer)
-        elif "/blobs/" in self.path and name == PACKED.manifest.config.digest:
-            self.answer(PACKED.config)
-        elif "/referrers/" in self.path:
-            self.answer(build_index(()).raw, kind=INDEX)
-        elif self.path.endswith("/tags/list") or "/tags/list?" in self.path:
-            self.answer(b'{"name":"x","tags":["v1"]}', kind="application/json")
-        elif self.command == "POST":
-            self.answer(b"", status=202, headers={"Location": "/v2/x/blobs/uploads/1"})
-        elif self.command == "PUT":
-            self.answer(b"", status=201)
-        else:
-            self.answer(b'{"errors":[{"code":"NOT_FOUND","message":"no"}]}', status=404)
-
-    def answer(
-        self,
-        body: bytes = b"",
-        *,
-        status: int = 200,
-        kind: str = "application/octet-stream",
-        digest: str = "",
-        length: int | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> bool:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        if digest:
-            self.send_header("Docker-Content-Digest", digest)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-        if length is not None:
-            self.close_connection = True
-        return True
-
-    def pour(self, piece: bytes, *, pause: float = 0.0, kind: str = MANIFEST) -> bool:
-        """Chunks without end."""
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        chunk = b"%x\r\n%s\r\n" % (len(piece), piece)
-        for _ in range(2000):
-            self.wfile.write(chunk)
-            self.wfile.flush()
-            time.sleep(pause)
-        self.close_connection = True
-        return True
+UPSTREAM: list[str] = []
+"""The real registry behind the misbehaving one."""
 
 
-class Registry:
-    """The server, and another one that must never see a secret."""
+@pytest.fixture(autouse=True, scope="module")
+def _upstream(referrers_registry: ReferrersRegistry) -> Iterator[None]:
+    async def fill() -> None:
+        async with open_store(parse_reference(f"{referrers_registry.host}/x")) as store:
+            await push_artifact(store, PACKED, ["v1"])
 
-    def __init__(self, fault: Callable[[Handler], bool]) -> None:
-        def make(fault: Callable[[Handler], bool]) -> tuple[ThreadingHTTPServer, type[Handler]]:
-            handler = type("Faulty", (Handler,), {"fault": staticmethod(fault), "requests": []})
-            server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-            server.daemon_threads = True
-            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-            return server, handler
+    asyncio.run(fill())
+    UPSTREAM.append(referrers_registry.host)
+    yield
+    UPSTREAM.clear()
 
-        self._server, self.handler = make(fault)
-        self._other, self.stranger = make(lambda handler: False)
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        self.other = f"127.0.0.1:{self._other.server_port}"
 
-    def close(self) -> None:
-        for server in (self._server, self._other):
-            server.shutdown()
-            server.server_close()
+class Registry(faulty.Registry):
+    """Misbehaves in one thing, and is what the real registry is in all else."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault, UPSTREAM[0])
 
 
 slept: list[float] = []
@@ -196,23 +116,12 @@ async def use(store: RegistryStore, folder: Path) -> None:
 
 async def push(store: RegistryStore, folder: Path) -> None:
     async with store:
-        await push_artifact(store, PACKED, ["v9"])
+        await push_artifact(store, PACKED, [f"v9-{os.urandom(4).hex()}"])
 
 
 async def tags(store: RegistryStore, folder: Path) -> None:
     async with store:
         await store.tags()
-
-
-def on(part: str, act: Callable[[Handler], bool], method: str = "") -> Callable[[Handler], bool]:
-    """Act on requests whose path holds ``part``; behave otherwise."""
-
-    def fault(handler: Handler) -> bool:
-        if part in handler.path and method in ("", handler.command):
-            return act(handler)
-        return False
-
-    return fault
 
 
 def manifest_of(**changes: Any) -> bytes:
@@ -260,6 +169,25 @@ def hang(handler: Handler) -> bool:
     return True
 
 
+GREEDY = {"Location": "/v2/x/y", "OCI-Chunk-Min-Length": str(10**13)}
+
+
+def leads(location: str) -> Fault:
+    return on("/uploads/", lambda h: h.answer(status=202, headers={"Location": location}), "POST")
+
+
+def upload(fault: Fault) -> Fault:
+    """A fault of a registry that holds none of the blobs yet, and takes none at once."""
+
+    def faulty(handler: Handler) -> bool:
+        if handler.command == "HEAD":
+            return handler.answer(status=404)
+        at_once = handler.command == "POST" and "digest=" in handler.path
+        return handler.answer(status=405) if at_once else fault(handler)
+
+    return faulty
+
+
 def token_server(answer: Callable[[Handler], bool]) -> Callable[[Handler], bool]:
     def fault(handler: Handler) -> bool:
         if handler.path.startswith("/token"):
@@ -270,6 +198,23 @@ def token_server(answer: Callable[[Handler], bool]) -> Callable[[Handler], bool]
         return challenge(f'Bearer realm="http://{host}/token",service="x"')(handler)
 
     return fault
+
+
+def raw(handler: Handler, data: bytes) -> bool:
+    handler.wfile.write(data)
+    handler.close_connection = True
+    return True
+
+
+def more_referrers(handler: Handler, weight: int = 0) -> bool:
+    """One more page, with a referrer that no page before it had, and another one to come."""
+    number = len(handler.requests)
+    entry = describe(str(number).encode(), MANIFEST).to_dict()
+    entry["annotations"] = {"x": "y" * weight}
+    index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+    path = handler.path.partition("?")[0]
+    link = {"Link": f'<{path}?page={number}>; rel="next"'}
+    return handler.answer(index, kind=INDEX, headers=link)
 
 
 DUPLICATE = PACKED.manifest.raw[:-1] + b',"schemaVersion":2}'
@@ -435,9 +380,125 @@ CASES: dict[str, tuple[Callable[[Handler], bool], type[OcistateError]]] = {
         ),
         ProtocolError,
     ),
+    "a listing of referrers without end": (
+        on("/referrers/", lambda h: more_referrers(h)),
+        LimitExceeded,
+    ),
+    "a listing of referrers with gigabytes in it": (
+        on("/referrers/", lambda h: more_referrers(h, weight=3_000_000)),
+        LimitExceeded,
+    ),
+    "a redirect of a manifest to another scheme": (
+        on(DIGEST, lambda h: h.answer(status=302, headers={"Location": "gopher://x/y"})),
+        ProtocolError,
+    ),
+    "a redirect to a place that is none": (
+        on(LAYER, lambda h: h.answer(status=307, headers={"Location": "http://[x"})),
+        ProtocolError,
+    ),
+    "a blob that goes on at another place": (
+        lambda h: (
+            LAYER in h.path
+            and (
+                h.answer(PACKED.layer[9:], status=206, headers={"Content-Range": "bytes 9-99/99"})
+                if h.headers.get("Range")
+                else h.answer(PACKED.layer[:5], length=len(PACKED.layer))
+            )
+        ),
+        ProtocolError,
+    ),
+    "a token server that leads elsewhere": (
+        token_server(lambda h: h.answer(status=307, headers={"Location": "http://127.0.0.2:1/"})),
+        Unavailable,
+    ),
+    "a token server whose answer has a key twice": (
+        token_server(lambda h: h.answer(b'{"token":"a","token":"b"}', kind=JSON_TYPE)),
+        ProtocolError,
+    ),
+    "a token server with a password in its address": (
+        on("/v2/", challenge('Bearer realm="http://u:p@127.0.0.1:1/token"')),
+        ProtocolError,
+    ),
+    "a token that is never enough": (
+        lambda h: (
+            h.answer(b'{"token":"t"}', kind=JSON_TYPE)
+            if h.path.startswith("/token")
+            else challenge(f'Bearer realm="http://{h.headers["Host"]}/token"')(h)
+        ),
+        Unauthorized,
+    ),
+    "a status line and nothing more": (on("/v2/", lambda h: raw(h, b"HTTP/1.1 200")), Unavailable),
+    "what is no HTTP": (on("/v2/", lambda h: raw(h, b"SSH-2.0-OpenSSH_9.2\r\n")), Unavailable),
+    "a length that is none": (
+        on("/v2/", lambda h: raw(h, b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n")),
+        Unavailable,
+    ),
     "a listing of referrers that is junk": (
         on("/referrers/", lambda h: h.answer(b"{", kind=INDEX)),
         ProtocolError,
+    ),
+}
+
+
+PUSH_CASES: dict[str, tuple[Fault, type[OcistateError]]] = {
+    "a web page where an upload should begin": (
+        upload(on("/uploads/", lambda h: h.answer(b"<html>", kind="text/html"), "POST")),
+        StoreError,
+    ),
+    "an upload that begins nowhere": (
+        upload(on("/uploads/", lambda h: h.answer(status=202), "POST")),
+        ProtocolError,
+    ),
+    "an upload that wants to go to a file": (upload(leads("file:///tmp/x")), ProtocolError),
+    "an upload with a password in its place": (upload(leads("http://u:p@x/y")), ProtocolError),
+    "chunks of terabytes": (
+        upload(on("/uploads/", lambda h: h.answer(status=202, headers=GREEDY), "POST")),
+        ProtocolError,
+    ),
+    "an upload that hangs": (upload(on("/uploads/", hang, "POST")), Unavailable),
+    "an upload that is never done": (
+        upload(on("/uploads/", lambda h: h.answer(status=500), "PUT")),
+        Unavailable,
+    ),
+    "an upload that is redirected": (
+        upload(
+            on(
+                "/uploads/",
+                lambda h: h.answer(status=307, headers={"Location": "http://x/"}),
+                "PUT",
+            )
+        ),
+        StoreError,
+    ),
+    "a registry that has got more than was sent": (
+        upload(
+            lambda h: (
+                "/uploads/" in h.path
+                and (
+                    (h.command == "PUT" and h.answer(status=503))
+                    or (
+                        h.command == "GET" and h.answer(status=204, headers={"Range": "0-99999999"})
+                    )
+                )
+            )
+        ),
+        StoreError,
+    ),
+    "a login asked for in the middle of a push": (
+        upload(on("/uploads/", challenge('Basic realm="x"'), "PUT")),
+        Unauthorized,
+    ),
+    "a manifest that is kept under another digest": (
+        on("/manifests/", lambda h: h.answer(status=201, digest=LAYER), "PUT"),
+        DigestMismatch,
+    ),
+    "a manifest that is refused": (
+        on("/manifests/", lambda h: h.answer(b'{"errors":[{"code":"DENIED"}]}', status=403), "PUT"),
+        Unauthorized,
+    ),
+    "an answer to a push without end": (
+        on("/manifests/", lambda h: h.body() is not None and h.pour(b" " * 65536), "PUT"),
+        LimitExceeded,
     ),
 }
 
@@ -454,17 +515,162 @@ def test_it_ends_in_a_clear_error_with_nothing_written(name: str, tmp_path: Path
     fault, expected = CASES[name]
     registry = Registry(fault)
     target = tmp_path / "out"
-    begun = time.monotonic()
+    begun, before = time.monotonic(), forget_peak()
     try:
         with pytest.raises(expected) as caught:
             asyncio.run(use(store_of(registry), target))
     finally:
         registry.close()
     assert time.monotonic() - begun < 60
+    assert peak() - before < (UNPACKED if "bomb" in name else MOST_MEMORY)
     assert list(tmp_path.iterdir()) == []
     assert PASSWORD not in str(caught.value)
     assert len(str(caught.value)) < 1000
     assert registry.stranger.requests == []
+
+
+def test_there_are_as_many_ways_to_misbehave_as_promised() -> None:
+    assert len(CASES) + len(PUSH_CASES) >= 40
+
+
+@pytest.mark.parametrize("name", list(PUSH_CASES))
+def test_a_push_ends_in_a_clear_error_and_moves_no_tag(name: str, tmp_path: Path) -> None:
+    fault, expected = PUSH_CASES[name]
+    registry = Registry(fault)
+    begun, before = time.monotonic(), forget_peak()
+    try:
+        with pytest.raises(expected) as caught:
+            asyncio.run(push(store_of(registry), tmp_path))
+    finally:
+        registry.close()
+    assert time.monotonic() - begun < 60
+    assert peak() - before < MOST_MEMORY
+    assert PASSWORD not in str(caught.value)
+    assert registry.stranger.requests == []
+    assert not any(
+        m == "PUT" and "/manifests/v9" in path for m, path, _ in registry.handler.requests
+    )
+
+
+MOST_MEMORY = 96 * 1024
+"""KiB that one case may take."""
+
+UNPACKED = 320 * 1024
+"""The same where a layer is unpacked, up to 256 MiB of it."""
+
+
+def forget_peak() -> int:
+    """Begin to measure anew; the memory held now, in KiB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
+def peak() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+def test_the_end_of_a_token_is_not_believed_but_seen(tmp_path: Path) -> None:
+    """A server says "for ever", and the registry refuses the token at the second request."""
+    given: list[str] = []
+
+    def fault(handler: Handler) -> bool:
+        if handler.path.startswith("/token"):
+            given.append(f"t{len(given)}")
+            body = {"token": given[-1], "expires_in": 10**15}
+            return handler.answer(json.dumps(body).encode(), kind=JSON_TYPE)
+        sent = handler.headers.get("Authorization", "")
+        if given and sent == f"Bearer {given[-1]}" and sent not in used:
+            used.append(sent)
+            return False
+        return challenge(f'Bearer realm="http://{handler.headers["Host"]}/token"')(handler)
+
+    used: list[str] = []
+    registry = Registry(fault)
+    try:
+        asyncio.run(use(store_of(registry), tmp_path / "out"))
+    finally:
+        registry.close()
+    assert len(given) == len(used) > 3
+
+
+def test_a_list_of_tags_without_end_comes_to_an_end(tmp_path: Path) -> None:
+    def fault(handler: Handler) -> bool:
+        number = len(handler.requests)
+        names = json.dumps({"tags": [f"t{number}-{n}" for n in range(20_000)]}).encode()
+        link = {"Link": f'</v2/x/tags/list?last={number}>; rel="next"'}
+        return "/tags/" in handler.path and handler.answer(names, headers=link)
+
+    registry = Registry(fault)
+    before = forget_peak()
+    try:
+        with pytest.raises((LimitExceeded, Unavailable)):
+            asyncio.run(tags(store_of(registry), tmp_path))
+    finally:
+        registry.close()
+    assert peak() - before < 2 * MOST_MEMORY
+
+
+def test_a_registry_that_asks_to_wait_is_waited_for(tmp_path: Path) -> None:
+    busy = once(lambda h: h.answer(status=429, headers={"Retry-After": "7"}))
+    later = once(
+        lambda h: h.answer(status=503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    )
+    registry = Registry(lambda h: busy(h) or later(h))
+    try:
+        asyncio.run(use(store_of(registry), tmp_path / "out"))
+    finally:
+        registry.close()
+    assert slept == [7.0, 0.0]
+
+
+def test_pauses_grow_and_are_never_the_same(tmp_path: Path) -> None:
+    def pauses() -> list[float]:
+        slept.clear()
+        registry = Registry(lambda h: h.answer(status=503))
+        try:
+            with pytest.raises(Unavailable):
+                asyncio.run(tags(store_of(registry), tmp_path))
+        finally:
+            registry.close()
+        return list(slept)
+
+    first, second = pauses(), pauses()
+    assert len(first) == 4
+    assert first[0] < first[1] < first[2] < first[3]
+    assert first != second
+
+
+def test_all_but_loopback_goes_through_the_proxy_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The faulty server stands in for the proxy: it passes on what it is asked for by full URL."""
+    asked: list[str] = []
+
+    def proxy(handler: Handler) -> bool:
+        asked.append(handler.path)
+        handler.path = "/" + handler.path.split("/", 3)[3]
+        return False
+
+    registry = Registry(proxy)
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY" if os.name == "nt" else "http_proxy", f"http://{registry.host}")
+
+    async def look(host: str) -> str:
+        options = StoreOptions(insecure=True, attempts=1, docker_config=b"{}")
+        async with open_store(parse_reference(f"{host}/x"), options) as store:
+            return (await store.resolve("v1")).digest
+
+    try:
+        assert asyncio.run(look("registry.example.com")) == DIGEST
+        assert asyncio.run(look(UPSTREAM[0])) == DIGEST
+        monkeypatch.setenv("no_proxy", "registry.example.com")
+        with pytest.raises(Unavailable):
+            asyncio.run(look("registry.example.com"))
+    finally:
+        registry.close()
+    assert asked == ["http://registry.example.com/v2/x/manifests/v1"]
 
 
 def test_it_is_used_when_it_behaves(tmp_path: Path) -> None:
