@@ -352,7 +352,8 @@ class Http:
             return NotFound(f"{self.host} does not have it: {doing}")
         if status in _TRANSIENT or status >= 500:
             return self._unavailable(doing, f"answered {status}{said}")
-        return StoreError(f"{self.host} answered {status} to {doing}{said}")
+        hint = "the registry does not allow this: ask who runs it" if status == 405 else ""
+        return StoreError(f"{self.host} answered {status} to {doing}{said}", hint=hint)
 
     def _unavailable(self, doing: str, why: str) -> Unavailable:
         return Unavailable(

@@ -91,7 +91,8 @@ def _reason(
 
 def _against(rules: Rules) -> str:
     older = "" if rules.keep_for is None else f" and older than {show_age(rules.keep_for)}"
-    return f"not one of the {rules.keep} newest{older}"
+    newest = "the newest" if rules.keep == 1 else f"one of the {rules.keep} newest"
+    return f"not {newest}{older}"
 
 
 def show_age(age: timedelta) -> str:

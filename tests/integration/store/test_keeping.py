@@ -306,3 +306,13 @@ def test_a_run_that_was_killed_is_finished_by_the_next(any_registry: Registry) -
             assert await store.referrers(digest) == []
 
     work(place, check)
+
+
+def test_a_registry_that_deletes_nothing_is_said_to_be_the_trouble() -> None:
+    with Distribution(delete=False) as registry:
+        place = f"{registry.host}/x"
+        work(place, fill)
+        refused = ocistate("gc", place, "--keep", "1", "--yes", check=False)
+        assert refused.code == 10
+        assert "does not allow this" in refused.err
+        assert len(ocistate("ls", place, "-o", "name").out.splitlines()) == 10

@@ -77,7 +77,7 @@ def test_why_something_goes_is_said() -> None:
         )
         if not d.keep
     ]
-    assert decision.reason == "not one of the 1 newest and older than 30d"
+    assert decision.reason == "not the newest and older than 30d"
 
 
 @pytest.mark.parametrize(("hours", "text"), [(36, "36h"), (24, "1d"), (720, "30d"), (1, "1h")])
