@@ -41,6 +41,7 @@
     ├── ClusterError               the Kubernetes API did not do what it should
     │   ├── ApiError               the API server answered with an error status
     │   ├── ClusterUnavailable     the API server cannot be reached
+    │   ├── NoStack                no such Stack, or an object that is none's
     │   ├── LeaseLost              another agent may be writing by now: we must not
     │   ├── OwnershipConflict      an object belongs to another Stack
     │   ├── ApplyFailed            one or more objects could not be applied
@@ -248,6 +249,10 @@ class ClusterUnavailable(ClusterError):
 
 class MassPrune(ClusterError):
     reason = "MassPrune"
+
+
+class NoStack(ClusterError):
+    reason = "NoStack"
 
 
 class LeaseLost(ClusterError):

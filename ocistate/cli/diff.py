@@ -12,6 +12,7 @@ from ocistate.cli.channel_options import channel_for, channel_trust_options
 from ocistate.cli.differences import difference_rows, print_differences, summary_of
 from ocistate.cli.options import required_target, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result
+from ocistate.cli.stacks import Where, cluster_options
 from ocistate.errors import UsageError
 from ocistate.reference import Reference, parse_reference
 
@@ -21,13 +22,19 @@ if TYPE_CHECKING:
 
 
 @click.command("diff")
-@click.argument("operands", nargs=-1, metavar="REF REF | REPO A B")
+@click.argument("operands", nargs=-1, metavar="REF REF | REPO A B | REF --live")
+@click.option("--live", is_flag=True, help="Compare one artifact with a cluster.")
+@click.option("--stack", "stack_name", default="", help="With --live: as this Stack applies it.")
+@cluster_options
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when they differ, as git does.")
 @channel_trust_options
 @store_options
 @output_option("table", "json", "yaml", "name")
 def diff_command(
     operands: tuple[str, ...],
+    live: bool,
+    stack_name: str,
+    where: Where,
     exit_code: bool,
     policy: str | None,
     channel_keys: tuple[str, ...],
@@ -38,7 +45,22 @@ def diff_command(
 
     Two references; or a repository and two of its channels (prod staging), releases of a channel
     (prod@41 prod@42), tags (:v1) or digests (sha256:…). The values of Secrets are never shown.
+
+    With --live, one reference: every object is sent to the API server as a dry run, and compared
+    with what is there.
     """
+    if live:
+        from ocistate.cli.live_diff import show_live_diff
+
+        if len(operands) != 1:
+            raise UsageError(
+                "--live compares one artifact", hint="write 'ocistate diff REF --live'"
+            )
+        return show_live_diff(
+            parse_reference(operands[0]), connect, where, stack_name, exit_code, output
+        )
+    if stack_name or where.namespace or where.context or where.kubeconfig:
+        raise UsageError("options of a cluster have a meaning with --live only")
     if len(operands) == 2:
         before, after = (parse_reference(text) for text in operands)
         pointers = (required_target(before, "diff"), required_target(after, "diff"))
