@@ -25,6 +25,8 @@ MAX_SIGNATURES: Final = 512
 MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024
 """How much is read of them all, the smallest first: large ones must not fill the memory."""
 
+_EMBEDDED: Final = 16 * 1024
+"""A bundle embedded in its manifest is kept up to this size; it saves a request."""
 _AT_ONCE: Final = 8
 _CREATED: Final = "org.opencontainers.image.created"
 _BROKEN: Final = (NotFound, DigestMismatch, ProtocolError, LimitExceeded)
@@ -92,7 +94,12 @@ async def _bundle(store: Store, digest: str, descriptor: Descriptor) -> _Lead:
     # Of what the manifest says only this is kept: it may be large, and there may be many.
     annotations = {_CREATED: manifest.annotations.get(_CREATED, "")[:64]}
     layer = manifest.layers[0]
-    blob = Descriptor(media_type=BUNDLE_TYPE, digest=layer.digest, size=layer.size)
+    blob = Descriptor(
+        media_type=BUNDLE_TYPE,
+        digest=layer.digest,
+        size=layer.size,
+        data=layer.data if layer.size <= _EMBEDDED else b"",
+    )
     return _Lead(replace(found, annotations=annotations), blob, MAX_BUNDLE_BYTES)
 
 
