@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,8 +13,10 @@ from ocistate import __version__
 from ocistate.agent.instruments import REGISTRY
 from ocistate.agent.runtime import Agent
 from ocistate.agent.shards import Shards
+from ocistate.agent.status import Truth
 
 _CONDITIONS = ("Ready", "Verified", "Applied", "Healthy", "Stalled")
+_NUMBERS: Final[dict[Truth, int]] = {"True": 1, "False": 0, "Unknown": -1}
 
 
 _PROCESS = CollectorRegistry()
@@ -39,6 +42,11 @@ class _AgentCollector(Collector):
         )
         info = GaugeMetricFamily(
             "ocistate_stack_info", "What the Stack runs.", labels=[*labels, "digest", "tag"]
+        )
+        trusted = GaugeMetricFamily(
+            "ocistate_stack_running_verified",
+            "1 when the policies trust what runs, 0 when they do not, -1 when that is unknown.",
+            labels=labels,
         )
         passes = CounterMetricFamily(
             "ocistate_stack_passes", "Passes that have ended.", labels=[*labels, "outcome"]
@@ -70,17 +78,28 @@ class _AgentCollector(Collector):
             for type_ in _CONDITIONS:
                 condition = status.condition(type_)
                 if condition is not None:
-                    truth = {"True": 1, "False": 0}.get(condition.status, -1)
-                    conditions.add_metric([*key, type_], truth)
+                    conditions.add_metric([*key, type_], _NUMBERS[condition.status])
             for name, count in status.resources.items():
                 resources.add_metric([*key, name], count)
             if status.current is not None:
                 info.add_metric([*key, status.current.digest, status.current.tag], 1)
+                trusted.add_metric(list(key), _NUMBERS[status.current.verified])
             for outcome, count in self._agent.passes(key).items():
                 passes.add_metric([*key, outcome], count)
             repairs.add_metric(list(key), self._agent.repairs(key))
             suspended.add_metric(list(key), self._agent.is_suspended(key))
-        yield from (conditions, resources, info, passes, repairs, suspended, queue, shards, build)
+        yield from (
+            conditions,
+            resources,
+            info,
+            trusted,
+            passes,
+            repairs,
+            suspended,
+            queue,
+            shards,
+            build,
+        )
 
 
 def render(agent: Agent, leases: Shards | None = None) -> bytes:

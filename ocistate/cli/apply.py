@@ -106,6 +106,8 @@ async def _apply(
         facts: dict[str, Any] = {
             "digest": digest,
             "signers": list(trust.signers),
+            "verified": trust.satisfied,
+            "mode": trust.mode,
             "dryRun": dry_run,
         }
         results: list[dict[str, str]] = []

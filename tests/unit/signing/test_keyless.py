@@ -411,12 +411,13 @@ def test_one_pattern_is_one_signer_whatever_it_matches(sigstore: Instance) -> No
             },
         }
     )
-    main, branch = (
-        found(sigstore.bundle(PAYLOAD, subject=subject))
-        for subject in (WORKFLOW, WORKFLOW.replace("main", "feature"))
+    main, branch, another = (
+        found(sigstore.bundle(PAYLOAD, subject=WORKFLOW.replace("main", name)))
+        for name in ("main", "feature", "another")
     )
     again = found(sigstore.bundle(PAYLOAD))
     assert isinstance(decide(second, DIGEST, [branch, branch]).error, ThresholdNotMet)
+    assert isinstance(decide(second, DIGEST, [branch, another]).error, ThresholdNotMet)
     assert isinstance(decide(second, DIGEST, [main, again]).error, ThresholdNotMet)
     assert decide(second, DIGEST, [branch, main]).error is None
 
