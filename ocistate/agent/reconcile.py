@@ -184,6 +184,9 @@ class Pass(Looking):
             if content is not None and await self._must_correct(content):
                 done = await self.services.target(self.stack).apply(content, changed=False)
                 self._tell(done, changed=False)
+            report = await self._report()
+            if content is not None and report.counts:
+                self._say_healthy(*self._verdict(report), report, good.digest)
         except OcistateError as error:
             self.services.event(self.stack, "Warning", error.reason, str(error))
 
@@ -287,22 +290,12 @@ class Pass(Looking):
     @as_step("health")
     async def _health(self) -> float | None:
         report = await self._report()
-        self.status = replace(self.status, resources=report.counts)
-        if report.worst in _WELL:
-            self.memo.healthy_by = None
-            self._set_health("True", report.worst, report)
-            return self._interval()
+        truth, reason = self._verdict(report)
+        self._say_healthy(truth, reason, report, self._digest)
+        self._say_ready(truth, reason, report)
         if self.memo.healthy_by is None:
-            self._allow("")
-        late = self._is_late()
-        if report.worst != "Progressing":
-            self._set_health("False", report.worst, report)
-        elif late:
-            self._set_health("False", "HealthTimeout", report)
-        else:
-            self._set_health("Unknown", "Progressing", report)
-        if not late:
-            assert self.memo.healthy_by is not None
+            return self._interval()
+        if not self._is_late():
             left = self.memo.healthy_by - self.services.elapsed()
             return min(HEALTH_INTERVAL, left, self._interval())
         if way_back(self.status, self.stack, self._digest) is not None:
@@ -323,9 +316,26 @@ class Pass(Looking):
         words = "; ".join(each for each in (report.message, self.memo.explained[1]) if each)
         return replace(report, message=words)
 
-    def _set_health(self, truth: Truth, reason: str, report: HealthReport) -> None:
+    def _verdict(self, report: HealthReport) -> tuple[Truth, str]:
+        """Whether all is well, and the reason; the time runs as long as it is not."""
+        if report.worst in _WELL:
+            self.memo.healthy_by = None
+            return "True", report.worst
+        if self.memo.healthy_by is None:
+            self._allow("")
+        if report.worst != "Progressing":
+            return "False", report.worst
+        return ("False", "HealthTimeout") if self._is_late() else ("Unknown", "Progressing")
+
+    def _say_healthy(self, truth: Truth, reason: str, report: HealthReport, digest: str) -> None:
         was = self.status.condition("Healthy")
+        self.status = replace(self.status, resources=report.counts)
         self._condition("Healthy", truth, reason, report.message)
+        if was is None or (was.status, was.reason) != (truth, reason):
+            kind = "Normal" if truth != "False" else "Warning"
+            self.services.event(self.stack, kind, reason, report.message or digest)
+
+    def _say_ready(self, truth: Truth, reason: str, report: HealthReport) -> None:
         applied = self.status.condition("Applied")
         drifted = applied is not None and applied.status == "False"
         self.status = self.status.without_condition("Stalled")
@@ -343,9 +353,6 @@ class Pass(Looking):
             self._condition("Ready", "True", "Ready", f"running {self._digest}")
         else:
             self._condition("Ready", truth, reason, report.message)
-        if was is None or (was.status, was.reason) != (truth, reason):
-            kind = "Normal" if truth != "False" else "Warning"
-            self.services.event(self.stack, kind, reason, report.message or self._digest)
 
     def _was_healthy(self) -> None:
         """Remember it: this is what to go back to."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.integration.agent.world import World, path_of
-from tests.unit.agent.parts import condition, config_map
+from tests.unit.agent.parts import condition, config_map, wait_for
 
 
 def deployment(name: str = "web", **annotations: str) -> dict[str, Any]:
@@ -174,8 +174,11 @@ def test_health_by_the_stacks_own_expressions(world: World) -> None:
     path = f"{path_of(f'{GROUP}/v1', 'Database', team.namespace, 'db')}/status"
 
     team.create(source={"interval": "1h"}, wait={"checks": [check]})
-    message = team.wait_condition("Healthy", "Unknown", "Progressing", digest=digest)
-    assert "status.up == spec.replicas" in message
+    team.wait_condition("Healthy", "Unknown", "Progressing", digest=digest)
+    wait_for(
+        "what it waits for",
+        lambda: "status.up == spec.replicas" in condition(team.status(), "Healthy")[2],
+    )
     world.merge(path, {"status": {"phase": "Broken", "message": "disk full"}})
     assert "disk full" in team.wait_condition("Healthy", "False", "Degraded")
     world.merge(path, {"status": {"phase": "Up", "up": 2}})

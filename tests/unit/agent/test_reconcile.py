@@ -330,6 +330,24 @@ def test_degraded_gets_the_whole_timeout_and_a_first_artifact_has_no_way_back(
     assert (world.ready[1], world.place.holds) == ("RolledBack", {"app": "1"})
 
 
+def test_while_the_new_is_refused_the_health_of_what_runs_is_told(world: World) -> None:
+    good = world.push(app="1")
+    world.run()
+    world.publisher.push([config_map("app", v="2")], sign=None)
+    world.wait(1)
+    world.run()
+    assert (world.ready[1], condition(world.kept, "Healthy")[0]) == ("NotSigned", "True")
+
+    world.place.health_of = {"1": "Progressing"}
+    world.run()
+    assert condition(world.kept, "Healthy")[:2] == ("Unknown", "Progressing")
+    world.wait(TIMEOUT)
+    world.run()
+    assert condition(world.kept, "Healthy")[:2] == ("False", "HealthTimeout")
+    assert world.ready[1] == "NotSigned"
+    assert world.kept["current"]["digest"] == good
+
+
 def test_hold_keeps_it_and_says_so(tmp_path: Path) -> None:
     world = make(tmp_path, onFailure="hold")
     world.push(app="1")
