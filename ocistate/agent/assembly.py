@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ocistate.agent.cluster_place import ClusterPlaces
     from ocistate.agent.kube import ClusterSource
     from ocistate.agent.shards import Shards
+    from ocistate.oci.clients import Clients
 
 
 log = logging.getLogger("ocistate.agent")
@@ -69,7 +70,7 @@ async def embedded_agent(
             keeper=FolderKeeper(folder),
             places=FolderPlaces(folder, cluster),
             folder=folder,
-            connect=_Connector(),
+            connect=await resources.enter_async_context(_connecting()),
             workers=workers,
         )
         yield agent, FileSource(agent, folder, stacks)
@@ -124,9 +125,8 @@ async def cluster_agent(
         )
         resources.push_async_callback(places.watches.aclose)
         keeper = ClusterKeeper(client, reader=places.writer, fence=fence)
-        agent = Agent(
-            keeper=keeper, places=places, folder=folder, connect=_Connector(), workers=workers
-        )
+        connect = await resources.enter_async_context(_connecting())
+        agent = Agent(keeper=keeper, places=places, folder=folder, connect=connect, workers=workers)
         source = ClusterSource(agent, keeper, client, namespace, policies)
         if leases is not None:
             agent.mine, leases.work = leases.mine, source
@@ -141,10 +141,19 @@ def _open_folder(state: Path | None, resources: contextlib.AsyncExitStack) -> St
     return folder
 
 
+@contextlib.asynccontextmanager
+async def _connecting() -> AsyncIterator[_Connector]:
+    from ocistate.oci.clients import Clients
+
+    async with Clients() as clients:
+        yield _Connector(clients)
+
+
 @dataclass(slots=True)
 class _Connector:
     """Opens Stacks' repositories; what a registry warns of is logged once, not at every look."""
 
+    clients: Clients
     _told: set[tuple[str, str]] = field(default_factory=set)
 
     def __call__(self, stack: Stack, options: StoreOptions) -> Store:
@@ -154,5 +163,7 @@ class _Connector:
                 self._told.add(known)
                 log.warning("the registry warns: %s", text, extra={"stack": str(stack)})
 
-        options = replace(options, on_warning=warned, on_answer=count_registry_answer)
+        options = replace(
+            options, on_warning=warned, clients=self.clients, on_answer=count_registry_answer
+        )
         return open_store(stack.source.repository, options, stack.source.mirrors)

@@ -37,6 +37,7 @@ from ocistate.oci.auth import (
     parse_challenges,
     refused,
 )
+from ocistate.oci.clients import no_cookies
 from ocistate.oci.credentials import Credentials, find_credentials
 from ocistate.oci.links import check_link
 from ocistate.oci.open import StoreOptions
@@ -110,26 +111,36 @@ class Http:
 
     async def close(self) -> None:
         """Close all connections."""
-        for client in self._clients.values():
-            await client.aclose()
+        if self.options.clients is None:
+            for client in self._clients.values():
+                await client.aclose()
 
     def _client(self, url: str) -> httpx.AsyncClient:
         """The client for a URL's scheme and host: a client certificate is the registry's to see,
         and reading the CAs costs a tenth of a second, so not for plain HTTP."""
         key = (urlsplit(url).scheme, self._is_ours(url))
         if key not in self._clients:
-            encrypted = key[0] == "https"
-            self._clients[key] = httpx.AsyncClient(
-                timeout=httpx.Timeout(self.options.silence, connect=_CONNECT_SECONDS, pool=None),
-                verify=self._trust.context(ours=key[1]) if encrypted else False,
-                http2=encrypted,
-                # What we may follow, and what goes along, is decided here and not in the library.
-                follow_redirects=False,
-                trust_env=not is_loopback(self.host),
-                headers={"User-Agent": f"ocistate/{__version__}", "Accept-Encoding": "identity"},
-                limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
-            )
+            shared = self.options.clients
+            if shared is None:
+                self._clients[key] = self._make_client(*key)
+            else:
+                mark = (self.host, self.options.silence, self._trust.mark, *key)
+                self._clients[key] = shared.get(mark, lambda: self._make_client(*key))
         return self._clients[key]
+
+    def _make_client(self, scheme: str, ours: bool) -> httpx.AsyncClient:
+        encrypted = scheme == "https"
+        return httpx.AsyncClient(
+            timeout=httpx.Timeout(self.options.silence, connect=_CONNECT_SECONDS, pool=None),
+            verify=self._trust.context(ours=ours) if encrypted else False,
+            http2=encrypted,
+            # What we may follow, and what goes along, is decided here and not in the library.
+            follow_redirects=False,
+            trust_env=not is_loopback(self.host),
+            headers={"User-Agent": f"ocistate/{__version__}", "Accept-Encoding": "identity"},
+            cookies=no_cookies(),
+            limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
+        )
 
     async def send(
         self,
@@ -159,7 +170,11 @@ class Http:
                     method, path, scope=scope, doing=doing, headers=headers, body=body,
                     accept=accept, repeat=repeat,
                 ) as response:  # fmt: skip
-                    content = b"" if method == "HEAD" else await read_body(response, limit, doing)
+                    if method == "HEAD":
+                        # The end of what is empty has to be read, for the connection to be kept.
+                        content = (await anext(response.aiter_raw(), b""))[:0]
+                    else:
+                        content = await read_body(response, limit, doing)
                     return Answer(
                         response.status_code, response.headers, content, str(response.url)
                     )

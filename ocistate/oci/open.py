@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ocistate.oci.layout import LayoutStore
 from ocistate.oci.store import Store
 from ocistate.reference import Reference
+
+if TYPE_CHECKING:
+    from ocistate.oci.clients import Clients
 
 _ATTEMPTS_WITH_MIRRORS: Final = 3
 
@@ -48,6 +51,8 @@ class StoreOptions:
     """How many blobs are on their way at a time."""
     on_warning: Callable[[str], None] | None = None
     on_answer: Callable[[str, int], None] | None = None
+    clients: Clients | None = None
+    """Where the HTTP clients come from that others use too; None: each store has its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,11 @@ class Trust:
     def is_given(self) -> bool:
         """Whether anything was said about the registry's TLS: it is not to be without."""
         return bool(self.ca_files or self.ca_data is not None or self.certificate)
+
+    @property
+    def mark(self) -> Hashable:
+        """Equal where a connection made under one may be used under the other."""
+        return (self, *(path.stat().st_mtime_ns for path in self.ca_files if path.exists()))
 
     def context(self, *, ours: bool) -> ssl.SSLContext:
         """For the registry itself, or for others that it sends us to: they see no client
