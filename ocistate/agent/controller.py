@@ -101,16 +101,13 @@ class Controller:
     def _start_due(self) -> float | None:
         """Start what is due and may run; the seconds until the next one is due."""
         now = asyncio.get_running_loop().time()
-        delay: float | None = None
-        for key, at in sorted(self._due.items(), key=lambda item: item[1]):
-            if at > now:
-                delay = at - now
-                break
+        due = [(at, key) for key, at in self._due.items() if at <= now]
+        for _, key in sorted(due):
             if key in self._running or len(self._running) >= self.workers:
                 continue  # the end of a running pass looks here again
             del self._due[key]
             self._running[key] = asyncio.create_task(self._pass(key))
-        return delay
+        return min((at - now for at in self._due.values() if at > now), default=None)
 
     async def _pass(self, key: Key) -> None:
         after: float | None = 60.0
