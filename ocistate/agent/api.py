@@ -119,6 +119,9 @@ class Stack:
     """When they are not: keep and report, or go back to the digest that was healthy last."""
     suspend: bool = False
     deletion_policy: DeletionPolicy = "delete"
+    kubeconfig_secret: str = ""
+    """The Secret with the target cluster's kubeconfig; empty: the agent's own cluster."""
+    kubeconfig_key: str = ""
     directory: Path | None = None
     """The target folder; None: the target is a cluster."""
     deleting: bool = False
@@ -150,6 +153,10 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
     target = spec.mapping("target")
     wait = spec.mapping("wait")
     directory = target.text("directory", "")
+    kubeconfig = target.mapping("kubeconfigSecretRef")
+    remote = target.has("kubeconfigSecretRef")
+    if directory and remote:
+        raise target.error("kubeconfigSecretRef", "excludes directory", hint="keep one of them")
     stack = Stack(
         namespace=namespace,
         name=name,
@@ -173,11 +180,13 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
         on_failure=spec.choice("onFailure", ("hold", "rollback"), "hold"),
         suspend=spec.boolean("suspend", False),
         deletion_policy=spec.choice("deletionPolicy", ("delete", "orphan"), "delete"),
+        kubeconfig_secret=kubeconfig.text("name") if remote else "",
+        kubeconfig_key=kubeconfig.text("key", "") if remote else "",
         directory=Path(directory) if directory else None,
         deleting=metadata.raw("deletionTimestamp") is not None,
         reconcile_at=str(annotations.get(f"{GROUP}/reconcile", "")),
     )
-    for fields in (trust, target, wait, spec):
+    for fields in (trust, kubeconfig, target, wait, spec):
         fields.finish()
     return stack
 

@@ -98,6 +98,7 @@ async def cluster_agent(
     from ocistate.agent.cluster_place import ClusterPlaces
     from ocistate.agent.kube import ClusterKeeper, ClusterSource
     from ocistate.agent.lease import shard_of
+    from ocistate.agent.remote import RemotePlaces
     from ocistate.agent.shards import Shards, new_identity
     from ocistate.cluster.client import KubeClient
 
@@ -124,9 +125,23 @@ async def cluster_agent(
             takers=lambda stack: agent.takers(stack),
         )
         resources.push_async_callback(places.watches.aclose)
+
+        def elsewhere(other: KubeClient) -> ClusterPlaces:
+            other.tell(count_kube_answer)
+            return ClusterPlaces(
+                other,
+                lambda stack: agent.kinds(stack.key),
+                impersonate=False,
+                fence=fence,
+                givers=lambda stack: agent.givers(stack),
+                takers=lambda stack: agent.takers(stack),
+            )
+
+        remote = RemotePlaces(places, elsewhere)
+        resources.push_async_callback(remote.aclose)
         keeper = ClusterKeeper(client, reader=places.writer, fence=fence)
         connect = await resources.enter_async_context(_connecting())
-        agent = Agent(keeper=keeper, places=places, folder=folder, connect=connect, workers=workers)
+        agent = Agent(keeper=keeper, places=remote, folder=folder, connect=connect, workers=workers)
         source = ClusterSource(agent, keeper, client, namespace, policies)
         if leases is not None:
             agent.mine, leases.work = leases.mine, source

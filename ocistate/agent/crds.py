@@ -158,7 +158,15 @@ def _stack_spec() -> Schema:
         {
             "source": source,
             "trust": _object({"policy": _described(_TEXT, "A TrustPolicy's name.")}),
-            "target": _object({"directory": _described(_TEXT, "A folder instead of a cluster.")}),
+            "target": _object(
+                {
+                    "directory": _described(_TEXT, "A folder instead of a cluster."),
+                    "kubeconfigSecretRef": _described(
+                        _object({"name": _TEXT, "key": _TEXT}, "name"),
+                        "Another cluster: a Secret with its kubeconfig in value or kubeconfig.",
+                    ),
+                }
+            ),
             "namespace": _described(_TEXT, "For objects that name none."),
             "forceNamespace": _described(_FLAG, "For all namespaced objects."),
             "maxPrunePercent": {

@@ -72,6 +72,10 @@ class FolderPlaces:
         if stack.directory is not None:
             target = FolderTarget(stack.directory, self.folder.record(stack.key))
             return FolderPlace(stack, target)
+        if stack.kubeconfig_secret:
+            raise ConfigError(
+                f"Stack {stack}: target.kubeconfigSecretRef needs a cluster to read the Secret from"
+            )
         if self.cluster is None:
             raise ConfigError(f"Stack {stack} belongs in a cluster, and none is connected")
         return self.cluster(stack, wake)

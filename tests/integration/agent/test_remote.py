@@ -1,0 +1,68 @@
+"""Another cluster as the target: reached by a kubeconfig in a Secret; down, it hinders nobody."""
+
+from __future__ import annotations
+
+import base64
+
+from testbed.controlplane import ControlPlane
+from testbed.kubeapi import Answer
+from tests.integration.agent.world import World
+from tests.unit.agent.parts import config_map, wait_for
+
+
+def test_a_stack_goes_to_the_cluster_of_its_kubeconfig(world: World) -> None:
+    here, there = world.tenant(), world.tenant()
+    with ControlPlane(controllers=False, nodes=0) as other:
+        text = embedded(other)
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "edge", "namespace": there.namespace},
+            "data": {"value": base64.b64encode(text.encode()).decode()},
+        }
+        world.apply(secret)
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": there.namespace}}
+        first = there.push(space, config_map("app", v="1"), config_map("old", v="1"))
+        there.create(target={"kubeconfigSecretRef": {"name": "edge"}})
+        there.wait_ready(first)
+
+        def live(name: str = "app") -> Answer:
+            path = f"/api/v1/namespaces/{there.namespace}/configmaps/{name}"
+            return other.request("GET", path)
+
+        assert live().body["data"] == {"v": "1"}
+        assert there.data("app") == {}, "nothing of it is in the agent's own cluster"
+        assert live("old").status == 200
+
+        path = f"/api/v1/namespaces/{there.namespace}/configmaps/app?fieldManager=somebody"
+        other.request("PUT", path, {**live().body, "data": {"v": "9"}})
+        wait_for("drift is repaired there", lambda: live().body.get("data") == {"v": "1"})
+
+        other.apiserver.kill()
+        there.push(space, config_map("app", v="2"))
+        there.wait_condition("Ready", "False", "ClusterUnavailable", seconds=120)
+        mine = here.push(config_map("app", v="1"))
+        here.create()
+        here.wait_ready(mine)
+        other.apiserver.start()
+        wait_for("it goes on", lambda: live().body.get("data") == {"v": "2"}, seconds=120)
+        wait_for("and prunes", lambda: live("old").status == 404)
+
+        there.delete("Stack", "app", "ocistate.dev/v1alpha1")
+        there.wait_gone("Stack", "app", "ocistate.dev/v1alpha1")
+        wait_for("its objects are gone", lambda: live().status == 404)
+
+
+def embedded(cluster: ControlPlane) -> str:
+    """The administrator's kubeconfig with everything in it, as a Secret must hold it."""
+    import yaml
+
+    document = yaml.safe_load(cluster.kubeconfig.read_text())
+    for plural, singular in (("clusters", "cluster"), ("users", "user")):
+        for each in document[plural]:
+            entry = each[singular]
+            for name in ("certificate-authority", "client-certificate", "client-key"):
+                if name in entry:
+                    with open(entry.pop(name), "rb") as file:
+                        entry[f"{name}-data"] = base64.b64encode(file.read()).decode()
+    return str(yaml.safe_dump(document))
