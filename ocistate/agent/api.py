@@ -76,6 +76,15 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTo:
+    """Where the agent's reports on a Stack go, and as whom; None and empty: as the source is
+    read."""
+
+    repository: Reference | None = None
+    push_secret: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IgnoreRule:
     """Fields left to others: JSON pointers, for objects of a kind, of one name or of any."""
 
@@ -117,6 +126,8 @@ class Stack:
     """Rules of health for single kinds, before the built-in ones."""
     on_failure: FailureMode = "hold"
     """When they are not: keep and report, or go back to the digest that was healthy last."""
+    report: ReportTo | None = None
+    """Whether the agent tells the registry how this Stack is, if it has a key to do so."""
     suspend: bool = False
     deletion_policy: DeletionPolicy = "delete"
     kubeconfig_secret: str = ""
@@ -178,6 +189,7 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
         timeout=wait.seconds("timeout", 300.0, least=0.001),
         checks=_parse_checks(wait),
         on_failure=spec.choice("onFailure", ("hold", "rollback"), "hold"),
+        report=_parse_report(spec.mapping("report")) if spec.has("report") else None,
         suspend=spec.boolean("suspend", False),
         deletion_policy=spec.choice("deletionPolicy", ("delete", "orphan"), "delete"),
         kubeconfig_secret=kubeconfig.text("name") if remote else "",
@@ -189,6 +201,17 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
     for fields in (trust, kubeconfig, target, wait, spec):
         fields.finish()
     return stack
+
+
+def _parse_report(fields: Fields) -> ReportTo:
+    secret = fields.mapping("pushSecretRef")
+    found = ReportTo(
+        repository=_parse_repository(fields, "repository") if fields.has("repository") else None,
+        push_secret=secret.text("name") if fields.has("pushSecretRef") else "",
+    )
+    secret.finish()
+    fields.finish()
+    return found
 
 
 def _percent(fields: Fields, key: str, default: int) -> int:

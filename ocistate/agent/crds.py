@@ -189,6 +189,15 @@ def _stack_spec() -> Schema:
                 }
             ),
             "onFailure": _enum("hold", "rollback"),
+            "report": _described(
+                _object(
+                    {
+                        "repository": _described(_TEXT, "Where to; the channel's repository."),
+                        "pushSecretRef": _object({"name": _TEXT}, "name"),
+                    }
+                ),
+                "Let the agent report how the Stack is, where it follows a channel.",
+            ),
             "suspend": _FLAG,
             "deletionPolicy": _enum("delete", "orphan"),
         },

@@ -10,7 +10,15 @@ LABELS: Final = {"app.kubernetes.io/name": "ocistate", "app.kubernetes.io/part-o
 WEBHOOK_SECRET: Final = "ocistate-webhook"  # noqa: S105 - a name
 """The Secret in the agent's namespace whose key ``secret`` the senders of webhooks know."""
 
+REPORT_SECRET: Final = "ocistate-report"  # noqa: S105 - a name
+"""The Secret in the agent's namespace with its key for reports, as cosign's tools make one."""
+
 _USER: Final = 65532
+
+
+def _from_secret(variable: str, key: str, *, optional: bool) -> dict[str, Any]:
+    ref = {"name": REPORT_SECRET, "key": key, "optional": optional}
+    return {"name": variable, "valueFrom": {"secretKeyRef": ref}}
 
 
 def agent_service(namespace: str) -> dict[str, Any]:
@@ -26,10 +34,15 @@ def agent_service(namespace: str) -> dict[str, Any]:
     }
 
 
-def agent_deployment(namespace: str, image: str, *, replicas: int, shards: int) -> dict[str, Any]:
-    """``replicas`` agents that share the Stacks by so many ``shards``."""
+def agent_deployment(
+    namespace: str, image: str, *, replicas: int, shards: int, cluster: str = ""
+) -> dict[str, Any]:
+    """``replicas`` agents that share the Stacks by so many ``shards``.
+
+    As ``cluster`` they sign reports, with the key in the Secret ``REPORT_SECRET``.
+    """
     secret = {"name": WEBHOOK_SECRET, "key": "secret", "optional": True}
-    container = {
+    container: dict[str, Any] = {
         "name": "agent",
         "image": image,
         "args": [
@@ -67,6 +80,12 @@ def agent_deployment(namespace: str, image: str, *, replicas: int, shards: int) 
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }
+    if cluster:
+        container["args"] += [f"--cluster={cluster}", "--report-key=env://OCISTATE_REPORT_KEY"]
+        container["env"] += [
+            _from_secret("OCISTATE_REPORT_KEY", "cosign.key", optional=False),
+            _from_secret("OCISTATE_PASSWORD", "cosign.password", optional=True),
+        ]
     labels = {**LABELS, "app.kubernetes.io/component": "agent"}
     return {
         "apiVersion": "apps/v1",

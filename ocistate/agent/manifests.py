@@ -31,6 +31,7 @@ def install_objects(
     replicas: int = 1,
     shards: int = 1,
     webhooks: bool = False,
+    cluster: str = "",
 ) -> list[dict[str, Any]]:
     """The objects, in the order to apply them.
 
@@ -66,7 +67,10 @@ def install_objects(
         ]
     if webhooks:
         objects.append(agent_service(namespace))
-    return [*objects, agent_deployment(namespace, image, replicas=replicas, shards=shards)]
+    return [
+        *objects,
+        agent_deployment(namespace, image, replicas=replicas, shards=shards, cluster=cluster),
+    ]
 
 
 def _lease_holder(namespace: str) -> list[dict[str, Any]]:
@@ -92,6 +96,7 @@ def namespaced_objects(
     replicas: int = 1,
     shards: int = 1,
     webhooks: bool = False,
+    cluster: str = "",
 ) -> list[dict[str, Any]]:
     """An agent that looks after one namespace and has no right outside of it.
 
@@ -116,7 +121,9 @@ def namespaced_objects(
     if read_secrets:
         rules.append({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]})
     view = f"{AGENT}-view"
-    deployment = agent_deployment(namespace, image, replicas=replicas, shards=shards)
+    deployment = agent_deployment(
+        namespace, image, replicas=replicas, shards=shards, cluster=cluster
+    )
     pod = deployment["spec"]["template"]["spec"]
     pod["containers"][0]["args"] += ["--namespace", namespace, "--policies", _TRUST_FOLDER]
     pod["containers"][0]["volumeMounts"].append({"name": "trust", "mountPath": _TRUST_FOLDER})

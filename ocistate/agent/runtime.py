@@ -23,6 +23,7 @@ from ocistate.agent.controller import Controller, Key
 from ocistate.agent.dependencies import find_cycle
 from ocistate.agent.memory import StateFolder
 from ocistate.agent.reconcile import Pass
+from ocistate.agent.reporting import Reporter
 from ocistate.agent.services import Memo
 from ocistate.agent.status import Status, refused
 from ocistate.agent.step import step
@@ -121,6 +122,8 @@ class Agent:
     folder: StateFolder
     connect: Callable[[Stack, StoreOptions], Store]
     workers: int = 8
+    reporter: Reporter | None = None
+    """Tells the registry how Stacks are; None where the agent has no key for that."""
     mine: Callable[[Key], bool] = lambda key: True
     """Whether a Stack is this agent's to reconcile; others are only known."""
     has_looked: bool = False
@@ -176,6 +179,8 @@ class Agent:
         """A Stack is gone without asking to take its objects away."""
         entry = self._entries.pop(key, None)
         self._controller.forget(key)
+        if self.reporter is not None:
+            self.reporter.forget(key)
         if entry is not None and entry.place is not None:
             entry.place[1].forget()
 
@@ -208,6 +213,8 @@ class Agent:
             if entry is not None and entry.place is not None:
                 entry.place[1].forget()
                 entry.place = None
+            if self.reporter is not None:
+                self.reporter.forget(key)
 
     def set_policies(self, policies: tuple[TrustPolicy, ...]) -> None:
         """The trust policies are these now: every Stack is looked at again if they changed."""
@@ -313,6 +320,8 @@ class Agent:
         """Reconcile until told to stop; passes in flight are allowed to end."""
         self._background.add(noticing := asyncio.create_task(self._notice(stop)))
         noticing.add_done_callback(self._background.discard)
+        if self.reporter is not None:
+            self._in_background(self.reporter.run(stop))
         await self._controller.run(stop)
         if self._background:
             await asyncio.wait(self._background, timeout=5)
@@ -358,6 +367,8 @@ class Agent:
                 extra={"stack": str(stack), "reason": error.reason},
             )
             after = _RETRY_SECONDS if after is None else min(after, _RETRY_SECONDS)
+        if self.reporter is not None:
+            self.reporter.note(stack, status)
         ready = status.condition("Ready")
         entry.passes[ready.reason if ready else "Unknown"] += 1
         for other in self._entries.values():

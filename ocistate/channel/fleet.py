@@ -67,14 +67,14 @@ def assess(
     seen: Iterable[Seen],
     enrolled: Iterable[str],
     *,
-    digest: str,
+    subjects: Mapping[str, str],
     number: tuple[int, int],
     now: datetime,
 ) -> Fleet:
-    """The fleet of a channel whose record ``number`` pins ``digest``.
+    """The fleet of a channel whose record ``number`` pins the digests of ``subjects``.
 
-    A member is ``current`` when it runs that digest and has followed no older record. Of two
-    reports of one Stack the later one counts.
+    A member is ``current`` when it runs the digest that is pinned for its repository, and has
+    followed no older record. Of two reports of one Stack the later one counts.
     """
     members: list[Member] = []
     latest: dict[tuple[str, str], Seen] = {}
@@ -96,7 +96,8 @@ def assess(
                 cluster=report.cluster,
                 stack=report.stack,
                 standing="Silent" if report.is_silent(now) else report.state,
-                current=report.digest == digest and report.number >= number,
+                current=subjects.get(report.repository) == report.digest
+                and report.number >= number,
                 report=report,
                 problem=report.message,
             )

@@ -1,7 +1,7 @@
 """A report: a cluster's signed word on what it runs of a channel, and how it is. Pure.
 
     raw = sign_report(report, signer)
-    report = verify_report(raw, channel="prod", repository="registry.example.com/shop",
+    report = verify_report(raw, channel="prod", records="registry.example.com/shop",
                            reporters=policy.reporters)
 
 A cluster speaks for itself only: its report counts when the key that the policy gives under the
@@ -44,12 +44,13 @@ _MAX_NUMBER: Final = 2**53 - 1
 _MAX_TEXT: Final = 512
 _MAX_EVERY: Final = 24 * 3600
 _NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?")
-_TEXTS: Final = ("cluster", "stack", "channel", "repository", "message")
+_TEXTS: Final = ("cluster", "stack", "channel", "records", "repository", "message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a cluster says. ``digest`` is what it runs for ``repository``, or tries to run.
+    """What a cluster says. ``digest`` is what it runs of ``repository``, or tries to run;
+    ``records`` is the repository that holds the channel, mostly the same one.
 
     ``epoch`` and ``sequence`` number the channel's record that it followed; ``since`` is from when
     on it is in this ``state`` with this digest; ``at`` is when it said so, and it says so again at
@@ -59,6 +60,7 @@ class Report:
     cluster: str
     stack: str
     channel: str
+    records: str
     repository: str
     digest: str
     epoch: int
@@ -120,7 +122,7 @@ def sign_report(report: Report, signer: Signer) -> bytes:
 
 
 def verify_report(
-    raw: bytes, *, channel: str, repository: str, reporters: Iterable[TrustedKey]
+    raw: bytes, *, channel: str, records: str, reporters: Iterable[TrustedKey]
 ) -> Report:
     """A report that counts: of this channel, and of the cluster whose key signed it.
 
@@ -146,10 +148,10 @@ def verify_report(
             f"a report of {report.cluster} is signed with the key of {signer.name}",
             hint="one cluster speaks for another: look at what happened to its key",
         )
-    if (report.channel, report.repository) != (channel, repository):
+    if (report.channel, report.records) != (channel, records):
         raise ForeignReport(
-            f"a report on the channel {report.channel} of {report.repository} lies among those of "
-            f"{channel} of {repository}",
+            f"a report on the channel {report.channel} of {report.records} lies among those of "
+            f"{channel} of {records}",
             hint="someone moved a tag: see who may write to the repository",
         )
     return report

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,20 @@ if TYPE_CHECKING:
     show_default=True,
     help="How long a Lease holds that is not renewed.",
 )
+@click.option("--cluster", default="", metavar="NAME", help="This cluster, as it signs reports.")
+@click.option(
+    "--report-key",
+    default="",
+    metavar="KEY",
+    help="A private key of its own to sign reports with: a file, env://NAME or exec:COMMAND.",
+)
+@click.option(
+    "--report-every",
+    type=click.IntRange(10, 86400),
+    default=300,
+    show_default=True,
+    help="Seconds after which a report is repeated.",
+)
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -75,6 +90,7 @@ def agent_command(
     """
     from ocistate.agent.log import set_up
 
+    reporting = _reporting(*(options.pop(f) for f in ("cluster", "report_key", "report_every")))
     set_up(log_format or ("text" if sys.stderr.isatty() else "json"))
     if once and stacks is None:
         raise UsageError("--once needs --stacks", hint="use 'ocistate apply' for one artifact")
@@ -82,8 +98,29 @@ def agent_command(
         if options.pop("shards"):
             raise UsageError("--shards needs a cluster to keep its Leases in")
         options.pop("lease_seconds")
-        return asyncio.run(_embedded(stacks, once=once, output=output, **options))
-    return asyncio.run(_in_cluster(**options))
+        return asyncio.run(_embedded(stacks, reporting, once=once, output=output, **options))
+    return asyncio.run(_in_cluster(reporting, **options))
+
+
+def _reporting(cluster: str, key: str, every: int) -> Callable[[Agent], None]:
+    """Gives an agent its reporter, where there is a key for it; the key is loaded now."""
+    if bool(cluster) != bool(key):
+        raise UsageError(
+            "--cluster and --report-key need each other",
+            hint="the cluster's name and its key are what a TrustPolicy's reporters have",
+        )
+    if not key:
+        return lambda agent: None
+    from ocistate.agent.reporting import Reporter
+    from ocistate.channel.report import check_cluster
+    from ocistate.cli.keys import load_signer_for
+
+    name, signer = check_cluster(cluster), load_signer_for(key)
+
+    def give(agent: Agent) -> None:
+        agent.reporter = Reporter(name, signer, agent.connect_store, every=every)
+
+    return give
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -96,6 +133,7 @@ def _stop_on_signals() -> asyncio.Event:
 
 async def _embedded(
     stacks: Path,
+    reporting: Callable[[Agent], None],
     *,
     once: bool,
     output: str,
@@ -119,6 +157,7 @@ async def _embedded(
     async with embedded_agent(
         stacks, state=state, kubeconfig=kubeconfig, context=context, workers=workers
     ) as (agent, source):
+        reporting(agent)
         source.load()
         if once:
             return await _once(agent, output)
@@ -169,6 +208,7 @@ def _ready(row: dict[str, Any]) -> tuple[str, str]:
 
 
 async def _in_cluster(
+    reporting: Callable[[Agent], None],
     *,
     state: Path | None,
     kubeconfig: Path | None,
@@ -196,6 +236,7 @@ async def _in_cluster(
         ) as (agent, source, leases),
         _serving(listen, agent, leases),
     ):
+        reporting(agent)
         follower = asyncio.create_task(source.follow(stop))
         holder = asyncio.create_task(leases.run(stop, done)) if leases is not None else None
         await agent.run(stop)

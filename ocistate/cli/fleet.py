@@ -33,6 +33,12 @@ def fleet_command() -> None:
     metavar="FILE",
     help="A file with TrustPolicies: their reporters are the clusters that count.",
 )
+@click.option(
+    "--reports",
+    type=REFERENCE,
+    metavar="REPO",
+    help="Where the reports are, if not beside the channel.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 unless all are healthy and current.")
 @store_options
 @output_option("table", "json", "yaml", "name")
@@ -40,6 +46,7 @@ def status_command(
     reference: Reference,
     name: str,
     policy: str,
+    reports: Reference | None,
     exit_code: bool,
     connect: Callable[[Reference], Store],
     output: str,
@@ -50,7 +57,7 @@ def status_command(
     signed it; clusters that are silent, were never seen, or whose reports are not to be believed
     come first.
     """
-    record, fleet = run_async(_status(connect(reference), reference, name, policy))
+    record, fleet = run_async(_status(connect, reference, name, policy, reports))
     if output in ("json", "yaml"):
         emit(
             {
@@ -76,7 +83,11 @@ def status_command(
 
 
 async def _status(
-    store: Store, reference: Reference, name: str, policy_file: str
+    connect: Callable[[Reference], Store],
+    reference: Reference,
+    name: str,
+    policy_file: str,
+    reports: Reference | None,
 ) -> tuple[Record, Fleet]:
     from datetime import UTC, datetime
 
@@ -92,9 +103,9 @@ async def _status(
             f"the TrustPolicy {policy.name!r} enrols no cluster",
             hint="name clusters and their public keys in its spec.reporters",
         )
-    async with store:
+    async with connect(reference) as store, connect(reports or reference) as told:
         record = (await read_newest(store, channel)).record
-        fleet = await read_fleet(store, channel, policy.reporters, record, datetime.now(UTC))
+        fleet = await read_fleet(told, channel, policy.reporters, record, datetime.now(UTC))
     return record, fleet
 
 

@@ -49,6 +49,12 @@ from ocistate.errors import UsageError
     show_default=True,
     help="Leases by which they share the Stacks; with 1 all but one stand by.",
 )
+@click.option(
+    "--cluster",
+    default="",
+    metavar="NAME",
+    help="Sign reports as this cluster, with the key in the Secret ocistate-report.",
+)
 @click.option("--webhooks", is_flag=True, help="A Service for registries' webhooks.")
 @click.option(
     "--namespaced",
@@ -70,6 +76,7 @@ def install_command(
     policy_secrets: tuple[str, ...],
     replicas: int,
     shards: int,
+    cluster: str,
     webhooks: bool,
     namespaced: bool,
     crds_only: bool,
@@ -106,6 +113,7 @@ def install_command(
             replicas=replicas,
             shards=shards,
             webhooks=webhooks,
+            cluster=cluster,
         )
     else:
         objects = install_objects(
@@ -118,6 +126,7 @@ def install_command(
             replicas=replicas,
             shards=shards,
             webhooks=webhooks,
+            cluster=cluster,
         )
     if applier == "admin" and not crds_only:
         objects = [*objects[:-1], *applier_objects(namespace, "admin"), objects[-1]]

@@ -35,7 +35,7 @@ from ocistate.oci.store import Store
 from ocistate.signing.envelope import BUNDLE_TYPE
 from ocistate.signing.keys import Signer
 from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channels import Channel, place_of
+from ocistate.steps.channels import Channel
 
 
 async def write_report(store: Store, report: Report, signer: Signer) -> str:
@@ -53,7 +53,10 @@ async def write_report(store: Store, report: Report, signer: Signer) -> str:
 async def read_reports(
     store: Store, channel: Channel, reporters: Sequence[TrustedKey]
 ) -> list[Seen]:
-    """All reports on a channel, each verified or told of why not. Raises StoreError."""
+    """All reports on a channel that a repository holds, each verified or told of why not.
+
+    The repository need not be the channel's own. Raises StoreError.
+    """
     by_hint = {trusted.key.fingerprint: trusted for trusted in reporters}
 
     async def one(tag: str) -> Seen | None:
@@ -62,7 +65,7 @@ async def read_reports(
             report = verify_report(
                 raw,
                 channel=channel.name,
-                repository=place_of(store.reference),
+                records=channel.repository,
                 reporters=by_hint.values(),
             )
         except NotFound:
@@ -84,7 +87,7 @@ async def read_fleet(
     return assess(
         await read_reports(store, channel, reporters),
         [trusted.name for trusted in reporters],
-        digest=record.digest_of(place_of(store.reference)),
+        subjects=record.subjects,
         number=record.number,
         now=now,
     )

@@ -46,11 +46,13 @@ class Key:
 
     signer: KeySigner
     pem: str
+    private: bytes = field(default=b"", repr=False)
+    """The key file, with an empty password."""
 
     @classmethod
     def make(cls) -> Key:
         private, public = generate(b"")
-        return cls(load_private_key(private, lambda: b""), public.decode())
+        return cls(load_private_key(private, lambda: b""), public.decode(), private)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def report(**fields: Any) -> Report:
         "cluster": "east",
         "stack": "shop/shop",
         "channel": "prod",
+        "records": SHOP,
         "repository": SHOP,
         "digest": DIGESTS[1],
         "epoch": 1,
@@ -56,14 +57,14 @@ def report(**fields: Any) -> Report:
 
 
 def check(raw: bytes, **place: str) -> Report:
-    return verify_report(
-        raw, **{"channel": "prod", "repository": SHOP, **place}, reporters=REPORTERS
-    )
+    return verify_report(raw, **{"channel": "prod", "records": SHOP, **place}, reporters=REPORTERS)
 
 
 def fleet(*reports: Report, number: tuple[int, int] = (1, 1)) -> Fleet:
     seen = [Seen(tag=str(place), report=item) for place, item in enumerate(reports)]
-    return assess(seen, [r.name for r in REPORTERS], digest=DIGESTS[1], number=number, now=NOW)
+    return assess(
+        seen, [r.name for r in REPORTERS], subjects={SHOP: DIGESTS[1]}, number=number, now=NOW
+    )
 
 
 def standings(found: Fleet) -> dict[str, tuple[str, bool]]:
@@ -80,7 +81,7 @@ def test_a_report_comes_back_as_it_was_signed() -> None:
         (report(), MALLORY, Untrusted),
         (report(), WEST, ForeignReport),
         (report(channel="staging"), EAST, ForeignReport),
-        (report(repository="registry.example.com/other"), EAST, ForeignReport),
+        (report(records="registry.example.com/other"), EAST, ForeignReport),
     ],
 )
 def test_a_report_that_is_not_the_clusters_own_does_not_count(
@@ -95,7 +96,7 @@ def test_a_channels_record_is_no_report_and_a_changed_one_is_none_either() -> No
         verify_report(
             sign_record(record(), ALICE),
             channel="prod",
-            repository=SHOP,
+            records=SHOP,
             reporters=(TrustedKey(name="east", key=ALICE.public_key),),
         )
     value = json.loads(sign_report(report(state="Degraded"), EAST))
@@ -165,10 +166,10 @@ def test_reports_in_a_store_are_read_each_under_its_own_tag(tmp_path: Path) -> N
         store = LayoutStore(parse_reference(f"layout:{tmp_path}/store"))
         here = place_of(store.reference)
         channel = Channel(name="prod", repository=here, trust=ChannelTrust(keys=()))
-        first = report(repository=here)
+        first = report(records=here)
         tag = await write_report(store, first, EAST)
         await write_report(store, replace(first, at=NOW), EAST)
-        await write_report(store, report(repository=here, cluster="west"), MALLORY)
+        await write_report(store, report(records=here, cluster="west"), MALLORY)
         await store.push_manifest(
             await store.fetch_manifest(tag), report_tag("prod", "north", "shop/shop")
         )

@@ -1,0 +1,186 @@
+"""Agents tell a real registry how they are, and it is told from there how the fleet is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ocistate.channel.report import Report, report_tag
+from ocistate.oci import open_store
+from ocistate.oci.parallel import each
+from ocistate.oci.store import Store
+from ocistate.reference import parse_reference
+from ocistate.signing.keys import load_private_key
+from ocistate.steps.reports import write_report
+from tests.integration.channel.world import World
+from tests.tool import ocistate
+from tests.unit.agent.parts import AgentProcess, Key, policy, stack, wait_for
+
+
+def quick_key() -> Key:
+    """A key without a password: stretching one takes a tenth of a second."""
+    private = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    signer = load_private_key(private, lambda: b"")
+    return Key(signer, signer.public_key.pem, private)
+
+
+def say_who_counts(root: Path, world: World, reporters: dict[str, Key]) -> Path:
+    """A policy file that enrols clusters."""
+    path = root / "policy.yaml"
+    names = [{"name": name, "pem": key.pem} for name, key in reporters.items()]
+    path.write_text(
+        yaml.safe_dump(
+            policy(world.artifacts, channelKeys=[{"pem": world.channels.pem}], reporters=names)
+        )
+    )
+    return path
+
+
+def fleet(world: World, rules: Path, *more: str, code: int = 0) -> dict[str, Any]:
+    done = ocistate(
+        *("fleet", "status", world.repository, "prod", "--policy", str(rules), "-o", "json", *more),
+        check=False,
+    )
+    assert done.code == code, done.err
+    value: dict[str, Any] = json.loads(done.out)
+    return value
+
+
+def cluster(world: World, root: Path, name: str, key: Key, reports: str = "") -> AgentProcess:
+    """An agent of its own, that may report."""
+    root.mkdir()
+    (root / "report.key").write_bytes(key.private)
+    source = {"tag": None, "channel": "prod", "interval": "200ms"}
+    to = {"repository": f"oci://{reports}"} if reports else {}
+    (root / "stacks.yaml").write_text(
+        yaml.safe_dump_all(
+            [
+                policy(world.artifacts, channelKeys=[{"pem": world.channels.pem}]),
+                stack(
+                    "shop",
+                    f"oci://{world.repository}",
+                    source=source,
+                    target={"directory": "out"},
+                    report=to,
+                ),
+            ]
+        )
+    )
+    arguments = ["--stacks", str(root / "stacks.yaml"), "--state", str(root / "state")]
+    arguments += ["--cluster", name, "--report-key", str(root / "report.key")]
+    return AgentProcess(arguments, root / "agent.log", {"OCISTATE_PASSWORD": ""})
+
+
+def test_clusters_tell_how_they_are_and_none_is_believed_for_another(
+    world: World, tmp_path: Path
+) -> None:
+    east, west, rogue = quick_key(), quick_key(), quick_key()
+    rules = say_who_counts(tmp_path, world, {"east": east, "west": west, "north": quick_key()})
+    one, two = world.push("1"), world.push("2")
+    world.move(one)
+
+    def standings() -> dict[str, tuple[str, bool, str]]:
+        members = fleet(world, rules)["members"]
+        return {m["cluster"]: (m["standing"], m["current"], m["digest"]) for m in members}
+
+    with (
+        cluster(world, tmp_path / "e", "east", east),
+        cluster(world, tmp_path / "w", "west", west) as stops,
+    ):
+        both = {"east": ("Healthy", True, one), "west": ("Healthy", True, one)}
+        wait_for("both", lambda: both.items() <= standings().items())
+        assert standings()["north"][0] == "NeverSeen"
+        stops.terminate()
+        world.move(two)
+        moved = {"east": ("Healthy", True, two), "west": ("Healthy", False, one)}
+        wait_for("east moves", lambda: moved.items() <= standings().items(), seconds=60)
+        fleet(world, rules, "--exit-code", code=1)
+    with cluster(world, tmp_path / "r", "east", rogue):
+
+        def forged() -> bool:
+            found = fleet(world, rules)["members"][0]
+            return found["standing"] == "NotBelieved" and "no enrolled" in found["message"]
+
+        wait_for("the forged report shows as such", forged)
+
+
+def test_reports_may_go_to_a_repository_of_their_own(world: World, tmp_path: Path) -> None:
+    east = quick_key()
+    rules = say_who_counts(tmp_path, world, {"east": east})
+    world.move(world.push("1"))
+    reports = f"{world.repository}/reports"
+    with cluster(world, tmp_path / "e", "east", east, reports):
+        wait_for("a report", lambda: "report-" in ocistate("ls", "-a", reports, check=False).out)
+        wait_for("east", lambda: fleet(world, rules, "--reports", reports)["well"])
+    tags = world.with_store(lambda store: store.tags())
+    assert not [tag for tag in tags if tag.startswith("report-")]
+
+
+def test_a_registry_that_takes_no_reports_disturbs_nothing(world: World, tmp_path: Path) -> None:
+    one = world.push("1")
+    world.move(one)
+    with cluster(world, tmp_path / "e", "east", quick_key(), "127.0.0.1:1/nowhere"):
+        log = tmp_path / "e" / "agent.log"
+        wait_for("the word", lambda: "cannot report" in log.read_text(), seconds=60)
+        assert (tmp_path / "e" / "out" / "app.yaml").exists()
+        two = world.push("2")
+        world.move(two)
+        wait_for("2", lambda: "'2'" in (tmp_path / "e" / "out" / "app.yaml").read_text())
+
+
+def test_a_fleet_of_many_costs_one_request_a_cluster(world: World, tmp_path: Path) -> None:
+    keys = {f"c{n:03}": quick_key() for n in range(50)}
+    rules = say_who_counts(tmp_path, world, keys)
+    digest = world.push("1")
+    number = world.move(digest).record.number
+    now = datetime.now(UTC).replace(microsecond=0)
+
+    async def tell(store: Store) -> None:
+        async def one(name: str) -> None:
+            said = Report(
+                cluster=name,
+                stack="default/shop",
+                channel="prod",
+                records=world.repository,
+                repository=world.repository,
+                digest=digest,
+                epoch=number[0],
+                sequence=number[1],
+                state="Healthy",
+                since=now - timedelta(minutes=5),
+                at=now,
+                every=300,
+            )
+            await write_report(store, said, keys[name].signer)
+
+        await each(keys, one)
+
+    world.with_store(tell)
+    world.asked()
+    found = fleet(world, rules, "--exit-code")
+    assert found["counts"] == {"Healthy": 50}
+    asked = world.asked()
+    assert len(asked) <= 50 + 6, asked[:10]
+
+    async def replay(store: Store) -> None:
+        # A report moved to the tag of another cluster is not that cluster's word.
+        mine = report_tag("prod", "c001", "default/shop")
+        theirs = report_tag("prod", "c002", "default/shop")
+        await store.push_manifest(await store.fetch_manifest(mine), theirs)
+
+    async def main() -> None:
+        async with open_store(parse_reference(world.repository)) as store:
+            await replay(store)
+
+    asyncio.run(main())
+    found = fleet(world, rules, "--exit-code", code=1)
+    assert found["counts"] == {"NotBelieved": 1, "NeverSeen": 1, "Healthy": 49}
