@@ -41,7 +41,7 @@ def hold_waves(
         for each in desired.wanted
         if each.wave < max(busy)
         and each.wave not in busy
-        and each.mode is Mode.APPLY
+        and each.mode not in (Mode.IGNORE, Mode.IF_NOT_PRESENT)
         and not _is_early(each)
         and not health(each.id).done
     }

@@ -15,7 +15,7 @@ from ocistate.cluster.client import KubeClient
 from ocistate.cluster.observe import observe
 from ocistate.cluster.outcome import Outcome, Result
 from ocistate.cluster.plan import Plan, make_plan
-from ocistate.cluster.prepare import Desired, Mode, prepare
+from ocistate.cluster.prepare import Desired, Mode, Wanted, prepare
 from ocistate.cluster.wait import Waited, wait_healthy
 from ocistate.objects import ObjectId
 from ocistate.steps.fetch import Content
@@ -76,6 +76,7 @@ async def carry_out(
 
     async def gate(ids: Sequence[ObjectId]) -> None:
         owner = rollout.desired.owner
+        ids = [id for id in ids if _is_judged(rollout.desired.by_id[id])]
         waited = await wait_healthy(client, ids, owner=owner, timeout=wave_timeout or 0.0)
         if error := waited.error():
             raise error
@@ -88,5 +89,10 @@ async def carry_out(
 
 async def wait_rollout(client: KubeClient, rollout: Rollout, timeout: float) -> Waited:
     """Wait until everything applied is healthy, for ``timeout`` seconds at most."""
-    ids = [wanted.id for wanted in rollout.desired.wanted if wanted.mode is not Mode.IGNORE]
+    ids = [wanted.id for wanted in rollout.desired.wanted if _is_judged(wanted)]
     return await wait_healthy(client, ids, owner=rollout.desired.owner, timeout=timeout)
+
+
+def _is_judged(wanted: Wanted) -> bool:
+    """Whether its health is ours to wait for: what ifnotpresent found there is somebody else's."""
+    return wanted.mode not in (Mode.IGNORE, Mode.IF_NOT_PRESENT)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from tests.integration.agent.world import World
@@ -40,3 +44,33 @@ def test_a_wave_waits_for_the_one_before_and_does_not_block_a_fix(world: World) 
     # Waves order a rollout; a repair waits for nobody.
     team.delete("ConfigMap", "last")
     team.wait_data("last", v="1")
+
+
+def test_apply_by_hand_waits_between_waves_too(world: World, tmp_path: Path) -> None:
+    team = world.tenant()
+    public = tmp_path / "key.pub"
+    public.write_text(world.key.pem)
+
+    def apply(timeout: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "ocistate", "apply", f"{team.repository}:prod"),
+                *("--key", str(public), "--kubeconfig", str(world.cluster.kubeconfig)),
+                *("-n", team.namespace, "--timeout", timeout),
+            ],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"NO_COLOR": "1"},
+        )
+
+    last = in_wave(config_map("last", v="1"), 2)
+    team.push(web(no="such-node"), last)
+    done = apply("2")
+    assert done.returncode == 52, done.stderr
+    assert "wave 2 was not begun" in done.stdout + done.stderr
+    assert team.get("ConfigMap", "last") is None
+
+    team.push(web(), last)
+    done = apply("60")
+    assert done.returncode == 0, done.stderr
+    assert team.data("last") == {"v": "1"}

@@ -79,3 +79,21 @@ def test_what_is_left_alone_holds_nobody_up() -> None:
     desired = desire(ignored, wave("later", 1))
     plan, waits = hold_waves(make_plan(desired, {}), desired, nothing_there)
     assert (due(plan), waits) == (["later"], None)
+
+
+def test_what_is_recreated_is_waited_for_and_what_ifnotpresent_found_is_not() -> None:
+    def marked(name: str, mode: str) -> dict[str, Any]:
+        return config_map(name, annotations={"ocistate.dev/apply": mode})
+
+    desired = desire(marked("a", "recreate"), wave("later", 1))
+    plan, waits = hold_waves(
+        make_plan(desired, as_applied(desired, intact=None)), desired, all_well
+    )
+    assert (due(plan), waits) == (["a"], 0)
+    mine = as_applied(desire(marked("a", "recreate")))
+    plan, waits = hold_waves(make_plan(desired, mine), desired, nothing_there)
+    assert (due(plan), waits) == ([], 0)
+    desired = desire(marked("a", "ifnotpresent"), wave("later", 1))
+    there = {desired.wanted[0].id}
+    plan, waits = hold_waves(make_plan(desired, {}, there=there), desired, nothing_there)
+    assert (due(plan), waits) == (["later"], None)
