@@ -119,7 +119,8 @@ async def _apply(
             )
             if output == "table":
                 sign = _SIGNS.get(done.verb, " ")
-                result(f"{sign} {done.id} {done.state}" + (f": {error}" if error else ""))
+                why = error or (done.reason if done.state == "skipped" else "")
+            result(f"{sign} {done.id} {done.state}" + (f": {why}" if why else ""))
 
         into = namespace or client.access.namespace
         owner = owner_of(store.reference.name, into, name)
