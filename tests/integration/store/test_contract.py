@@ -324,6 +324,21 @@ def test_a_certificate_that_is_not_trusted_is_said_to_be_the_trouble() -> None:
         asyncio.run(story())
 
 
+def test_http_2_is_spoken_where_it_is_offered(
+    guarded: dict[str, Distribution], distribution: Distribution, tmp_path: Path
+) -> None:
+    async def version(registry: Distribution) -> str:
+        options = options_for(registry, tmp_path)
+        async with (
+            RegistryStore(parse_reference(f"{registry.host}/a/b"), options) as store,
+            store._http.stream("GET", "/v2/", scope="", doing="look") as response,
+        ):
+            return response.http_version
+
+    assert asyncio.run(version(guarded["tls"])) == "HTTP/2"
+    assert asyncio.run(version(distribution)) == "HTTP/1.1"
+
+
 def test_a_registry_that_asks_who_connects_is_shown_the_certificate(
     guarded: dict[str, Distribution], tmp_path: Path
 ) -> None:
