@@ -202,16 +202,22 @@ class Looking:
         mark, trust = self.memo.trusted.get(digest, ("", None))
         return trust if mark == self._mark else None
 
-    async def _last_good(self, digest: str) -> Content | None:
-        if self._trust_of(digest) is None:
-            if digest == self._digest:
-                return None  # it has just failed
-            async with (
-                asyncio.timeout(LOOK_SECONDS),
-                await self.services.connect_store(self.stack) as store,
-            ):
-                await self._verify(store, digest)
-        return await self._at_hand(digest)
+    async def _last_good(self, digest: str, *, ask: bool) -> Content | None:
+        """What runs, if it is trusted; with ``ask`` what is not at hand may be asked for."""
+        content, trusted = await self._at_hand(digest), self._trust_of(digest) is not None
+        if content is not None and trusted:
+            return content
+        if not ask or (not trusted and digest == self._digest):
+            return None  # it can't be had, or has just failed
+        async with (
+            asyncio.timeout(LOOK_SECONDS),
+            await self.services.connect_store(self.stack) as store,
+        ):
+            await self._verify(store, digest)
+            if content is None:
+                content = await self.services.cache(self.stack).fetch(store, digest)
+                self.memo.content = content
+        return content
 
     async def _at_hand(self, digest: str) -> Content | None:
         """A content that is in memory or on disk, else None."""

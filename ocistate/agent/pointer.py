@@ -18,11 +18,13 @@ from ocistate.channel.record import (
     Accepted,
     Trusted,
     accept,
+    check_order,
     name_tag,
     read_time,
     verify_record,
 )
 from ocistate.errors import NotFound
+from ocistate.oci.mirrors import ask_replicas
 from ocistate.oci.store import Store
 from ocistate.signing.policy import TrustPolicy
 from ocistate.steps.channels import Channel, channel_of, fetch_record, place_of
@@ -78,33 +80,43 @@ async def read_channel(
 ) -> Pointed:
     """The digest that a channel names for the source's repository.
 
-    ``last`` is what this process saw before; it saves the record's fetching, and no check. Raises
-    NotFound, TrustError, errors of the ChannelError branch, StoreError.
+    A mirror is asked where the repository itself does not answer, or has no record to follow; of
+    several mirrors' records the highest counts. ``last`` is what this process saw before; it saves
+    the record's fetching, and no check. Raises NotFound, TrustError, errors of the ChannelError
+    branch, StoreError.
     """
     place = (channel.name, channel.repository)
     accepted = _remembered(followed, place)
     if accepted is not None and last is not None and last.accepted.digest == accepted.digest:
         accepted = last.accepted
-    try:
-        newest = await store.resolve(name_tag(channel.name))
-    except NotFound:
-        raise NotFound(
-            f"{store.reference} has no channel {channel.name}",
-            hint="'ocistate channel init' begins one, 'ocistate channel list' shows what there is",
-        ) from None
-    if last is not None and last.record.digest == newest.digest:
-        raw = last.record.raw
-    else:
-        raw, _ = await fetch_record(store, newest.digest)
-    trusted = verify_record(
-        raw,
-        newest.digest,
-        channel=channel.name,
-        repository=channel.repository,
-        trust=channel.trust,
-        now=now,
-        accepted=accepted,
-    )
+
+    async def read(replica: Store) -> Trusted:
+        try:
+            newest = await replica.resolve(name_tag(channel.name))
+        except NotFound:
+            raise NotFound(
+                f"{replica.reference} has no channel {channel.name}",
+                hint="'ocistate channel init' begins one, 'ocistate channel list' shows all",
+            ) from None
+        if last is not None and last.record.digest == newest.digest:
+            raw = last.record.raw
+        else:
+            raw, _ = await fetch_record(replica, newest.digest)
+        return verify_record(
+            raw,
+            newest.digest,
+            channel=channel.name,
+            repository=channel.repository,
+            trust=channel.trust,
+            now=now,
+            accepted=accepted,
+        )
+
+    found = await ask_replicas(store, read)
+    trusted = max(found, key=lambda one: one.record.number)
+    for other in found:
+        # Two of one number are a fork, whichever mirrors they lie in.
+        check_order(trusted, accept(other, now))
     digest = trusted.record.digest_of(place_of(source.repository))
     new = accept(trusted, now, accepted)
     if accepted is None or accepted.digest != new.digest:

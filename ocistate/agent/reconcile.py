@@ -170,14 +170,15 @@ class Pass(Looking):
     async def _keep_last_good(self, *, reachable: bool = True) -> None:
         """What the pointer names now can't be had or trusted: what runs is still kept equal.
 
-        While the registry is not ``reachable``, what is not trusted already can't be verified.
+        While the registry is not ``reachable``, only its mirrors are asked.
         """
         status = self.status
         good = status.last_healthy if status.held_back is not None else status.current
-        if good is None or not (reachable or self._trust_of(good.digest)):
+        if good is None:
             return
         try:
-            content = await self._last_good(good.digest)
+            ask = reachable or bool(self.stack.source.mirrors)
+            content = await self._last_good(good.digest, ask=ask)
         except (OcistateError, TimeoutError):
             return  # why it can't be had or trusted any more is what this pass ends with
         try:

@@ -54,7 +54,6 @@ _ASKS_WHO: Final = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE")
 """The TLS alerts of a server that will not have us without a client certificate of its liking."""
 _MAX_WARNINGS: Final = 16
 _MAX_CAUSES: Final = 10
-_CONNECT_SECONDS: Final = 10.0
 
 # What one read takes from a socket, 64 KiB otherwise: a quarter of the work for a blob's bytes.
 httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 1024 * 1024
@@ -124,14 +123,15 @@ class Http:
             if shared is None:
                 self._clients[key] = self._make_client(*key)
             else:
-                mark = (self.host, self.options.silence, self._trust.mark, *key)
+                times = (self.options.connect, self.options.silence)
+                mark = (self.host, *times, self._trust.mark, *key)
                 self._clients[key] = shared.get(mark, lambda: self._make_client(*key))
         return self._clients[key]
 
     def _make_client(self, scheme: str, ours: bool) -> httpx.AsyncClient:
         encrypted = scheme == "https"
         return httpx.AsyncClient(
-            timeout=httpx.Timeout(self.options.silence, connect=_CONNECT_SECONDS, pool=None),
+            timeout=httpx.Timeout(self.options.silence, connect=self.options.connect, pool=None),
             verify=self._trust.context(ours=ours) if encrypted else False,
             http2=encrypted,
             # What we may follow, and what goes along, is decided here and not in the library.

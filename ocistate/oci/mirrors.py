@@ -2,8 +2,8 @@
 
 Whatever names itself by a digest is as good from anywhere, since it is checked. A pointer is not:
 who can move a mirror's tag could hand out an old artifact, so tags are the first repository's
-alone. Writing goes to the first. A pointer that proves itself, as a signed channel record does, may
-be asked of each of ``replicas(store)``; the reader must then decide between what they answer.
+alone. Writing goes to the first. A pointer that proves itself, as a signed channel record does, is
+read by ``ask_replicas``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from typing import Final, Self, TypeVar
 
 from ocistate.canonical import DIGEST_PATTERN
-from ocistate.errors import Conflict, StoreError, Unavailable
+from ocistate.errors import Conflict, OcistateError, StoreError, TrustError, Unavailable
 from ocistate.oci.model import Descriptor, Index, Manifest
 from ocistate.oci.source import BlobSource
 from ocistate.oci.store import Store
 from ocistate.reference import Reference
 
 T = TypeVar("T")
+E = TypeVar("E", bound=OcistateError)
 
 _DOWN_SECONDS: Final = 30.0
 """How long a store that could not be reached is asked last."""
@@ -29,9 +30,15 @@ _OF_A_DIGEST: Final = re.compile(r"sha256-[0-9a-f]{64}(\..*)?")
 """Tags made from a digest hold what refers to it, which is checked against that digest."""
 
 
-def replicas(store: Store) -> tuple[Store, ...]:
-    """The stores that a pointer which proves itself may be read from; the first is written to."""
-    return store.stores if isinstance(store, MirroredStore) else (store,)
+async def ask_replicas(store: Store, ask: Callable[[Store], Awaitable[T]]) -> list[T]:
+    """What the first repository answers; where that is no good, what each of the others does.
+
+    ``ask`` checks what it gets: an answer is no good when it raises. Raises the first one's
+    StoreError or TrustError when none has a good one.
+    """
+    if not isinstance(store, MirroredStore):
+        return [await ask(store)]
+    return await store.ask_each(ask)
 
 
 class MirroredStore:
@@ -98,7 +105,7 @@ class MirroredStore:
             except StoreError as error:
                 self._note(store, error)
                 errors.append(error)
-        raise self._all_failed(errors)
+        raise _all_failed(errors)
 
     async def referrers(self, digest: str, artifact_type: str | None = None) -> list[Descriptor]:
         """From the first that knows of any: each is checked to refer to the digest."""
@@ -113,8 +120,24 @@ class MirroredStore:
             if found:
                 return found
         if len(errors) == len(self.stores):
-            raise self._all_failed(errors)
+            raise _all_failed(errors)
         return []
+
+    async def ask_each(self, ask: Callable[[Store], Awaitable[T]]) -> list[T]:
+        """As ``ask_replicas``."""
+        found: list[T] = []
+        errors: list[StoreError | TrustError] = []
+        for store in self.stores:
+            try:
+                found.append(await ask(store))
+            except (StoreError, TrustError) as error:
+                self._note(store, error)
+                errors.append(error)
+            if store is self._first and found:
+                break
+        if not found:
+            raise _all_failed(errors)
+        return found
 
     # Everything else: the first
 
@@ -146,7 +169,7 @@ class MirroredStore:
         yield from (store for place, store in enumerate(self.stores) if place not in down)
         yield from (self.stores[place] for place in sorted(down))
 
-    def _note(self, store: Store, error: StoreError) -> None:
+    def _note(self, store: Store, error: OcistateError) -> None:
         if isinstance(error, Unavailable):
             self._down[self.stores.index(store)] = self._clock() + _DOWN_SECONDS
 
@@ -160,13 +183,14 @@ class MirroredStore:
             except StoreError as error:
                 self._note(store, error)
                 errors.append(error)
-        raise self._all_failed(errors)
+        raise _all_failed(errors)
 
-    def _all_failed(self, errors: Sequence[StoreError]) -> StoreError:
-        """The first trouble, in its own class, with the others named."""
-        first, *others = errors
-        also = "; ".join(error.message for error in others)
-        return type(first)(f"{first.message}; the others: {also}", hint=first.hint)
+
+def _all_failed(errors: Sequence[E]) -> E:
+    """The first trouble, in its own class, with the others named."""
+    first, *others = errors
+    also = "; ".join(error.message for error in others)
+    return type(first)(f"{first.message}; the others: {also}", hint=first.hint)
 
 
 def _proves_itself(target: str) -> bool:

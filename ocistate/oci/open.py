@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ocistate.oci.layout import LayoutStore
 from ocistate.oci.store import Store
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.oci.clients import Clients
 
-_ATTEMPTS_WITH_MIRRORS: Final = 3
+_ATTEMPTS_WITH_MIRRORS: Final = 2
+_CONNECT_WITH_MIRRORS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,8 @@ class StoreOptions:
     ca_data: bytes | None = field(default=None, repr=False)
     client_certificate: ClientCertificate | None = None
     docker_config: bytes | None = field(default=None, repr=False)
+    connect: float = 10.0
+    """Seconds for a connection to be made."""
     silence: float = 30.0
     """Seconds without a byte after which a connection is given up."""
     whole: float = 300.0
@@ -73,13 +75,15 @@ def open_store(
     from ocistate.oci.mirrors import MirroredStore
 
     # Where there is another one to ask, not all patience is spent on each.
-    options = replace(options, attempts=_ATTEMPTS_WITH_MIRRORS)
+    options = replace(options, attempts=_ATTEMPTS_WITH_MIRRORS, connect=_CONNECT_WITH_MIRRORS)
     others = [_open(m.reference.base, replace(options, insecure=m.insecure)) for m in mirrors]
     return MirroredStore([_open(reference, options), *others])
 
 
 def _open(reference: Reference, options: StoreOptions) -> Store:
     if reference.scheme == "layout":
+        from ocistate.oci.layout import LayoutStore
+
         return LayoutStore(reference)
     if reference.scheme == "archive":
         from ocistate.oci.archive import ArchiveStore

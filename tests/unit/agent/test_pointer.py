@@ -24,13 +24,16 @@ from ocistate.errors import (
     NotFound,
     RecordExpired,
     RecordReplayed,
+    Unavailable,
     Untrusted,
 )
 from ocistate.oci.layout import LayoutStore
+from ocistate.oci.mirrors import MirroredStore
 from ocistate.oci.model import Descriptor, Index, Manifest
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
 from ocistate.steps.channels import Channel, Writer, place_of
+from ocistate.steps.copy import copy_artifacts
 from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, pins, trust, why
 
 T = TypeVar("T")
@@ -60,6 +63,8 @@ class Reader:
     kept: Status = field(default_factory=Status)
     last: Pointed | None = None
     now: datetime = NOW
+    mirrored: MirroredStore | None = None
+    """What is read instead of the store alone."""
 
     @property
     def place(self) -> str:
@@ -75,7 +80,7 @@ class Reader:
     async def look(self, channel: Channel | None = None) -> str:
         source = Source(repository=self.store.reference, channel="prod")
         self.last = await read_channel(
-            self.store,
+            self.mirrored or self.store,
             source,
             channel or self.channel(),
             followed=self.kept.channels,
@@ -116,8 +121,21 @@ class Reader:
         )
         return made.digest
 
+    async def copy_to(self, path: Path) -> Counting:
+        """A mirror that has the records there are now."""
+        mirror = Counting(path)
+        await copy_artifacts(self.store, mirror, [], channels=True)
+        return mirror
+
     async def point(self, record: str) -> None:
         await self.store.push_manifest(await self.store.fetch_manifest(record), "channel-prod")
+
+
+class Gone(Counting):
+    """A store that is out of reach."""
+
+    async def resolve(self, target: str) -> Descriptor:
+        raise Unavailable("gone")
 
 
 @pytest.fixture
@@ -313,5 +331,77 @@ def test_each_channel_has_a_memory_of_its_own(reader: Reader) -> None:
         reader.restart()
         names = [(f.channel, f.sequence) for f in reader.kept.channels]
         assert names == [("staging", 1), ("prod", 2)]
+
+    run(story())
+
+
+def test_a_record_comes_from_a_mirror_when_the_repository_is_gone(
+    reader: Reader, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        await reader.write(1)
+        stale = await reader.copy_to(tmp_path / "stale")
+        await reader.write(2)
+        fresh = await reader.copy_to(tmp_path / "fresh")
+        await reader.write(3)
+        reader.mirrored = MirroredStore([reader.store, stale, fresh])
+        stale.asked.clear()
+        assert await reader.look() == DIGESTS[3]
+        assert stale.asked == [], "mirrors are asked only where they are needed"
+        gone = Gone(tmp_path / "gone")
+        # Who knows nothing yet takes the highest there is; who knows more goes back for nobody.
+        newcomer = Reader(reader.store, mirrored=MirroredStore([gone, stale, fresh]))
+        assert await newcomer.look() == DIGESTS[2]
+        newcomer.restart()
+        for behind in (newcomer, reader):
+            behind.mirrored = MirroredStore([gone, stale])
+            before = behind.kept
+            with pytest.raises(Unavailable, match=r"gone; the others: .*accepted already"):
+                await behind.look()
+            assert behind.kept == before
+
+    run(story())
+
+
+def test_a_mirror_with_news_serves_where_the_repository_is_put_back(
+    reader: Reader, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        old = await reader.write(1)
+        await reader.write(2)
+        mirror = await reader.copy_to(tmp_path / "mirror")
+        reader.mirrored = MirroredStore([reader.store, mirror])
+        assert await reader.look() == DIGESTS[2]
+        await reader.point(old)
+        assert await reader.look() == DIGESTS[2]
+
+    run(story())
+
+
+def test_mirrors_that_differ_on_one_number_are_a_fork(reader: Reader, tmp_path: Path) -> None:
+    async def story() -> None:
+        await reader.write(1)
+        one = await reader.copy_to(tmp_path / "one")
+        other = Counting(tmp_path / "other")
+        writer = Writer(
+            store=other, channel=reader.channel(), signer=ALICE, settle=0.0, clock=lambda: NOW
+        )
+        given = pins(2, reader.place)
+        await writer.write(lambda newest: begun("prod", reader.place, given, why(days=7)))
+        reader.mirrored = MirroredStore([Gone(tmp_path / "gone"), one, other])
+        await reader.refuses(ChannelFork)
+
+    run(story())
+
+
+def test_a_record_of_another_repository_in_a_mirror_is_none_of_ours(
+    reader: Reader, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        own = Reader(Counting(tmp_path / "mirror"))
+        await own.write(1)  # under the mirror's own name
+        reader.mirrored = MirroredStore([reader.store, own.store])
+        with pytest.raises(NotFound, match=r"no channel prod.*the record found"):
+            await reader.look()
 
     run(story())
