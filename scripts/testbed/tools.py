@@ -157,14 +157,14 @@ def _ensure(tool: GoTool) -> Path:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     # One lock for all tools: two large Go builds at once need more memory than they save time.
-    with _locked(folder / ".lock", f"another process that builds into {folder}"):
+    with locked(folder / ".lock", f"another process that builds into {folder}"):
         if not target.exists():
             _build(tool, target)
     return target
 
 
 @contextmanager
-def _locked(path: Path, holder: str) -> Iterator[None]:
+def locked(path: Path, holder: str) -> Iterator[None]:
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
