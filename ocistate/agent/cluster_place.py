@@ -10,7 +10,7 @@ from typing import Final
 
 from ocistate.agent.api import ALLOW_PRUNE, DEFAULT_APPLIER, Stack
 from ocistate.agent.manifests import VIEW_LABEL
-from ocistate.agent.target import Applied, HealthReport, select_path
+from ocistate.agent.target import Applied, HealthReport, ignore_rules, select_path
 from ocistate.artifact.known import KnownDocuments
 from ocistate.cluster.apply import IS_THERE, Options, apply
 from ocistate.cluster.client import KubeClient, service_account
@@ -22,7 +22,7 @@ from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.cluster.outcome import Outcome, Result, State
 from ocistate.cluster.owned import Change, OwnedObjects, What
 from ocistate.cluster.plan import CONTESTED, Plan, Verb, guard_prune, make_plan, plan_deletion
-from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, prepare
+from ocistate.cluster.prepare import Desired, Mode, prepare
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.watch import Watches
 from ocistate.cluster.waves import hold_waves
@@ -273,10 +273,7 @@ class ClusterPlace:
                 namespaced=served.namespaced,
                 namespace=stack.target_namespace or stack.namespace,
                 force_namespace=stack.force_namespace,
-                ignore=[
-                    IgnoreRule(kind=rule.kind, name=rule.name, pointers=rule.pointers)
-                    for rule in stack.ignore
-                ],
+                ignore=ignore_rules(stack),
             )
             if self.places.namespaces is not None:
                 desired = confine(desired, self.places.namespaces)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ocistate.agent.api import Stack
+from ocistate.cluster.prepare import IgnoreRule
 from ocistate.errors import ConfigError, TargetError
 from ocistate.folder import FolderTarget
 from ocistate.steps.fetch import Content
@@ -83,6 +84,11 @@ class Target(Protocol):
     def forget(self) -> None:
         """The Stack is gone: remember nothing of it any more."""
         ...
+
+
+def ignore_rules(stack: Stack) -> list[IgnoreRule]:
+    """The fields a Stack leaves to others. Raises ConfigError for those that it cannot."""
+    return [IgnoreRule(kind=r.kind, name=r.name, pointers=r.pointers) for r in stack.ignore]
 
 
 def select_path(content: Content, path: str) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from ocistate.cli.stacks import Where, find_stack
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
+    from ocistate.cluster.prepare import IgnoreRule
     from ocistate.oci.store import Store
     from ocistate.steps.live import LiveDiff
 
@@ -78,18 +79,19 @@ async def _compare(
         repository = store.reference.name
     async with where.open() as (client, namespace):
         owner, into, force = owner_of(repository, namespace, ""), namespace, False
+        ignore: list[IgnoreRule] = []
         chosen = list(content.resources().values())
         if stack_name:
             from ocistate.agent.api import parse_stack
-            from ocistate.agent.target import select_path
+            from ocistate.agent.target import ignore_rules, select_path
 
             stack = parse_stack(await find_stack(client, namespace, stack_name))
             owner, into = stack.uid, stack.target_namespace or stack.namespace
-            force = stack.force_namespace
+            force, ignore = stack.force_namespace, ignore_rules(stack)
             files = select_path(content, stack.source.path)
             chosen = [each for each in chosen if each.path in files]
         found = await diff_live(
             client, chosen, owner=owner, digest=content.digest, namespace=into,
-            force_namespace=force,
+            force_namespace=force, ignore=ignore,
         )  # fmt: skip
     return content.digest, found

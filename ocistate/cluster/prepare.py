@@ -200,9 +200,15 @@ def body(wanted: Wanted, owner: str, *, adopted: bool = False) -> dict[str, Any]
     obj.pop("status", None)
     if wanted.id.group == "" and wanted.id.kind == "Secret":
         _encode_string_data(obj)
-    for pointer in wanted.pointers:
-        _remove(obj, tokens(pointer))
-    return obj
+    return without(obj, wanted.pointers)
+
+
+def without(obj: Mapping[str, Any], pointers: Iterable[str]) -> dict[str, Any]:
+    """A copy without these fields; what is not on the way to them is shared."""
+    copy = dict(obj)
+    for pointer in pointers:
+        _remove(copy, tokens(pointer))
+    return copy
 
 
 def tokens(pointer: str) -> list[str]:

@@ -11,7 +11,7 @@ from ocistate.artifact.diff import FieldChange, diff_objects, mask_secrets
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.labels import ADOPTED_ANNOTATION, DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.cluster.observe import observe
-from ocistate.cluster.prepare import Desired, Mode, Wanted, body, prepare
+from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, Wanted, body, prepare, without
 from ocistate.errors import OcistateError
 from ocistate.objects import ObjectId, Resource
 
@@ -38,6 +38,7 @@ async def diff_live(
     digest: str,
     namespace: str,
     force_namespace: bool = False,
+    ignore: Sequence[IgnoreRule] = (),
 ) -> tuple[LiveDiff, ...]:
     """Dry-run every object on the server and compare it with what is there.
 
@@ -52,6 +53,7 @@ async def diff_live(
         namespaced=kinds.namespaced,
         namespace=namespace,
         force_namespace=force_namespace,
+        ignore=ignore,
     )
     mine, _ = await observe(client, desired)
     limit = asyncio.Semaphore(_AT_ONCE)
@@ -90,7 +92,9 @@ async def _one(
         return LiveDiff(id=wanted.id, change="refused", error=error.message)
     if live is None:
         return LiveDiff(id=wanted.id, change="added")
-    old, new = mask_secrets(_bare(live), _bare(after))
+    # Fields left to others stay as they are, whatever the dry run makes of their absence.
+    bare = [without(_bare(each), wanted.pointers) for each in (live, after)]
+    old, new = mask_secrets(bare[0], bare[1])
     fields = tuple(diff_objects(old, new))
     return LiveDiff(id=wanted.id, change="changed", fields=fields) if fields else None
 

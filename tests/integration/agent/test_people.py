@@ -144,3 +144,22 @@ def test_diff_live_shows_what_an_apply_would_change_and_changes_nothing(world: W
     assert team.data("app") == {"v": "1"}
     text = tool(team, "diff", reference, "--live", "--stack=app").out
     assert '/data/v: "1" → "2"' in text
+
+
+def test_diff_live_as_a_stack_is_silent_about_the_fields_it_leaves_to_others(world: World) -> None:
+    team = world.tenant()
+    first = team.push(config_map("app", v="1", theirs="1"), config_map("other", theirs="1"))
+    pointers = ["/data/theirs", "/metadata/annotations/a~1b"]
+    team.create(ignore=[{"kind": "ConfigMap", "name": "app", "jsonPointers": pointers}])
+    team.wait_ready(first)
+    second = team.push(
+        config_map("app", v="1", theirs="2"), config_map("other", theirs="2"), tag="next"
+    )
+    team.change("app", {"data": {"theirs": "3"}, "metadata": {"annotations": {"a/b": "c"}}})
+    reference = f"{team.repository}@{second}"
+    (row,) = json.loads(tool(team, "diff", reference, "--live", "--stack=app", "-o", "json").out)[
+        "resources"
+    ]
+    assert row["name"] == "other"
+    assert row["fields"] == [{"pointer": "/data/theirs", "before": "1", "after": "2"}]
+    assert team.data("app") == {"v": "1", "theirs": "3"}
