@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.tool import ocistate
 from tests.unit.agent.parts import (
     AgentProcess,
     Key,
@@ -493,3 +494,28 @@ def test_many_stacks_are_made_and_then_left_as_they_are(site: Site, faults: int)
     assert len(before) == len(names)
     assert site.once().returncode == 0
     assert {path: path.stat().st_ino for path in site.state.glob("stacks/*.json")} == before
+
+
+def test_status_tells_from_the_state_folder_what_matters_first(site: Site) -> None:
+    first = site.push(app="1")
+    assert site.once().returncode == 0
+    told = ocistate("status", "shop", "--state", site.state)
+    assert told.out.startswith("Stack default/shop is ready: Ready\n")
+    assert first in told.out
+
+    site.push(app="2", sign=None)
+    assert site.once().returncode == 1
+    told = ocistate("status", "shop", "--state", site.state, check=False)
+    assert told.code == 1
+    assert told.out.startswith("Stack default/shop is not ready: NotSigned\n")
+    assert first in told.out, "what still runs"
+    shown = ocistate("status", "shop", "--state", site.state, "-o", "json", check=False)
+    assert shown.code == 1
+    answer = json.loads(shown.out)
+    assert (answer["ready"], answer["current"]["digest"]) == ("False", first)
+    assert [cause["type"] for cause in answer["causes"]][:2] == ["Stalled", "Verified"]
+
+    missing = ocistate("status", "shopp", "--state", site.state, check=False)
+    assert (missing.code, missing.out) == (50, "")
+    assert "knows no Stack shopp" in missing.err
+    assert "get --state" in missing.err

@@ -180,3 +180,55 @@ def test_what_is_forgotten_does_not_come_back() -> None:
         assert it.seen == []
 
     run(main())
+
+
+def test_a_queue_that_stands_still_is_stuck_and_one_that_only_waits_is_not() -> None:
+    async def main() -> None:
+        async def work(_: Key) -> None:
+            return None
+
+        queue = Recorder(work).controller
+        assert not queue.stuck(), "has not begun"
+        stop = asyncio.Event()
+        task = asyncio.create_task(queue.run(stop))
+        await asyncio.sleep(7200)
+        assert not queue.stuck(), "two hours without anything to do"
+        # Time goes by, and nobody gets a turn.
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, FakeTimeLoop)
+        loop.jump.now += 300
+        assert "stood still for 3" in queue.stuck()
+        await asyncio.sleep(0.1)
+        assert not queue.stuck(), "it goes on"
+        stop.set()
+        await task
+        loop.jump.now += 300
+        assert not queue.stuck(), "ended in good order"
+
+    run(main())
+
+
+def test_a_pass_that_never_ends_is_named_and_one_that_was_long_is_forgotten() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def work(key: Key) -> None:
+            if key == A:
+                await gate.wait()
+
+        queue = Recorder(work).controller
+        stop = asyncio.Event()
+        task = asyncio.create_task(queue.run(stop))
+        queue.wake(A)
+        queue.wake(B)
+        await asyncio.sleep(1700)
+        assert not queue.stuck()
+        await asyncio.sleep(200)
+        assert queue.stuck() == "the pass for ns/a has taken 1900 s"
+        gate.set()
+        await asyncio.sleep(1)
+        assert not queue.stuck()
+        stop.set()
+        await task
+
+    run(main())
