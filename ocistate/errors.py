@@ -228,6 +228,10 @@ class ChannelHeld(OcistateError):
     reason = "ChannelHeld"
 
 
+class RolloutWaits(OcistateError):
+    reason = "RolloutWaits"
+
+
 class ClusterError(OcistateError):
     reason = "ClusterError"
 

@@ -104,8 +104,9 @@ class Fields:
 
     def items(self, key: str) -> Iterator[Fields]:
         """The mappings of a list; none where it is absent."""
+        where = f"{self.path}.{key}" if self.path else key
         for place, item in enumerate(self._list(key)):
-            yield Fields(item, path=f"{self.path}.{key}[{place}]", origin=self.origin)
+            yield Fields(item, path=f"{where}[{place}]", origin=self.origin)
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts; empty where it is absent."""

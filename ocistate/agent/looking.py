@@ -114,6 +114,7 @@ class Looking:
                     followed=self.status.channels,
                     last=self.memo.pointed,
                     now=self.services.now(),
+                    cluster=self.services.cluster,
                 )
         except TimeoutError:
             raise Unavailable(

@@ -23,6 +23,7 @@ from ocistate.channel.record import (
     read_time,
     verify_record,
 )
+from ocistate.channel.rings import Cluster
 from ocistate.errors import NotFound
 from ocistate.oci.mirrors import ask_replicas
 from ocistate.oci.store import Store
@@ -52,8 +53,11 @@ async def follow_channel(
     followed: tuple[Followed, ...],
     last: Pointed | None,
     now: datetime,
+    cluster: Cluster,
 ) -> Pointed:
-    """What a Stack's channel names, under the policies; its records may be in another repository.
+    """What a Stack's channel names for this cluster, under the policies.
+
+    Its records may be in another repository than the artifacts.
 
     Raises NoPolicy, ConfigError, and what ``read_channel`` raises.
     """
@@ -66,7 +70,9 @@ async def follow_channel(
         if not here:
             there = replace(stack, source=replace(source, repository=source.records))
             store = await opened.enter_async_context(await connect(there))
-        return await read_channel(store, source, channel, followed=followed, last=last, now=now)
+        return await read_channel(
+            store, source, channel, followed=followed, last=last, now=now, cluster=cluster
+        )
 
 
 async def read_channel(
@@ -77,8 +83,9 @@ async def read_channel(
     followed: tuple[Followed, ...],
     last: Pointed | None,
     now: datetime,
+    cluster: Cluster = Cluster(),  # noqa: B008 - it is frozen
 ) -> Pointed:
-    """The digest that a channel names for the source's repository.
+    """The digest that a channel names for the source's repository in this cluster.
 
     A mirror is asked where the repository itself does not answer, or has no record to follow; of
     several mirrors' records the highest counts. ``last`` is what this process saw before; it saves
@@ -117,7 +124,7 @@ async def read_channel(
     for other in found:
         # Two of one number are a fork, whichever mirrors they lie in.
         check_order(trusted, accept(other, now))
-    digest = trusted.record.digest_of(place_of(source.repository))
+    digest = trusted.record.digest_of(place_of(source.repository), cluster)
     new = accept(trusted, now, accepted)
     if accepted is None or accepted.digest != new.digest:
         entry = Followed(

@@ -18,6 +18,7 @@ from ocistate.agent.controller import Controller, Key
 from ocistate.agent.status import Status
 from ocistate.channel.record import read_time
 from ocistate.channel.report import Report, State
+from ocistate.channel.rings import Cluster
 from ocistate.errors import OcistateError, Unavailable
 from ocistate.oci.store import Store
 from ocistate.signing.keys import Signer
@@ -36,7 +37,7 @@ Connect = Callable[[Stack], Awaitable[Store]]
 
 
 def report_of(
-    stack: Stack, status: Status, *, cluster: str, now: datetime, every: int
+    stack: Stack, status: Status, *, cluster: Cluster, now: datetime, every: int
 ) -> Report | None:
     """What a Stack's status says of the channel it follows; None when there is nothing to say."""
     source = stack.source
@@ -57,7 +58,8 @@ def report_of(
         return None
     since = max(_time(text, now) for text in (ready.since, begun))
     return Report(
-        cluster=cluster,
+        cluster=cluster.name,
+        labels=cluster.labels,
         stack=str(stack),
         channel=source.channel,
         records=place,
@@ -77,7 +79,7 @@ def report_of(
 class Reporter:
     """Writes the reports of one agent, signed with its own key as ``cluster``."""
 
-    cluster: str
+    cluster: Cluster
     signer: Signer
     connect: Connect
     every: int = REPORT_EVERY

@@ -28,6 +28,7 @@ from ocistate.agent.services import Memo
 from ocistate.agent.status import Status, refused
 from ocistate.agent.step import step
 from ocistate.agent.target import Target
+from ocistate.channel.rings import Cluster
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.oci import StoreOptions
 from ocistate.oci.store import Store
@@ -122,6 +123,8 @@ class Agent:
     folder: StateFolder
     connect: Callable[[Stack, StoreOptions], Store]
     workers: int = 8
+    cluster: Cluster = Cluster()  # noqa: RUF009 - it is frozen
+    """What this agent's cluster is called; its rings of rollouts depend on that."""
     reporter: Reporter | None = None
     """Tells the registry how Stacks are; None where the agent has no key for that."""
     mine: Callable[[Key], bool] = lambda key: True

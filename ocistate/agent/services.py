@@ -13,6 +13,7 @@ from ocistate.agent.status import (
     Status,
 )
 from ocistate.agent.target import HealthReport, Target
+from ocistate.channel.rings import Cluster
 from ocistate.errors import (
     OcistateError,
 )
@@ -24,6 +25,11 @@ from ocistate.steps.verify import Verified
 
 class Services(Protocol):
     """What a pass needs from outside."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster that this agent is of: it says to which ring of a rollout it belongs."""
+        ...
 
     async def connect_store(self, stack: Stack) -> Store:
         """The Stack's repository, with its credentials."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ocistate.channel.record import Provenance, Record, Trusted
+from ocistate.channel.rings import Ring, Rollout
 from ocistate.errors import ChannelHeld, ConfigError
 
 
@@ -65,10 +66,13 @@ def promoted(
     *,
     drop: frozenset[str] = frozenset(),
     release: bool = False,
+    rings: tuple[Ring, ...] = (),
 ) -> Record | None:
     """The channel with these digests; the other repositories of the set stay as they are.
 
-    None when it has them already. Raises ChannelHeld for a channel on hold without ``release``.
+    With ``rings`` only the first of them gets the digests now. A rollout that is under way may only
+    be followed by another one, and what is stable stays so. None when the channel has the digests
+    already. Raises ChannelHeld for a channel on hold without ``release``, ConfigError.
     """
     last = newest.record
     kept = {name: digest for name, digest in last.subjects.items() if name not in drop}
@@ -83,13 +87,56 @@ def promoted(
         )
     if subjects == dict(last.subjects) and not last.hold:
         return None
-    return replace(_next(newest, why), subjects=subjects, artifacts=artifacts, hold=False)
+    draft = replace(_next(newest, why), subjects=subjects, artifacts=artifacts, hold=False)
+    if subjects == dict(last.subjects):
+        return draft  # only the hold is lifted
+    if last.rollout is not None and not rings:
+        raise ConfigError(
+            f"a rollout is under way in {last}: {last.rollout}",
+            hint="bring it to its end, 'ocistate rollout abort' it, or give --rings for the next",
+        )
+    stable = last.rollout.stable if last.rollout is not None else last.subjects
+    begun = Rollout(stable=stable, rings=rings, opened_at=why.now) if rings else None
+    return replace(draft, rollout=begun)
 
 
 def rolled_back(newest: Trusted, to: Record, why: Why) -> Record:
-    """The channel with the digests of an earlier record, and on hold."""
+    """The channel with the digests of an earlier record for every cluster, and on hold."""
     old = _next(newest, why)
-    return replace(old, subjects=to.subjects, artifacts=to.artifacts, hold=True)
+    return replace(old, subjects=to.subjects, artifacts=to.artifacts, hold=True, rollout=None)
+
+
+def ring_opened(newest: Trusted, why: Why) -> Record:
+    """The same, with the next ring of its rollout open. Raises ConfigError."""
+    rollout = _under_way(newest)
+    if rollout.open == len(rollout.rings):
+        raise ConfigError(f"all rings of {newest.record} are open already")
+    further = replace(rollout, open=rollout.open + 1, opened_at=why.now)
+    return replace(_next(newest, why), rollout=further)
+
+
+def rollout_ended(newest: Trusted, why: Why) -> Record:
+    """The same for every cluster. Raises ConfigError."""
+    _under_way(newest)
+    return replace(_next(newest, why), rollout=None)
+
+
+def rollout_aborted(newest: Trusted, artifacts: Mapping[str, Provenance], why: Why) -> Record:
+    """Back to what is stable, made from ``artifacts``, and on hold. Raises ConfigError."""
+    stable = _under_way(newest).stable
+    made = {place: found for place, found in artifacts.items() if place in stable}
+    draft = _next(newest, why)
+    return replace(draft, subjects=stable, artifacts=made, hold=True, rollout=None)
+
+
+def _under_way(newest: Trusted) -> Rollout:
+    rollout = newest.record.rollout
+    if rollout is None:
+        raise ConfigError(
+            f"no rollout is under way in {newest.record}",
+            hint="'ocistate promote --rings …' begins one",
+        )
+    return rollout
 
 
 def refreshed(newest: Trusted, why: Why) -> Record:

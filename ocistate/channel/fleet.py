@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from ocistate.channel.record import CLOCK_SKEW
+from ocistate.channel.record import CLOCK_SKEW, Record
 from ocistate.channel.report import Report
+from ocistate.channel.rings import Cluster
 
 Standing = Literal[
     "Healthy", "Progressing", "Degraded", "Refused", "Silent", "NeverSeen", "NotBelieved"
@@ -29,7 +30,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One Stack of one cluster. ``current``: it follows the channel's newest record."""
+    """One Stack of one cluster. ``current``: it follows the channel's newest record. ``ring`` is
+    the place of the cluster's ring, where the record has a rollout."""
 
     cluster: str
     stack: str
@@ -37,6 +39,7 @@ class Member:
     current: bool
     report: Report | None
     problem: str = ""
+    ring: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +70,13 @@ def assess(
     seen: Iterable[Seen],
     enrolled: Iterable[str],
     *,
-    subjects: Mapping[str, str],
-    number: tuple[int, int],
+    record: Record,
     now: datetime,
 ) -> Fleet:
-    """The fleet of a channel whose record ``number`` pins the digests of ``subjects``.
+    """The fleet of a channel whose newest record is given.
 
-    A member is ``current`` when it runs the digest that is pinned for its repository, and has
-    followed no older record. Of two reports of one Stack the later one counts.
+    A member is ``current`` when it runs the digest that the record pins for its repository and
+    cluster, and has followed no older record. Of two reports of one Stack the later one counts.
     """
     members: list[Member] = []
     latest: dict[tuple[str, str], Seen] = {}
@@ -96,15 +98,23 @@ def assess(
                 cluster=report.cluster,
                 stack=report.stack,
                 standing="Silent" if report.is_silent(now) else report.state,
-                current=subjects.get(report.repository) == report.digest
-                and report.number >= number,
+                current=record.pinned_for(report.speaker).get(report.repository) == report.digest
+                and report.number >= record.number,
+                ring=record.ring_of(report.speaker),
                 report=report,
                 problem=report.message,
             )
         )
     heard = {cluster for cluster, _ in latest}
     members += [
-        Member(cluster=name, stack="", standing="NeverSeen", current=False, report=None)
+        Member(
+            cluster=name,
+            stack="",
+            standing="NeverSeen",
+            current=False,
+            report=None,
+            ring=record.ring_of(Cluster(name=name)),
+        )
         for name in dict.fromkeys(enrolled)
         if name not in heard
     ]

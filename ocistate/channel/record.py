@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ocistate.canonical import DIGEST_PATTERN
+from ocistate.channel.rings import Cluster, Rollout, read_rollout, write_rollout
 from ocistate.errors import (
     ChannelFork,
     EpochRefused,
@@ -59,7 +60,7 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _KNOWN: Final = frozenset(
     (
         *("channel", "repository", "epoch", "sequence", "previous", "issuedAt"),
-        *("expires", "reason", "source", "actor", "hold", "artifacts"),
+        *("expires", "reason", "source", "actor", "hold", "artifacts", "rollout", "critical"),
     )
 )
 
@@ -78,8 +79,9 @@ class Record:
 
     ``previous`` is the digest of the record before it, empty for a channel's first. ``actor`` is
     who asked for it, on the word of who signed; ``source`` the channel or tag that the digests came
-    from; ``artifacts`` each repository's git source and revision. ``extra`` are fields of a newer
-    ocistate, kept as they are.
+    from; ``artifacts`` each repository's git source and revision. With a ``rollout`` the subjects
+    are meant for the clusters in its open rings only. ``extra`` are fields of a newer ocistate,
+    kept as they are.
     """
 
     channel: str
@@ -94,6 +96,7 @@ class Record:
     source: str = ""
     actor: str = ""
     hold: bool = False
+    rollout: Rollout | None = None
     artifacts: Mapping[str, Provenance] = field(default_factory=lambda: MappingProxyType({}))
     extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -102,14 +105,40 @@ class Record:
         """(epoch, sequence): what orders the records of a channel."""
         return (self.epoch, self.sequence)
 
-    def digest_of(self, repository: str) -> str:
-        """The digest it pins for a repository. Raises ForeignRecord when it pins none."""
-        if repository not in self.subjects:
+    def digest_of(self, repository: str, cluster: Cluster | None = None) -> str:
+        """The digest it pins for a repository, and for a cluster if one is given.
+
+        Raises ForeignRecord when it pins none.
+        """
+        pinned = self.subjects if cluster is None else self.pinned_for(cluster)
+        if repository not in pinned:
             raise ForeignRecord(
                 f"the channel {self.channel} of {self.repository} says nothing of {repository}",
-                hint=f"it pins {', '.join(sorted(self.subjects))}",
+                hint=f"it pins {', '.join(sorted(pinned))}",
             )
-        return self.subjects[repository]
+        return pinned[repository]
+
+    def pinned_for(self, cluster: Cluster) -> Mapping[str, str]:
+        """What a cluster is to run: the subjects, or what it stays on until its ring is opened."""
+        rollout = self.rollout
+        if rollout is None or rollout.is_open(self.ring_of(cluster)):
+            return self.subjects
+        return rollout.stable
+
+    def ring_of(self, cluster: Cluster) -> int:
+        """The place of a cluster's ring in the rollout; 0 without one.
+
+        It is drawn anew for each channel, and stays the same from one release to the next.
+        """
+        if self.rollout is None:
+            return 0
+        return self.rollout.ring_of(cluster, seed=f"{self.repository}\n{self.channel}")
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Every digest that some cluster is to run by it."""
+        stable = self.rollout.stable.values() if self.rollout else ()
+        return frozenset((*self.subjects.values(), *stable))
 
     def __str__(self) -> str:
         return f"{self.channel}@{show_number(self.epoch, self.sequence)}"
@@ -194,6 +223,9 @@ def sign_record(record: Record, signer: Signer) -> bytes:
         }
     if record.expires is not None:
         predicate["expires"] = show_time(record.expires)
+    if record.rollout is not None:
+        predicate["rollout"] = write_rollout(record.rollout, show_time(record.rollout.opened_at))
+        predicate["critical"] = ["rollout"]
     for name, value in (("source", record.source), ("actor", record.actor), ("hold", record.hold)):
         if value:
             predicate[name] = value
@@ -374,6 +406,7 @@ def parse_record(statement: Statement) -> Record:
     hold = value.get("hold", False)
     if not isinstance(hold, bool):
         raise InvalidRecord("record: hold is neither true nor false")
+    _check_critical(value)
     issued = _time(value, "issuedAt")
     if issued is None:
         raise InvalidRecord("record: issuedAt is missing")
@@ -389,6 +422,7 @@ def parse_record(statement: Statement) -> Record:
         source=_text(value, "source", ""),
         actor=_text(value, "actor", ""),
         hold=hold,
+        rollout=_rollout(value),
         artifacts=MappingProxyType(_artifacts(value)),
         subjects=MappingProxyType(subjects),
         extra=MappingProxyType({k: v for k, v in value.items() if k not in _KNOWN}),
@@ -405,6 +439,34 @@ def read_time(text: str) -> datetime:
     if not _TIME.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is not a time")
     return datetime.fromisoformat(text)
+
+
+def _check_critical(value: Mapping[str, Any]) -> None:
+    """That every field is known which the record says must be, as in RFC 7515, section 4.1.11.
+
+    A field that is not named there may be passed over by who does not know it.
+    """
+    critical = value.get("critical", [])
+    if not isinstance(critical, list) or not all(isinstance(name, str) for name in critical):
+        raise InvalidRecord("record: critical is not a list of names")
+    for name in critical:
+        if name not in _KNOWN or name not in value:
+            raise InvalidRecord(
+                f"record: it must not be followed without its field {name[:80]!r}, "
+                f"which is {'missing' if name in _KNOWN else 'not known here'}",
+                hint="a newer ocistate wrote it: update this one",
+            )
+
+
+def _rollout(value: Mapping[str, Any]) -> Rollout | None:
+    found = value.get("rollout")
+    if found is None:
+        return None
+    key = "rollout.openedAt"
+    opened = _time({key: found.get("openedAt")}, key) if isinstance(found, dict) else None
+    if opened is None:
+        raise InvalidRecord(f"record: {key} is missing")
+    return read_rollout(found, opened)
 
 
 def _artifacts(value: Mapping[str, Any]) -> dict[str, Provenance]:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 from ocistate.channel.record import CLOCK_SKEW, read_time, show_time
+from ocistate.channel.rings import Cluster, labels_problem
 from ocistate.errors import ForeignReport, InvalidReport, Untrusted
 from ocistate.oci.tags import REPORT_PREFIX
 from ocistate.signing.envelope import (
@@ -54,7 +56,7 @@ class Report:
 
     ``epoch`` and ``sequence`` number the channel's record that it followed; ``since`` is from when
     on it is in this ``state`` with this digest; ``at`` is when it said so, and it says so again at
-    least every ``every`` seconds. ``stack`` is NAMESPACE/NAME.
+    least every ``every`` seconds. ``stack`` is NAMESPACE/NAME, ``labels`` are the cluster's.
     """
 
     cluster: str
@@ -70,15 +72,26 @@ class Report:
     at: datetime
     every: int
     message: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def number(self) -> tuple[int, int]:
         """(epoch, sequence) of the record it speaks of."""
         return (self.epoch, self.sequence)
 
+    @property
+    def speaker(self) -> Cluster:
+        """The cluster, as its ring in a rollout is found."""
+        return Cluster(name=self.cluster, labels=self.labels)
+
+    @property
+    def silent_at(self) -> datetime:
+        """When the cluster should have been heard of again."""
+        return self.at + 3 * timedelta(seconds=self.every) + CLOCK_SKEW
+
     def is_silent(self, now: datetime) -> bool:
         """Whether the cluster should have been heard of again by now."""
-        return now - self.at > 3 * timedelta(seconds=self.every) + CLOCK_SKEW
+        return now > self.silent_at
 
 
 def check_cluster(name: str) -> str:
@@ -113,6 +126,7 @@ def sign_report(report: Report, signer: Signer) -> bytes:
         "since": show_time(report.since),
         "at": show_time(report.at),
         "every": report.every,
+        **({"labels": dict(report.labels)} if report.labels else {}),
     }
     payload = build_named_statement(((report.repository, report.digest),), PREDICATE, predicate)
     _parse(payload)
@@ -169,8 +183,12 @@ def _parse(payload: bytes) -> Report:
     state: State | None = next((known for known in _STATES if known == value.get("state")), None)
     if state is None:
         raise InvalidReport(f"report: state is none of {', '.join(_STATES)}")
+    labels = value.get("labels", {})
+    if problem := labels_problem(labels):
+        raise InvalidReport(f"report: labels: {problem}")
     return Report(
         **texts,
+        labels=MappingProxyType(labels),
         digest=statement.digests[0],
         epoch=_number(value, "epoch", _MAX_NUMBER),
         sequence=_number(value, "sequence", _MAX_NUMBER),

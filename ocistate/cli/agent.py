@@ -59,7 +59,19 @@ if TYPE_CHECKING:
     show_default=True,
     help="How long a Lease holds that is not renewed.",
 )
-@click.option("--cluster", default="", metavar="NAME", help="This cluster, as it signs reports.")
+@click.option(
+    "--cluster",
+    default="",
+    metavar="NAME",
+    help="This cluster, as it is known in reports and rings.",
+)
+@click.option(
+    "--cluster-label",
+    "cluster_labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What it is, for rings by labels; repeatable.",
+)
 @click.option(
     "--report-key",
     default="",
@@ -90,7 +102,8 @@ def agent_command(
     """
     from ocistate.agent.log import set_up
 
-    reporting = _reporting(*(options.pop(f) for f in ("cluster", "report_key", "report_every")))
+    names = ("cluster", "cluster_labels", "report_key", "report_every")
+    reporting = _reporting(*(options.pop(name) for name in names))
     set_up(log_format or ("text" if sys.stderr.isatty() else "json"))
     if once and stacks is None:
         raise UsageError("--once needs --stacks", hint="use 'ocistate apply' for one artifact")
@@ -102,25 +115,43 @@ def agent_command(
     return asyncio.run(_in_cluster(reporting, **options))
 
 
-def _reporting(cluster: str, key: str, every: int) -> Callable[[Agent], None]:
-    """Gives an agent its reporter, where there is a key for it; the key is loaded now."""
-    if bool(cluster) != bool(key):
+def _reporting(name: str, labels: tuple[str, ...], key: str, every: int) -> Callable[[Agent], None]:
+    """Tells an agent its cluster, and gives it its reporter, where there is a key for it; the key
+    is loaded now."""
+    if not name and (key or labels):
         raise UsageError(
-            "--cluster and --report-key need each other",
+            "--report-key and --cluster-label need --cluster",
             hint="the cluster's name and its key are what a TrustPolicy's reporters have",
         )
-    if not key:
+    if not name:
         return lambda agent: None
     from ocistate.agent.reporting import Reporter
     from ocistate.channel.report import check_cluster
+    from ocistate.channel.rings import Cluster
     from ocistate.cli.keys import load_signer_for
 
-    name, signer = check_cluster(cluster), load_signer_for(key)
+    cluster = Cluster(name=check_cluster(name), labels=_labels(labels))
+    signer = load_signer_for(key) if key else None
 
     def give(agent: Agent) -> None:
-        agent.reporter = Reporter(name, signer, agent.connect_store, every=every)
+        agent.cluster = cluster
+        if signer is not None:
+            agent.reporter = Reporter(cluster, signer, agent.connect_store, every=every)
 
     return give
+
+
+def _labels(texts: tuple[str, ...]) -> dict[str, str]:
+    from ocistate.channel.rings import labels_problem
+
+    parts = [text.partition("=") for text in texts]
+    labels = {key: value for key, _, value in parts}
+    problem = labels_problem(labels) if all(equals for _, equals, _ in parts) else "no '=' in it"
+    if problem or len(labels) < len(texts):
+        raise UsageError(
+            f"--cluster-label: {problem or 'a key is given twice'}", hint="write KEY=VALUE"
+        )
+    return labels
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -100,6 +100,8 @@ async def _row(
             trusted = await read_newest(store, channel)
             record, digest, signer = trusted.record, trusted.digest, trusted.signer
             state = "on hold" if record.hold else "verified"
+            if record.rollout is not None:
+                state += f", in rings: {record.rollout}"
             try:
                 check_policy(record, channel.trust)
                 check_time(record, datetime.now(UTC))
@@ -173,6 +175,7 @@ def show_command(
             ("Since", row["issuedAt"]),
             ("Expires", row["expires"] or "never"),
             ("Hold", "yes" if record.hold else "no"),
+            ("Rollout", str(record.rollout or "")),
             ("Reason", record.reason),
             ("From", record.source),
             ("Problem", problem),

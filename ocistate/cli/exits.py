@@ -44,6 +44,7 @@ EXIT_CODES: Final[dict[type[errors.OcistateError], int]] = {
     errors.ChannelHeld: 77,
     errors.InvalidReport: 78,
     errors.ForeignReport: 79,
+    errors.RolloutWaits: 80,
 }
 """By error class; a class that is not listed has its nearest ancestor's code."""
 

@@ -64,7 +64,7 @@ def status_command(
                 "channel": str(record),
                 "well": fleet.is_well,
                 "counts": fleet.counts(),
-                "members": [_facts(member) for member in fleet.members],
+                "members": [member_facts(member) for member in fleet.members],
             },
             output,
         )
@@ -128,7 +128,8 @@ def _row(member: Member) -> tuple[str, ...]:
     )
 
 
-def _facts(member: Member) -> dict[str, Any]:
+def member_facts(member: Member) -> dict[str, Any]:
+    """A member as the plain values that ``-o json`` prints."""
     from ocistate.channel.record import show_time
 
     report = member.report

@@ -113,6 +113,10 @@ def _rows(channel: Channel, history: History, *, git: bool) -> list[dict[str, An
     return rows
 
 
+def _rings(rollout: dict[str, Any] | None) -> str:
+    return f" (ring {rollout['open']} of {len(rollout['rings'])})" if rollout else ""
+
+
 def _commits(repository: str, link: Link, older: tuple[Link, ...]) -> dict[str, Any]:
     """The commits between a release and the one before it that was made from another commit."""
     from ocistate.steps.commits import commits_between
@@ -133,7 +137,7 @@ def _print(rows: list[dict[str, Any]], *, git: bool) -> None:
         [
             (
                 *((row["channel"],) if several else ()),
-                row["number"] + (" (hold)" if row["hold"] else ""),
+                row["number"] + (" (hold)" if row["hold"] else "") + _rings(row["rollout"]),
                 row["issuedAt"],
                 row["signer"] or (f"✗ {row['problem']}" if row["problem"] else "?"),
                 row["actor"],

@@ -49,6 +49,7 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     "channel": ("ocistate.cli.channel:channel_command", "Begin, show, verify, refresh channels."),
     "history": ("ocistate.cli.history:history_command", "Show the releases of channels."),
     "fleet": ("ocistate.cli.fleet:fleet_command", "Show the clusters that follow a channel."),
+    "rollout": ("ocistate.cli.rollout:rollout_command", "Bring a release on, ring by ring."),
     "log": ("ocistate.cli.log:log_command", "Show the releases that changed one object."),
     "blame": ("ocistate.cli.log:blame_command", "Show which release set each field of an object."),
     "bisect": ("ocistate.cli.bisect:bisect_command", "Find the first bad release with a command."),

@@ -65,6 +65,11 @@ def move_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--drop", multiple=True, metavar="REPO", help="Take a repository out of the set; repeatable."
 )
+@click.option(
+    "--rings",
+    metavar="SPEC|FILE",
+    help="Roll it out ring by ring: canary=5%/10m,early=25%/1h,all=100%, or a file with rings.",
+)
 @click.option("--release", is_flag=True, help="Move it though it is on hold, and lift the hold.")
 @click.option(
     "--artifact-key",
@@ -86,6 +91,7 @@ def promote_command(
     tag: str | None,
     others: tuple[Reference, ...],
     drop: tuple[str, ...],
+    rings: str | None,
     release: bool,
     artifact_keys: tuple[str, ...],
     key: str,
@@ -104,6 +110,7 @@ def promote_command(
     shown first, and confirmed on a terminal. A channel that holds it already is left as it is.
     """
     from ocistate.channel.change import promoted
+    from ocistate.cli.rollout import read_rings
     from ocistate.steps.releases import pins_of
 
     given = [reference.target, from_, digest, tag]
@@ -119,6 +126,7 @@ def promote_command(
         warn("the artifact's signature is not checked; give --policy or --artifact-key")
     _refuse_artifact_key(signer, trust)
     dropped = frozenset(drop)
+    wanted = read_rings(rings)
 
     async def move() -> Moved:
         async with contextlib.AsyncExitStack() as opened:
@@ -143,7 +151,9 @@ def promote_command(
                 connect,
                 writer,
                 newest,
-                lambda old: promoted(_known(old), pins, why, drop=dropped, release=release),
+                lambda old: promoted(
+                    _known(old), pins, why, drop=dropped, release=release, rings=wanted
+                ),
                 yes=yes,
                 dry_run=dry_run,
                 output=output,
@@ -272,6 +282,11 @@ async def _pinned(
     record = (await read_newest(store, source)).record
     check_policy(record, source.trust)
     check_time(record, datetime.now(UTC))
+    if record.rollout is not None:
+        raise ConfigError(
+            f"{record} is being rolled out still: {record.rollout}",
+            hint="wait until its rollout has ended, or name what to take: --digest",
+        )
     found = [
         await _find(connect, reference_of(place).with_digest(digest), trust)
         for place, digest in record.subjects.items()
@@ -396,6 +411,8 @@ async def _compare(
 
 def _show(before: Record, after: Record, changes: Mapping[str, tuple[ObjectDiff, ...]]) -> None:
     note(f"{before} → {after}" + (", on hold" if after.hold else ""))
+    if after.rollout is not None:
+        note(f"in rings: {after.rollout} now has it; the others stay as they are")
     for place in sorted({*before.subjects, *after.subjects}):
         old, new = before.subjects.get(place, "nothing"), after.subjects.get(place, "nothing")
         if old == new:

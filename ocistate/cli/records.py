@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 def record_row(record: Record, digest: str, signer: str) -> dict[str, Any]:
     """A record as the plain values that ``-o json`` prints."""
     from ocistate.channel.record import show_time
+    from ocistate.channel.rings import write_rollout
 
+    rollout = record.rollout
     return {
         "channel": record.channel,
         "repository": record.repository,
@@ -26,6 +28,7 @@ def record_row(record: Record, digest: str, signer: str) -> dict[str, Any]:
         "source": record.source,
         "actor": record.actor,
         "signer": signer,
+        "rollout": write_rollout(rollout, show_time(rollout.opened_at)) if rollout else None,
         "subjects": [
             {
                 "repository": place,

@@ -118,7 +118,7 @@ async def _is_behind(target: Store, item: Tagged) -> str:
 
 async def _pinned(source: Store, newest: Sequence[Tagged]) -> list[str]:
     """The digests that records pin, as far as the source has them."""
-    wanted = sorted({d for item in newest if item.record for d in item.record.subjects.values()})
+    wanted = sorted({d for item in newest if item.record for d in item.record.digests})
     found = []
     for digest in wanted:
         try:

@@ -117,7 +117,7 @@ async def _pinned(store: Store, tags: Sequence[str]) -> Mapping[str, str]:
                 hint="mend or delete that tag",
             )
         pinned[item.digest] = f"the tag {item.tag}"
-        for digest in item.record.subjects.values():
+        for digest in item.record.digests:
             pinned[digest] = f"the channel record {item.record}"
     return pinned
 

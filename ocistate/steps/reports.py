@@ -87,8 +87,7 @@ async def read_fleet(
     return assess(
         await read_reports(store, channel, reporters),
         [trusted.name for trusted in reporters],
-        subjects=record.subjects,
-        number=record.number,
+        record=record,
         now=now,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,8 +14,9 @@ import pytest
 from ocistate.agent.api import Source
 from ocistate.agent.pointer import Pointed, read_channel
 from ocistate.agent.status import Followed, Status, status_from_dict, status_to_dict
-from ocistate.channel.change import begun, promoted, refreshed
+from ocistate.channel.change import begun, promoted, refreshed, rollout_aborted
 from ocistate.channel.record import Record, Trusted
+from ocistate.channel.rings import Cluster, Ring
 from ocistate.errors import (
     ChannelError,
     ChannelFork,
@@ -65,6 +66,7 @@ class Reader:
     now: datetime = NOW
     mirrored: MirroredStore | None = None
     """What is read instead of the store alone."""
+    cluster: Cluster = Cluster()  # noqa: RUF009 - it is frozen
 
     @property
     def place(self) -> str:
@@ -86,6 +88,7 @@ class Reader:
             followed=self.kept.channels,
             last=self.last,
             now=self.now,
+            cluster=self.cluster,
         )
         self.kept = Status(channels=self.last.followed)
         return self.last.digest
@@ -405,3 +408,41 @@ def test_a_record_of_another_repository_in_a_mirror_is_none_of_ours(
             await reader.look()
 
     run(story())
+
+
+def test_an_old_rollout_put_back_is_refused(tmp_path: Path) -> None:
+    async def story(reader: Reader) -> None:
+        rings = (
+            Ring(name="canary", labels={"tier": "canary"}),
+            Ring(name="all", percent=100),
+        )
+        canary = Cluster(name="east", labels={"tier": "canary"})
+        await reader.write(1)
+
+        async def move(make: Callable[[Trusted], Record | None]) -> str:
+            writer = Writer(
+                store=reader.store,
+                channel=reader.channel(ALICE),
+                signer=ALICE,
+                settle=0.0,
+                clock=lambda: NOW,
+            )
+
+            def made(newest: Trusted | None) -> Record | None:
+                assert newest is not None
+                return make(newest)
+
+            return (await writer.write(made)).digest
+
+        begun = await move(lambda now: promoted(now, pins(2, reader.place), why(), rings=rings))
+        assert await reader.look() == DIGESTS[1]
+        reader.cluster = canary
+        assert await reader.look() == DIGESTS[2]
+        reader.cluster = Cluster(name="west")
+        await move(lambda now: rollout_aborted(now, {}, why()))
+        assert await reader.look() == DIGESTS[1]
+        reader.cluster = canary
+        await reader.store.push_manifest(await reader.store.fetch_manifest(begun), "channel-prod")
+        await reader.refuses(RecordReplayed)
+
+    asyncio.run(story(Reader(Counting(tmp_path))))

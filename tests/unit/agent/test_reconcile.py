@@ -17,6 +17,7 @@ from ocistate.agent.reconcile import Pass
 from ocistate.agent.services import Memo
 from ocistate.agent.status import Status, status_from_dict, status_to_dict
 from ocistate.agent.target import Applied, HealthReport
+from ocistate.channel.rings import Cluster
 from ocistate.errors import Unavailable
 from ocistate.oci import open_store
 from ocistate.oci.store import Store
@@ -134,6 +135,8 @@ class World:
         self.time += seconds
 
     # reconcile.Services
+
+    cluster = Cluster()
 
     async def connect_store(self, stack: Stack) -> Store:
         self.on_step("connect")

@@ -62,9 +62,8 @@ def check(raw: bytes, **place: str) -> Report:
 
 def fleet(*reports: Report, number: tuple[int, int] = (1, 1)) -> Fleet:
     seen = [Seen(tag=str(place), report=item) for place, item in enumerate(reports)]
-    return assess(
-        seen, [r.name for r in REPORTERS], subjects={SHOP: DIGESTS[1]}, number=number, now=NOW
-    )
+    newest = record(number[1], epoch=number[0], subjects={SHOP: DIGESTS[1]})
+    return assess(seen, [r.name for r in REPORTERS], record=newest, now=NOW)
 
 
 def standings(found: Fleet) -> dict[str, tuple[str, bool]]:
