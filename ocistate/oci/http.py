@@ -438,7 +438,20 @@ def _describe(error: BaseException) -> str:
         return "its certificate is not trusted; name its CA with --ca-file"
     if _wants_certificate(error):
         return "it asks for a client certificate; name one with --client-cert and --client-key"
+    if isinstance(error, httpx.ReadError) and not str(error) and _is_https(error):
+        # The alert that says so may be lost with the connection.
+        return (
+            "it closed the connection without an answer; if it asks for a client certificate, name "
+            "one with --client-cert and --client-key"
+        )
     return text[:300]
+
+
+def _is_https(error: httpx.RequestError) -> bool:
+    try:
+        return error.request.url.scheme == "https"
+    except RuntimeError:
+        return False
 
 
 def _retry_after(value: str | None, pause: float) -> float:
