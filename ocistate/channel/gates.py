@@ -1,0 +1,336 @@
+"""Gates of a pipeline: whether an artifact may go on into a channel, decided on plain facts.
+
+    outcome = evaluate(gate, facts)      # open or closed, why, and when it may open
+
+Nothing here asks a registry or a clock: what a gate goes by is in the Facts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from ocistate.artifact.diff import diff_inventories
+from ocistate.artifact.inventory import Inventory
+from ocistate.channel.approval import PREDICATE, why_not
+from ocistate.channel.fleet import Fleet, by_cluster, healthy_since
+from ocistate.channel.record import show_time
+from ocistate.channel.window import Window
+from ocistate.signing.claims import read_claims
+from ocistate.signing.decide import Verdict, decide
+from ocistate.signing.found import Found
+from ocistate.signing.policy import (
+    RequiredAttestation,
+    TrustedIdentity,
+    TrustedKey,
+    TrustPolicy,
+)
+
+Kind = Literal["healthy", "approvals", "attestation", "window", "check", "changes", "signature"]
+
+MAX_STEPS: Final = 1_000_000
+"""Of a check over an inventory, as `ocistate.cel` counts them: ten seconds at most."""
+_MOST_NAMED: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthy:
+    """The artifact has been healthy for ``soak`` in ``share`` percent of the clusters of the
+    channel it comes from: of ``clusters``, or of all that are enrolled."""
+
+    soak: timedelta
+    share: int = 100
+    clusters: tuple[str, ...] = ()
+    kind: Kind = "healthy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approvals:
+    """So many of those named have approved exactly this digest for exactly this channel."""
+
+    count: int
+    keys: tuple[TrustedKey, ...]
+    identities: tuple[TrustedIdentity, ...]
+    kind: Kind = "approvals"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attested:
+    """Somebody trusted attests it, and the conditions on the predicate are true."""
+
+    needed: RequiredAttestation
+    kind: Kind = "attestation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """It is the time for it."""
+
+    window: Window
+    kind: Kind = "window"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A CEL expression over the inventory is true; ``message`` is what else to say."""
+
+    expression: str
+    message: str = ""
+    kind: Kind = "check"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """At most so many objects are added, changed and removed; at most this share, in percent, of
+    those that the channel has now."""
+
+    most: int | None = None
+    share: int | None = None
+    kind: Kind = "changes"
+
+
+Gate = Healthy | Approvals | Attested | Opening | Check | Changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of one move: ``digest`` into ``channel``, from ``feeder``.
+
+    ``inventory`` is the artifact's, ``current`` that of what the channel names now (None when it is
+    not there any more), ``found`` the artifact's signatures and attestations, unverified; ``fleet``
+    the clusters of the feeding channel, which names the digest since ``fed_since``.
+    """
+
+    now: datetime
+    repository: str
+    channel: str
+    digest: str
+    feeder: str
+    inventory: Inventory
+    current: Inventory | None = None
+    found: tuple[Found, ...] = ()
+    fleet: Fleet | None = None
+    fed_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Whether a gate is open, why, in one sentence, and when it may open where that is known."""
+
+    kind: Kind
+    open: bool
+    reason: str
+    opens_at: datetime | None = None
+
+
+def evaluate(gate: Gate, facts: Facts) -> Outcome:
+    """What a gate makes of the facts. May take a second or two: keep it off an event loop.
+
+    Raises ConfigError, Unavailable when an identity's trusted root can't be used.
+    """
+    match gate:
+        case Healthy():
+            return _healthy(gate, facts)
+        case Approvals():
+            return _approvals(gate, facts)
+        case Attested():
+            return _attested(gate, facts)
+        case Opening():
+            return _opening(gate, facts)
+        case Check():
+            return _check(gate, facts)
+        case Changes():
+            return _changes(gate, facts)
+
+
+def _healthy(gate: Healthy, facts: Facts) -> Outcome:
+    def closed(reason: str, opens_at: datetime | None = None) -> Outcome:
+        return Outcome(kind="healthy", open=False, reason=reason, opens_at=opens_at)
+
+    if facts.fleet is None or facts.fed_since is None:
+        return closed(f"no cluster reports on {facts.feeder}")
+    heard = by_cluster(facts.fleet)
+    names = gate.clusters or tuple(heard)
+    if not names:
+        return closed(f"no cluster is enrolled for {facts.feeder}")
+    needed = math.ceil(len(names) * gate.share / 100)
+    # Before the channel named it no cluster's word on it is asked for.
+    since = {
+        name: max(well, facts.fed_since)
+        for name in names
+        if (well := healthy_since(heard.get(name, []))) is not None
+    }
+    soak = _span(gate.soak)
+    ready = [name for name, start in since.items() if start + gate.soak <= facts.now]
+    of = f"{len(ready)} of {len(names)} clusters"
+    if len(ready) >= needed:
+        return Outcome(
+            kind="healthy", open=True, reason=f"{of} of {facts.feeder} healthy for {soak}"
+        )
+    asked = f"healthy for {soak} in {facts.feeder}, and {needed} are asked for"
+    if len(since) >= needed:
+        return closed(f"{of} {asked}", sorted(since.values())[needed - 1] + gate.soak)
+    return closed(f"{of} {asked}: {_some(_unwell(facts.fleet, names, since))}")
+
+
+def _unwell(fleet: Fleet, names: Sequence[str], well: Iterable[str]) -> list[str]:
+    found = by_cluster(fleet)
+    said = []
+    for name in names:
+        if name in well:
+            continue
+        member = next(
+            (m for m in found.get(name, []) if m.standing != "Healthy" or not m.current), None
+        )
+        if member is None:
+            said.append(f"{name} is not enrolled")
+        else:
+            behind = "behind" if member.standing == "Healthy" else member.standing
+            said.append(f"{name} is {behind}")
+    return said
+
+
+def _approvals(gate: Approvals, facts: Facts) -> Outcome:
+    # Each is judged by itself first: who approved in vain once may approve again, and only then
+    # counts, and counts once.
+    good: list[Found] = []
+    refused: list[str] = []
+    for item in _claimed(facts, PREDICATE):
+        verdict = _decide(gate, facts.digest, [item])[1][0]
+        if not verdict.counts or verdict.statement is None:
+            refused.append(f"one {verdict.reason}")
+            continue
+        fault = why_not(
+            verdict.statement.predicate,
+            channel=facts.channel,
+            repository=facts.repository,
+            digest=facts.digest,
+            now=facts.now,
+        )
+        if fault:
+            refused.append(f"that of {verdict.signer} {fault}")
+        else:
+            good.append(item)
+    signers = _decide(gate, facts.digest, good)[0]
+    by = f"approved by {', '.join(signers)}" if signers else "approved by nobody"
+    if len(signers) >= gate.count:
+        return Outcome(kind="approvals", open=True, reason=by)
+    vain = f"; not counted: {_some(refused)}" if refused else ""
+    return Outcome(
+        kind="approvals",
+        open=False,
+        reason=f"{by}, {len(signers)} of {gate.count} approvals for {facts.channel}{vain}",
+    )
+
+
+def _decide(
+    gate: Approvals, digest: str, found: Sequence[Found]
+) -> tuple[tuple[str, ...], tuple[Verdict, ...]]:
+    policy = TrustPolicy(
+        name="approvals",
+        repositories=("**",),
+        keys=gate.keys,
+        identities=gate.identities,
+        threshold=gate.count,
+    )
+    decision = decide(policy, digest, found, attestation=PREDICATE)
+    return decision.signers, decision.verdicts
+
+
+def _attested(gate: Attested, facts: Facts) -> Outcome:
+    kind = gate.needed.predicate_type
+    policy = TrustPolicy(name="attestation", repositories=("**",), attestations=(gate.needed,))
+    decision = decide(policy, facts.digest, _claimed(facts, kind), attestation=kind)
+    if decision.error is None:
+        by = ", ".join(decision.signers)
+        return Outcome(kind="attestation", open=True, reason=f"{kind} is attested by {by}")
+    reasons = [verdict.reason for verdict in decision.verdicts if not verdict.counts]
+    because = f": one {_some(reasons)}" if reasons else ""
+    return Outcome(
+        kind="attestation", open=False, reason=f"nobody trusted attests {kind} as required{because}"
+    )
+
+
+def _claimed(facts: Facts, kind: str) -> list[Found]:
+    """Those that say themselves that they are of a kind: no others can count, or be missed."""
+    return [f for f in facts.found if read_claims(f, facts.digest).predicate_type == kind]
+
+
+def _opening(gate: Opening, facts: Facts) -> Outcome:
+    window = gate.window
+    if window.is_open(facts.now):
+        return Outcome(kind="window", open=True, reason=f"it is the time: {window}")
+    opens_at = window.opens_at(facts.now)
+    when = f"opens at {show_time(opens_at)}" if opens_at else "does not open within a year"
+    return Outcome(
+        kind="window", open=False, reason=f"the window {window} {when}", opens_at=opens_at
+    )
+
+
+def _check(gate: Check, facts: Facts) -> Outcome:
+    from ocistate.cel import EvaluationError, cel_value, is_true
+
+    said = f" ({gate.message})" if gate.message else ""
+    try:
+        variables = {key: cel_value(value) for key, value in _variables(facts).items()}
+        if is_true(gate.expression, variables, steps=MAX_STEPS):
+            return Outcome(kind="check", open=True, reason=f"{gate.expression!r} is true")
+        fault = "is false"
+    except EvaluationError as error:
+        fault = str(error)
+    return Outcome(kind="check", open=False, reason=f"{gate.expression!r} {fault}{said}")
+
+
+def _variables(facts: Facts) -> dict[str, Any]:
+    inventory = facts.inventory
+    return {
+        "resources": [
+            {
+                "apiVersion": entry.api_version,
+                "kind": entry.id.kind,
+                "namespace": entry.id.namespace,
+                "name": entry.id.name,
+            }
+            for entry in inventory.resources
+        ],
+        "images": [{"image": image.name, "pinned": image.pinned} for image in inventory.images],
+        "source": inventory.source,
+        "revision": inventory.revision,
+        "digest": facts.digest,
+    }
+
+
+def _changes(gate: Changes, facts: Facts) -> Outcome:
+    if facts.current is None:
+        return Outcome(
+            kind="changes",
+            open=False,
+            reason=f"what {facts.channel} names is gone, so that changes can't be counted",
+        )
+    count = len(diff_inventories(facts.current, facts.inventory))
+    total = len(facts.current.resources)
+    share = math.ceil(100 * count / max(total, 1))
+    limits = []
+    if gate.most is not None and count > gate.most:
+        limits.append(f"at most {gate.most} may")
+    if gate.share is not None and 100 * count > gate.share * max(total, 1):
+        limits.append(f"at most {gate.share} % may")
+    said = f"{count} objects change, where {facts.channel} has {total} ({share} %)"
+    if limits:
+        return Outcome(kind="changes", open=False, reason=f"{said}; {' and '.join(limits)}")
+    return Outcome(kind="changes", open=True, reason=said)
+
+
+def _some(texts: Sequence[str]) -> str:
+    different = list(dict.fromkeys(texts))
+    more = len(different) - _MOST_NAMED
+    return ", ".join(different[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _span(span: timedelta) -> str:
+    seconds = int(span.total_seconds())
+    parts = ((seconds // 3600, "h"), (seconds % 3600 // 60, "m"), (seconds % 60, "s"))
+    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
