@@ -39,7 +39,7 @@ def load_files(path: Path) -> Declared:
     policies: dict[str, TrustPolicy] = {}
     beside: list[Path] = []
     for file in _files(path):
-        for origin, value in _documents(file):
+        for origin, value in read_objects(file):
             kind = value.get("kind") if isinstance(value, dict) else None
             if not isinstance(value, dict) or value.get("apiVersion") != API_VERSION:
                 raise ConfigError(
@@ -53,7 +53,7 @@ def load_files(path: Path) -> Declared:
                     raise ConfigError(f"{origin}: the Stack {stack} is declared twice")
                 stacks[stack.key] = stack
             elif kind == "TrustPolicy":
-                policy = parse_policy(value, origin=origin, read=_beside(file, beside))
+                policy = parse_policy(value, origin=origin, read=beside_file(file, beside))
                 if policy.name in policies:
                     raise ConfigError(f"{origin}: the TrustPolicy {policy.name} is declared twice")
                 policies[policy.name] = policy
@@ -90,8 +90,8 @@ def _files(path: Path) -> Sequence[Path]:
     return [path]
 
 
-def _beside(policy_file: Path, found: list[Path]) -> Reader:
-    """Reads what a TrustPolicy in a file names: files, meant from its folder, added to found."""
+def beside_file(policy_file: Path, found: list[Path]) -> Reader:
+    """Reads what an object in a file names: files, meant from its folder, added to found."""
 
     def read(material: Material) -> bytes:
         if material.kind != "file":
@@ -110,7 +110,8 @@ def _beside(policy_file: Path, found: list[Path]) -> Reader:
     return read
 
 
-def _documents(file: Path) -> list[tuple[str, Any]]:
+def read_objects(file: Path) -> list[tuple[str, Any]]:
+    """A file's objects, each with ``file:line`` for errors. Raises ConfigError."""
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -131,9 +132,10 @@ def _localise(stack: Stack, folder: Path) -> Stack:
     source = stack.source
     source = replace(
         source,
-        repository=_local(source.repository, folder),
-        channel_repository=source.channel_repository and _local(source.channel_repository, folder),
-        mirrors=tuple(replace(m, reference=_local(m.reference, folder)) for m in source.mirrors),
+        repository=local_to(source.repository, folder),
+        channel_repository=source.channel_repository
+        and local_to(source.channel_repository, folder),
+        mirrors=tuple(replace(m, reference=local_to(m.reference, folder)) for m in source.mirrors),
     )
     directory = folder / stack.directory if stack.directory else None
     # No API server hands out UIDs here; the name is as unique within one state folder.
@@ -146,7 +148,8 @@ def _localise(stack: Stack, folder: Path) -> Stack:
     )
 
 
-def _local(repository: Reference, folder: Path) -> Reference:
+def local_to(repository: Reference, folder: Path) -> Reference:
+    """A repository whose path, if it is one, starts at a folder."""
     if repository.scheme == "oci":
         return repository
     # Path's "/" leaves an absolute one as it is.

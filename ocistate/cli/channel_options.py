@@ -131,7 +131,7 @@ def why_of(reason: str, expires: str | None, *, source: str = "") -> Why:
     return Why(
         now=datetime.now(UTC).replace(microsecond=0),
         reason=reason,
-        actor=_actor(),
+        actor=actor_here(),
         source=source,
         lifetime=None if expires is None else parse_lifetime(expires),
     )
@@ -148,7 +148,7 @@ def parse_lifetime(text: str) -> timedelta:
     return timedelta(**{unit: int(match[1])})
 
 
-def _actor() -> str:
+def actor_here() -> str:
     """Who runs this, as CI or the system call them."""
     for name in _ACTORS:
         if os.environ.get(name):

@@ -47,6 +47,11 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     "promote": ("ocistate.cli.promote:promote_command", "Move a channel to an artifact."),
     "rollback": ("ocistate.cli.promote:rollback_command", "Move a channel back, and hold it."),
     "channel": ("ocistate.cli.channel:channel_command", "Begin, show, verify, refresh channels."),
+    "pipeline": (
+        "ocistate.cli.pipeline:pipeline_command",
+        "Move channels in order, through gates.",
+    ),
+    "approve": ("ocistate.cli.approve:approve_command", "Approve an artifact for a channel."),
     "history": ("ocistate.cli.history:history_command", "Show the releases of channels."),
     "fleet": ("ocistate.cli.fleet:fleet_command", "Show the clusters that follow a channel."),
     "rollout": ("ocistate.cli.rollout:rollout_command", "Bring a release on, ring by ring."),

@@ -185,6 +185,23 @@ def parse_policy(
     return policy
 
 
+def parse_signers(
+    fields: Fields, read: Reader | None = None
+) -> tuple[tuple[TrustedKey, ...], tuple[TrustedIdentity, ...]]:
+    """The ``keys`` and ``identities`` of a mapping, as policies have them. Raises ConfigError."""
+    reading = _Reading(read or _nowhere)
+    return reading.keys(fields, "keys"), reading.identities(fields)
+
+
+def parse_attestation(fields: Fields, read: Reader | None = None) -> RequiredAttestation:
+    """A required attestation as policies have it, with signers of its own. Raises ConfigError."""
+    nobody = TrustPolicy(name="", repositories=())
+    required = _Reading(read or _nowhere).attestation(fields, nobody)
+    if not required.keys and not required.identities:
+        raise fields.error("keys", "is empty, and so is identities", hint="name who may attest it")
+    return required
+
+
 def _parse_reporters(reading: _Reading, spec: Fields) -> tuple[TrustedKey, ...]:
     """Clusters and their keys: each with a name, and each with a key of its own."""
     reporters = reading.keys(spec, "reporters")

@@ -148,6 +148,19 @@ async def read_number(store: Store, channel: Channel, epoch: int, sequence: int)
     return trusted
 
 
+async def follow_numbers(store: Store, channel: Channel, newest: Trusted) -> Trusted:
+    """The newest record there is from one on, be the channel's name moved to it or not."""
+    while True:
+        number = (newest.record.epoch, newest.record.sequence + 1)
+        try:
+            found = await read_number(store, channel, *number)
+        except (NotFound, TrustError, ProtocolError):
+            return newest
+        if found.record.previous != newest.digest:
+            return newest
+        newest = found
+
+
 async def digest_at(store: Store, tag: str) -> str:
     """What a tag names; empty when it is free."""
     try:
@@ -177,17 +190,8 @@ class Writer:
 
         None when there is no such channel. Raises TrustError, ChannelError, StoreError.
         """
-        newest = await self._named()
-        while newest is not None:
-            number = (newest.record.epoch, newest.record.sequence + 1)
-            try:
-                found = await read_number(self.store, self.channel, *number)
-            except (NotFound, TrustError, ProtocolError):
-                break
-            if found.record.previous != newest.digest:
-                break
-            newest = found
-        return newest
+        named = await self._named()
+        return named and await follow_numbers(self.store, self.channel, named)
 
     async def write(self, make: Make, *, base: str = "") -> Trusted:
         """Write what ``make`` makes of the newest record, unless that is None.
