@@ -11,7 +11,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,13 @@ async def _objects(field: Field, count: int) -> Figures:
     _say("one object changed")
     await field.edit("bench", {"spec": {"source": {"interval": "1h"}}})
     await asyncio.sleep(3)
-    changes = [await _change(field, objects, turn) for turn in range(3)]
+    changes = [
+        await _change(field, objects, f"{turn}", _ask(field, f"{turn}")) for turn in range(3)
+    ]
+    hooked = [
+        await _change(field, objects, f"hook-{turn}", asyncio.to_thread(field.notify, "bench"))
+        for turn in range(3)
+    ]
     _say("drift")
     drifts = sorted(await _drift(field, count))
     _say("restart")
@@ -118,6 +124,7 @@ async def _objects(field: Field, count: int) -> Figures:
             requests, unit="requests", most=0
         ),
         f"one of {count} changed: seen to applied": below(median(changes), unit="s", most=1),
+        f"one of {count} changed: webhook to applied": below(median(hooked), unit="s", most=1),
         f"drift of {count} repaired, p50 of {_TRIES}": below(
             1000 * drifts[len(drifts) // 2], unit="ms", most=100
         ),
@@ -131,10 +138,12 @@ async def _objects(field: Field, count: int) -> Figures:
     }
 
 
-async def _change(field: Field, objects: Sequence[dict[str, Any]], turn: int) -> float:
-    """From being told to look to the object being changed; the push is made before."""
+async def _change(
+    field: Field, objects: Sequence[dict[str, Any]], value: str, tell: Awaitable[None]
+) -> float:
+    """From telling the agent to look, to the object being changed; the push is made before."""
     obj = next(each for each in objects[1:] if each["kind"] == "ConfigMap")
-    obj["data"]["changed"] = str(turn)
+    obj["data"]["changed"] = value
     field.push(objects, "bench")
     id = _id(obj)
     resource = await field.client.kind("", "ConfigMap")
@@ -148,12 +157,14 @@ async def _change(field: Field, objects: Sequence[dict[str, Any]], turn: int) ->
         field_selector=f"metadata.name={id.name}",
     )
     async with asyncio.timeout(120), aclosing(watch) as events:
-        waiting = asyncio.ensure_future(_first_with(events, "changed", str(turn)))
+        waiting = asyncio.ensure_future(_first_with(events, "changed", value))
         begun = time.perf_counter()
-        await field.edit(
-            "bench", {"metadata": {"annotations": {"ocistate.dev/reconcile": f"{turn}"}}}
-        )
+        await tell
         return await waiting - begun
+
+
+async def _ask(field: Field, value: str) -> None:
+    await field.edit("bench", {"metadata": {"annotations": {"ocistate.dev/reconcile": value}}})
 
 
 async def _first_with(events: Any, key: str, value: str) -> float:

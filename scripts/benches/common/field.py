@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import json
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -27,6 +31,7 @@ from testbed.process import free_port
 from testbed.registries import Distribution
 
 NAMESPACE = "ocistate-system"
+_WEBHOOK_SECRET = secrets.token_hex(16)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,7 +46,8 @@ class AgentProcess:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stderr=log)
+            env = {**os.environ, "OCISTATE_WEBHOOK_SECRET": _WEBHOOK_SECRET}
+            self.process = subprocess.Popen(self.command, stderr=log, env=env)
 
     def stop(self) -> None:
         if self.process is not None:
@@ -101,6 +107,20 @@ class Field:
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.dump_all(objects, Dumper=yaml.CSafeDumper))
         push(path, f"{self.registry.host}/{name}:v1", self.key)
+
+    def notify(self, name: str) -> None:
+        """Send the agent a webhook about the repository."""
+        body = json.dumps({"repository": f"{self.registry.host}/{name}"}).encode()
+        signature = hmac.new(_WEBHOOK_SECRET.encode(), body, hashlib.sha256).hexdigest()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.agent.port}/hooks/generic",
+            data=body,
+            headers={"X-Signature": f"sha256={signature}"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310
+            told = json.load(reply)
+        if told != {"stacks": 1}:
+            raise RuntimeError(f"the webhook reached {told}")
 
     def stack(self, name: str, repository: str, **spec: Any) -> dict[str, Any]:
         source = {"repository": f"oci://{self.registry.host}/{repository}", "tag": "v1"}
