@@ -82,6 +82,14 @@ def find_release(links: Sequence[Link], wanted: str) -> Link | None:
 
 
 def find_previous(links: Sequence[Link]) -> Link | None:
-    """The newest record that pins something else than the first of the links."""
+    """The newest record that pins something else than the first of the links, for every cluster:
+    what only some rings had was never proven."""
     first = links[0].record.subjects if links else {}
-    return next((link for link in links if dict(link.record.subjects) != dict(first)), None)
+    return next(
+        (
+            link
+            for link in links
+            if link.record.rollout is None and dict(link.record.subjects) != dict(first)
+        ),
+        None,
+    )
