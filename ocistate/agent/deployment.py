@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ocistate.channel.rings import Cluster
+
 AGENT: Final = "ocistate-agent"
 LABELS: Final = {"app.kubernetes.io/name": "ocistate", "app.kubernetes.io/part-of": "ocistate"}
 
@@ -35,7 +37,7 @@ def agent_service(namespace: str) -> dict[str, Any]:
 
 
 def agent_deployment(
-    namespace: str, image: str, *, replicas: int, shards: int, cluster: str = ""
+    namespace: str, image: str, *, replicas: int, shards: int, cluster: Cluster | None = None
 ) -> dict[str, Any]:
     """``replicas`` agents that share the Stacks by so many ``shards``.
 
@@ -80,8 +82,10 @@ def agent_deployment(
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }
-    if cluster:
-        container["args"] += [f"--cluster={cluster}", "--report-key=env://OCISTATE_REPORT_KEY"]
+    if cluster is not None:
+        said = [f"--cluster-label={key}={value}" for key, value in cluster.labels.items()]
+        container["args"] += [f"--cluster={cluster.name}", *said]
+        container["args"].append("--report-key=env://OCISTATE_REPORT_KEY")
         container["env"] += [
             _from_secret("OCISTATE_REPORT_KEY", "cosign.key", optional=False),
             _from_secret("OCISTATE_PASSWORD", "cosign.password", optional=True),

@@ -12,6 +12,7 @@ from typing import Any, Final
 from ocistate.agent.api import DEFAULT_APPLIER, GROUP
 from ocistate.agent.crds import crds
 from ocistate.agent.deployment import AGENT, LABELS, agent_deployment, agent_service
+from ocistate.channel.rings import Cluster
 
 VIEW_LABEL: Final = f"{GROUP}/aggregate-to-agent-view"
 """A ClusterRole with this label, set to "true", adds to what the agent may read."""
@@ -31,7 +32,7 @@ def install_objects(
     replicas: int = 1,
     shards: int = 1,
     webhooks: bool = False,
-    cluster: str = "",
+    cluster: Cluster | None = None,
 ) -> list[dict[str, Any]]:
     """The objects, in the order to apply them.
 
@@ -96,7 +97,7 @@ def namespaced_objects(
     replicas: int = 1,
     shards: int = 1,
     webhooks: bool = False,
-    cluster: str = "",
+    cluster: Cluster | None = None,
 ) -> list[dict[str, Any]]:
     """An agent that looks after one namespace and has no right outside of it.
 

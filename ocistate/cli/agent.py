@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ocistate.cli.cluster_options import cluster_of, cluster_options
 from ocistate.cli.output import emit, note, table
 from ocistate.errors import UsageError
 
@@ -59,19 +60,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How long a Lease holds that is not renewed.",
 )
-@click.option(
-    "--cluster",
-    default="",
-    metavar="NAME",
-    help="This cluster, as it is known in reports and rings.",
-)
-@click.option(
-    "--cluster-label",
-    "cluster_labels",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="What it is, for rings by labels; repeatable.",
-)
+@cluster_options("This cluster, as it is known in reports and rings.")
 @click.option(
     "--report-key",
     default="",
@@ -118,19 +107,17 @@ def agent_command(
 def _reporting(name: str, labels: tuple[str, ...], key: str, every: int) -> Callable[[Agent], None]:
     """Tells an agent its cluster, and gives it its reporter, where there is a key for it; the key
     is loaded now."""
-    if not name and (key or labels):
+    if key and not name:
         raise UsageError(
-            "--report-key and --cluster-label need --cluster",
+            "--report-key needs --cluster",
             hint="the cluster's name and its key are what a TrustPolicy's reporters have",
         )
-    if not name:
+    cluster = cluster_of(name, labels)
+    if cluster is None:
         return lambda agent: None
     from ocistate.agent.reporting import Reporter
-    from ocistate.channel.report import check_cluster
-    from ocistate.channel.rings import Cluster
     from ocistate.cli.keys import load_signer_for
 
-    cluster = Cluster(name=check_cluster(name), labels=_labels(labels))
     signer = load_signer_for(key) if key else None
 
     def give(agent: Agent) -> None:
@@ -139,19 +126,6 @@ def _reporting(name: str, labels: tuple[str, ...], key: str, every: int) -> Call
             agent.reporter = Reporter(cluster, signer, agent.connect_store, every=every)
 
     return give
-
-
-def _labels(texts: tuple[str, ...]) -> dict[str, str]:
-    from ocistate.channel.rings import labels_problem
-
-    parts = [text.partition("=") for text in texts]
-    labels = {key: value for key, _, value in parts}
-    problem = labels_problem(labels) if all(equals for _, equals, _ in parts) else "no '=' in it"
-    if problem or len(labels) < len(texts):
-        raise UsageError(
-            f"--cluster-label: {problem or 'a key is given twice'}", hint="write KEY=VALUE"
-        )
-    return labels
 
 
 def _stop_on_signals() -> asyncio.Event:

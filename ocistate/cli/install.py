@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ocistate import __version__
+from ocistate.cli.cluster_options import cluster_of, cluster_options
 from ocistate.cli.output import output_option
 from ocistate.errors import UsageError
 
@@ -49,12 +50,7 @@ from ocistate.errors import UsageError
     show_default=True,
     help="Leases by which they share the Stacks; with 1 all but one stand by.",
 )
-@click.option(
-    "--cluster",
-    default="",
-    metavar="NAME",
-    help="Sign reports as this cluster, with the key in the Secret ocistate-report.",
-)
+@cluster_options("Sign reports as this cluster, with the key in the Secret ocistate-report.")
 @click.option("--webhooks", is_flag=True, help="A Service for registries' webhooks.")
 @click.option(
     "--namespaced",
@@ -77,6 +73,7 @@ def install_command(
     replicas: int,
     shards: int,
     cluster: str,
+    cluster_labels: tuple[str, ...],
     webhooks: bool,
     namespaced: bool,
     crds_only: bool,
@@ -102,6 +99,7 @@ def install_command(
             f"{given} has no meaning with --namespaced",
             hint="use --applier admin, and the keys themselves in the ConfigMap ocistate-trust",
         )
+    known = cluster_of(cluster, cluster_labels)
     if crds_only:
         objects = [*crds(), *user_roles()]
     elif namespaced:
@@ -113,7 +111,7 @@ def install_command(
             replicas=replicas,
             shards=shards,
             webhooks=webhooks,
-            cluster=cluster,
+            cluster=known,
         )
     else:
         objects = install_objects(
@@ -126,7 +124,7 @@ def install_command(
             replicas=replicas,
             shards=shards,
             webhooks=webhooks,
-            cluster=cluster,
+            cluster=known,
         )
     if applier == "admin" and not crds_only:
         objects = [*objects[:-1], *applier_objects(namespace, "admin"), objects[-1]]

@@ -143,6 +143,23 @@ def test_people_may_force_pause_and_abort(fleet: Site) -> None:
     )
 
 
+def test_a_rollback_goes_to_what_every_cluster_had(fleet: Site) -> None:
+    site = fleet
+    begin(site, "v2")
+    begin(site, "v3")
+    site.sign("rollback", site.store, "prod", "--yes")
+    row = site.json("channel", "show", site.store, "prod")
+    assert (row["rollout"], row["subjects"][0]["digest"]) == (None, site.digests[0])
+
+
+def test_a_cluster_is_installed_with_its_labels(site: Site) -> None:
+    out = site("install", "--cluster", "east", "--cluster-label", "tier=canary")
+    (agent,) = (o for o in yaml.safe_load_all(out) if o["kind"] == "Deployment")
+    arguments = agent["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert {"--cluster=east", "--cluster-label=tier=canary"} <= set(arguments)
+    site("install", "--cluster-label", "tier=canary", code=2)
+
+
 def test_two_jobs_do_not_open_two_rings(fleet: Site) -> None:
     site = fleet
     begin(site)
