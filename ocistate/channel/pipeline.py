@@ -150,6 +150,12 @@ def check_trust(pipeline: Pipeline, policy: TrustPolicy, *, origin: str = "") ->
                             f"{taken[trusted.key.fingerprint]}",
                             hint="an approver needs a key that does nothing else",
                         )
+                if shared := set(gate.identities) & set(policy.identities):
+                    raise ConfigError(
+                        f"{where}.identities: {min(who.name for who in shared)} is one of the "
+                        f"{policy.name!r} policy's identities",
+                        hint="who signs artifacts must not approve them",
+                    )
             if isinstance(gate, Healthy):
                 if not enrolled:
                     raise ConfigError(

@@ -87,7 +87,7 @@ def run_command(file: Path, key: str, dry_run: bool, connect: Connect, output: s
 
     pipeline, policies = load_pipeline(file)
     signer = load_signer_for(key)
-    found = run_async(_look(connect, pipeline, policies, None if dry_run else signer))
+    found = run_async(_look(connect, pipeline, policies, signer, dry_run=dry_run))
     _show(pipeline, found, output)
     for status in found:
         if status.state == "Ready":
@@ -119,7 +119,12 @@ def load_pipeline(file: Path) -> tuple[Pipeline, tuple[TrustPolicy, ...]]:
 
 
 async def _look(
-    connect: Connect, pipeline: Pipeline, policies: tuple[TrustPolicy, ...], signer: Signer | None
+    connect: Connect,
+    pipeline: Pipeline,
+    policies: tuple[TrustPolicy, ...],
+    signer: Signer | None,
+    *,
+    dry_run: bool = False,
 ) -> list[StageStatus]:
     from datetime import UTC, datetime
 
@@ -130,7 +135,11 @@ async def _look(
         run = PipelineRun(
             store=store, pipeline=pipeline, policies=policies, clock=lambda: datetime.now(UTC)
         )
-        return await (run.status() if signer is None else run.run(signer, actor_here()))
+        if signer is not None:
+            run.check_signer(signer)
+        if signer is None or dry_run:
+            return await run.status()
+        return await run.run(signer, actor_here())
 
 
 def _show(pipeline: Pipeline, found: list[StageStatus], output: str) -> None:

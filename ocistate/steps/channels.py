@@ -199,7 +199,7 @@ class Writer:
         With ``base`` only on top of the record of that digest: Conflict when it is not the newest
         any more. Raises TrustError, ChannelError, ChannelHeld, Conflict, StoreError.
         """
-        self._check_signer()
+        self.check_signer()
         for attempt in range(_TRIES):
             newest = await self._named()
             follower = self._follower(newest)
@@ -231,7 +231,7 @@ class Writer:
 
         The way back after a stolen or lost key. Raises Conflict when the epoch has begun already.
         """
-        self._check_signer()
+        self.check_signer()
         old = await digest_at(self.store, name_tag(self.channel.name))
         record = replace(succeed(None, draft, epoch=self._epoch), previous=old)
         written = None
@@ -248,7 +248,8 @@ class Writer:
     def _epoch(self) -> int | None:
         return self.channel.trust.epoch
 
-    def _check_signer(self) -> None:
+    def check_signer(self) -> None:
+        """That the signer's records would count. Raises Untrusted."""
         mine = self.signer.public_key.fingerprint
         if mine not in {trusted.key.fingerprint for trusted in self.channel.trust.keys}:
             raise Untrusted(

@@ -137,12 +137,18 @@ class PipelineRun:
         """All stages as they stand. Raises StoreError, ConfigError."""
         return [await self.stage(place) for place in range(len(self.pipeline.stages))]
 
+    def check_signer(self, signer: Signer) -> None:
+        """That a key moves channels here, be there something to move or not. Raises Untrusted."""
+        for stage in self.pipeline.stages:
+            self._writer(stage, signer).check_signer()
+
     async def run(self, signer: Signer, actor: str = "") -> list[StageStatus]:
         """Move whatever may move, each stage once at most.
 
         The last stage comes first: what is ready there goes on before what feeds it is replaced.
         Raises StoreError, ConfigError, Untrusted for a key that moves no channel.
         """
+        self.check_signer(signer)
         found = [
             await self._advance(place, signer, actor)
             for place in reversed(range(len(self.pipeline.stages)))
@@ -205,9 +211,7 @@ class PipelineRun:
             assert old is not None  # the base is checked before this is asked
             return promoted(old, pins, why)
 
-        channel = self._channel(status.stage.channel)
-        writer = Writer(store=self.store, channel=channel, signer=signer, settle=self.settle)
-        return await writer.write(make, base=held.newest.digest)
+        return await self._writer(status.stage, signer).write(make, base=held.newest.digest)
 
     async def stage(self, place: int) -> StageStatus:
         """How one stage stands now. Raises StoreError, ConfigError."""
@@ -254,6 +258,10 @@ class PipelineRun:
             made=Provenance(source=inventory.source, revision=inventory.revision),
             outcomes=(signed, *outcomes),
         )
+
+    def _writer(self, stage: Stage, signer: Signer) -> Writer:
+        channel = self._channel(stage.channel)
+        return Writer(store=self.store, channel=channel, signer=signer, settle=self.settle)
 
     def _channel(self, name: str) -> Channel:
         return channel_of(name, self.store.reference, self.policies)

@@ -298,6 +298,11 @@ def test_a_key_that_moves_no_channel_moves_none_here(line: Line) -> None:
     line.run(key="art", code=42)
     line.run(key="other", code=42)
     assert line.states() == ["Ready", "Current"]
+    # A wrong key is told of also while there is nothing to move.
+    line.run()
+    line.run()
+    line.run(key="other", code=42)
+    line.run("--dry-run", key="other", code=42)
 
 
 def test_an_old_record_put_back_under_the_name_is_seen_through(line: Line) -> None:
@@ -456,7 +461,11 @@ def test_check_asks_no_registry_and_finds_what_does_not_fit(line: Line) -> None:
     site.write_policy(reporters=[other])
     refused({"approvals": {"keys": [other]}}, said="policy's reporters")
     refused({"healthy": {"for": "1h", "clusters": ["west"]}}, said="'west' is none of the")
-    line.write({"healthy": {"for": "1h"}})
+    robot = {"name": "robot", "issuer": "https://ci.example.com", "subject": "release"}
+    site.write_policy(reporters=[other], identities=[robot])
+    refused({"approvals": {"identities": [robot]}}, said="robot is one of the 'shop' policy's")
+    person = {**robot, "subject": "alice@example.com"}
+    line.write({"healthy": {"for": "1h"}}, {"approvals": {"identities": [person]}})
     site("pipeline", "check", str(line.file))
     line.file.write_text("kind: Stack\napiVersion: ocistate.dev/v1alpha1\n")
     site("pipeline", "check", str(line.file), code=4)
