@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -104,6 +104,7 @@ class FolderTarget:
             return actions
         self._remember(owned | desired)
         with self._reported():
+            self._sweep(owned)
             self.folder.mkdir(parents=True, exist_ok=True)
             staged = [
                 self._stage(action.path, files[action.path])
@@ -114,9 +115,8 @@ class FolderTarget:
                 temporary.rename(target)
             for folder in {target.parent for _, target in staged}:
                 sync_folder(folder)
-            for action in done:
-                if action.verb == "prune":
-                    self._remove(action.path)
+            for path in owned.keys() - files.keys() if prune else ():
+                self._remove(path)  # also the folder of one that never came
         kept = {} if prune else {path: owned[path] for path in owned.keys() - desired.keys()}
         self._remember(desired | kept)
         return actions
@@ -124,19 +124,27 @@ class FolderTarget:
     def remove(self) -> tuple[FileAction, ...]:
         """Take away everything that is ours, and the record."""
         done = []
-        for path in sorted(self.owned()):
+        owned = self.owned()
+        with self._reported():
+            self._sweep(owned)
+        for path in sorted(owned):
             if self._hash(path) is not None:
-                with self._reported():
-                    self._remove(path)
                 done.append(FileAction(path=path, verb="prune"))
+            with self._reported():
+                self._remove(path)
         self.record.unlink(missing_ok=True)
         return tuple(done)
+
+    def _sweep(self, paths: Iterable[str]) -> None:
+        """Remove what a run that was cut short had written out and not put in place."""
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                _temporary(self.folder / path).unlink()
 
     def _stage(self, path: str, content: bytes) -> tuple[Path, Path]:
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A dot file with no manifest's suffix: the programs that watch such folders pass it over.
-        temporary = target.with_name(f".{target.name}{_TEMPORARY}")
+        temporary = _temporary(target)
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         with os.fdopen(descriptor, "wb") as stream:
@@ -148,7 +156,6 @@ class FolderTarget:
     def _remove(self, path: str) -> None:
         target = self.folder / path
         target.unlink(missing_ok=True)
-        target.with_name(f".{target.name}{_TEMPORARY}").unlink(missing_ok=True)
         parent = target.parent
         while parent != self.folder:
             try:
@@ -204,6 +211,11 @@ class FolderTarget:
                 f"cannot write {error.filename or self.folder}: {error.strerror or error}",
                 hint="check its permissions and the space left; the next run goes on from here",
             ) from None
+
+
+def _temporary(target: Path) -> Path:
+    """A dot file with no manifest's suffix: the programs that watch such folders pass it over."""
+    return target.with_name(f".{target.name}{_TEMPORARY}")
 
 
 def _sha256(data: bytes) -> str:

@@ -177,3 +177,22 @@ def test_cut_at_any_step_the_next_run_completes_it(tmp_path: Path) -> None:
             break
         assert killed.returncode == 9
     assert finished
+
+
+def test_what_a_cut_run_had_only_written_out_does_not_stay(tmp_path: Path) -> None:
+    made = target(tmp_path)
+    made.apply({"a.yaml": b"a"})
+    # As a kill leaves it between writing out and putting in place.
+    made._remember({"a.yaml": "", "sub/new.yaml": ""})
+    for path in ("a.yaml", "sub/new.yaml"):
+        made._stage(path, b"half")
+    assert len(content(made.folder)) == 3
+
+    after = target(tmp_path)
+    after.apply({"a.yaml": b"a", "other.yaml": b"o"})
+    assert content(after.folder) == {"a.yaml": b"a", "other.yaml": b"o"}
+    assert not (after.folder / "sub").exists()
+
+    after._stage("other.yaml", b"half")
+    target(tmp_path).remove()
+    assert content(after.folder) == {}
