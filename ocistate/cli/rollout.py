@@ -101,9 +101,9 @@ class _Site:
             if verdict == "wait":
                 return looked, verdict, newest
             text = why[0] or _reason(newest.record, verdict, looked)
-            written = await take_step(
-                writer, newest, verdict, why_of(text, why[1], source=str(newest.record))
-            )
+            # Another ring gets what the first one got: it comes from the same place.
+            source = str(newest.record) if verdict == "back" else newest.record.source
+            written = await take_step(writer, newest, verdict, why_of(text, why[1], source=source))
             return looked, verdict, written
 
 
