@@ -1,0 +1,126 @@
+"""How a fleet of many clusters is, from their signed reports alone."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from benches.common.measure import Figures, below, measure, median, ocistate
+from ocistate.channel.change import Why, begun
+from ocistate.channel.record import ChannelTrust, Provenance
+from ocistate.channel.report import Report, report_tag
+from ocistate.oci import open_store
+from ocistate.oci.parallel import each
+from ocistate.reference import parse_reference
+from ocistate.signing.keys import KeySigner, load_private_key
+from ocistate.signing.policy import TrustedKey
+from ocistate.steps.channels import Channel, Writer
+from ocistate.steps.reports import write_report
+from testbed.registries import Distribution
+
+_STACK = "default/shop"
+_DIGEST = f"sha256:{1:064x}"
+
+
+def run(size: int | None = None) -> Figures:
+    """Whole processes, start-up and the verification of every report included."""
+    count = size or 1000
+    clusters = {f"cluster-{number}": _key() for number in range(count)}
+    with tempfile.TemporaryDirectory() as name, Distribution() as registry:
+        repository = f"{registry.host}/shop"
+        channels = _key()
+        policy = Path(name) / "policy.yaml"
+        policy.write_text(_policy(channels, clusters))
+        asyncio.run(_fill(repository, channels, clusters))
+        command = ocistate("fleet", "status", repository, "prod", "--policy", str(policy))
+        runs = [measure([*command, "--exit-code"]) for _ in range(3)]
+        floor = median([_fetch_all(registry.host, list(clusters)) for _ in range(3)])
+    seconds = median([run.wall for run in runs])
+    return {
+        f"fleet status of {count} clusters (floor: fetching them one by one)": {
+            **below(seconds, unit="s", most=5 * max(count / 1000, 1)),
+            "floor": round(floor, 4),
+            "ratio": round(seconds / floor, 3),
+        },
+        f"fleet status of {count} clusters, memory": below(
+            max(run.megabytes for run in runs), unit="MB", most=150
+        ),
+    }
+
+
+def _key() -> KeySigner:
+    private = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    return load_private_key(private, lambda: b"")
+
+
+def _policy(channels: KeySigner, clusters: dict[str, KeySigner]) -> str:
+    return yaml.dump(
+        {
+            "apiVersion": "ocistate.dev/v1alpha1",
+            "kind": "TrustPolicy",
+            "metadata": {"name": "bench"},
+            "spec": {
+                "repositories": ["**"],
+                "keys": [{"pem": _key().public_key.pem}],
+                "channelKeys": [{"pem": channels.public_key.pem}],
+                "reporters": [
+                    {"name": name, "pem": signer.public_key.pem}
+                    for name, signer in clusters.items()
+                ],
+            },
+        },
+        Dumper=yaml.CSafeDumper,
+    )
+
+
+async def _fill(repository: str, channels: KeySigner, clusters: dict[str, KeySigner]) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    trust = ChannelTrust(keys=(TrustedKey(name="bench", key=channels.public_key),))
+    first = begun(
+        "prod", repository, {repository: (_DIGEST, Provenance())}, Why(now=now, reason="")
+    )
+    async with open_store(parse_reference(repository)) as store:
+        channel = Channel(name="prod", repository=repository, trust=trust)
+        await Writer(store=store, channel=channel, signer=channels).write(lambda _: first)
+
+        async def tell(name: str) -> None:
+            said = Report(
+                cluster=name,
+                stack=_STACK,
+                channel="prod",
+                records=repository,
+                repository=repository,
+                digest=_DIGEST,
+                epoch=1,
+                sequence=1,
+                state="Healthy",
+                since=now - timedelta(hours=1),
+                at=now,
+                every=3600,
+            )
+            await write_report(store, said, clusters[name])
+
+        await each(clusters, tell)
+
+
+def _fetch_all(host: str, clusters: list[str]) -> float:
+    """One connection, one request after the other, nothing verified."""
+    connection = http.client.HTTPConnection(host)
+    begun = time.perf_counter()
+    for name in clusters:
+        tag = report_tag("prod", name, _STACK)
+        connection.request("GET", f"/v2/shop/manifests/{tag}")
+        connection.getresponse().read()
+    seconds = time.perf_counter() - begun
+    connection.close()
+    return seconds
