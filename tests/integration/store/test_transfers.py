@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -24,13 +27,17 @@ SIZE = 20 * MB + 7
 
 
 def meet(
-    fault: Fault, upstream: RealRegistry, story: Callable[[RegistryStore], Awaitable[None]]
+    fault: Fault,
+    upstream: RealRegistry,
+    story: Callable[[RegistryStore], Awaitable[None]],
+    *,
+    silence: float = 5.0,
 ) -> Registry:
     """Run a story against a registry with a fault; what it was asked is in what comes back."""
     name = os.urandom(8).hex()
 
     async def main() -> None:
-        options = StoreOptions(silence=5.0, whole=60.0)
+        options = StoreOptions(silence=silence, whole=60.0)
         async with RegistryStore(parse_reference(f"{registry.host}/{name}/x"), options) as store:
             store._http.sleep = lambda seconds: asyncio.sleep(seconds / 20)
             await story(store)
@@ -144,6 +151,42 @@ def test_an_upload_that_the_registry_forgot_begins_anew(
     seen = meet(lambda h: cut(h) or forgotten(h), distribution, pushes(content))
     assert seen.methods.count("POST") == 2
     assert seen.handler.ranges[0].startswith("0-")
+
+
+def ends(handler: Handler) -> None:
+    """What is sent is all there is."""
+
+
+def resets(handler: Handler) -> None:
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+
+
+def falls_silent(handler: Handler) -> None:
+    time.sleep(3)
+
+
+@pytest.mark.parametrize("end", [ends, resets, falls_silent])
+def test_a_large_download_goes_on_where_the_line_was_cut(
+    end: Callable[[Handler], None], distribution: Distribution, content: bytes
+) -> None:
+    blob = describe(content, "application/octet-stream")
+
+    def cut(handler: Handler) -> bool:
+        handler.answer(content[: 12 * MB], length=len(content))
+        handler.wfile.flush()
+        end(handler)
+        return True
+
+    async def story(store: RegistryStore) -> None:
+        await store.push_blob(blob, content)
+        pieces = [piece async for piece in store.stream_blob(blob)]
+        assert b"".join(pieces) == content
+        # The connection of a large body ends with it; there are others.
+        assert await store.has_blob(blob)
+
+    registry = meet(once(on("/blobs/sha256", cut, "GET")), distribution, story, silence=2.0)
+    assert registry.methods.count("GET") > 1
 
 
 def test_an_upload_that_never_comes_through_is_given_up(
