@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import InitVar, dataclass, field
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import httpcore2 as httpcore
@@ -38,10 +38,12 @@ from ocistate.oci.auth import (
     refused,
 )
 from ocistate.oci.clients import no_cookies
-from ocistate.oci.credentials import Credentials, find_credentials
 from ocistate.oci.links import check_link
 from ocistate.oci.open import StoreOptions
 from ocistate.oci.tls import Trust, find_trust
+
+if TYPE_CHECKING:
+    from ocistate.oci.credentials import Credentials
 
 Body = bytes | Callable[[], AsyncIterator[bytes]]
 
@@ -300,6 +302,8 @@ class Http:
             return None
         async with self._asking:
             if not self._looked:
+                from ocistate.oci.credentials import find_credentials
+
                 # A credential helper is another program, and may take its time.
                 self._credentials = await asyncio.to_thread(
                     find_credentials,

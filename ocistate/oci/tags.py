@@ -9,7 +9,6 @@ from typing import Final
 
 from ocistate.errors import InvalidReference
 from ocistate.reference import check_tag
-from ocistate.semver import parse_range, parse_version
 
 _Test = Callable[[str], bool]
 
@@ -85,5 +84,7 @@ def _parts(tag: str) -> list[str]:
 def _test(pattern: str) -> _Test:
     if not _RANGE_SIGNS & set(pattern):
         return lambda tag: fnmatchcase(tag, pattern)
+    from ocistate.semver import parse_range, parse_version
+
     wanted = parse_range(pattern)
     return lambda tag: (version := parse_version(tag)) is not None and wanted.allows(version)
