@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,17 +13,20 @@ from ocistate.cli.differences import change_line, field_line, show_value
 from ocistate.cli.options import REFERENCE, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, plain, result, table, warn
 from ocistate.cli.records import record_row
+from ocistate.errors import NotFound
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.artifact.blame import Blamed
+    from ocistate.objects import ObjectId
+    from ocistate.oci.cached import CachedFetcher
     from ocistate.oci.store import Store
     from ocistate.steps.objects import ObjectChange, Release
 
 
 @click.command("log")
 @click.argument("reference", type=REFERENCE, metavar="REPO")
-@click.argument("channel", required=False, metavar="[CHANNEL]")
+@click.argument("channel", required=False, metavar="[CHANNEL[@NUMBER]]")
 @click.option(
     "--resource",
     required=True,
@@ -48,9 +52,8 @@ def log_command(
     As 'git log -p' of a file does: who released it, when and why, and with -p which fields changed.
     The values of Secrets are never shown.
     """
-    rows = run_async(
-        _log(connect(reference), reference, channel, resource, patch, policy, channel_keys)
-    )
+    named = (reference, channel, resource, policy, channel_keys)
+    rows = run_async(_log(connect(reference), *named, patch=patch))
     if output in ("json", "yaml"):
         emit(rows, output)
         return
@@ -97,7 +100,8 @@ def blame_command(
     The object is the channel's newest, or that of the release named. The values of Secrets are
     never shown.
     """
-    rows = run_async(_blame(connect(reference), reference, channel, resource, policy, channel_keys))
+    named = (reference, channel, resource, policy, channel_keys)
+    rows = run_async(_blame(connect(reference), *named))
     if output in ("json", "yaml"):
         emit(rows, output)
         return
@@ -116,38 +120,59 @@ def blame_command(
     )
 
 
-async def _log(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Past:
+    """One object over a channel's releases, the newest first."""
+
+    fetcher: CachedFetcher
+    releases: Sequence[Release]
+    id: ObjectId
+
+
+async def _past(
     store: Store,
     reference: Reference,
     channel: str | None,
     resource: str,
-    patch: bool,
     policy: str | None,
     channel_keys: tuple[str, ...],
-) -> list[dict[str, Any]]:
-    from ocistate.artifact.diff import diff_objects, mask_secrets
+) -> _Past:
+    """The object that is named, from the release CHANNEL@NUMBER back, or from the newest."""
+    from ocistate.channel.history import find_release
     from ocistate.oci.cached import CachedFetcher
-    from ocistate.steps.objects import (
-        find_object,
-        object_changes,
-        parse_object_name,
-        read_object,
-        read_releases,
-    )
+    from ocistate.steps.objects import find_object, parse_object_name, read_releases
 
     name = parse_object_name(resource)
+    channel, _, wanted = (channel or "").partition("@")
+    _, history = await read_channel(store, reference, channel, policy, channel_keys)
+    links = list(history.links)
+    if wanted:
+        found = find_release(links, wanted)
+        if found is None:
+            raise NotFound(
+                f"the channel has no release {wanted}", hint="'ocistate history' shows its releases"
+            )
+        links = links[links.index(found) :]
+    fetcher = CachedFetcher.of(store)
+    releases = await read_releases(fetcher, links)
+    for release in releases:
+        if release.problem:
+            warn(f"{release.link.record} is passed over: {release.problem}")
+    return _Past(fetcher=fetcher, releases=releases, id=find_object(releases, name))
+
+
+async def _log(store: Store, *named: Any, patch: bool) -> list[dict[str, Any]]:
+    from ocistate.artifact.diff import diff_objects, mask_secrets
+    from ocistate.steps.objects import object_changes, read_object
+
     async with store:
-        _, history = await read_channel(store, reference, channel, policy, channel_keys)
-        fetcher = CachedFetcher.of(store)
-        releases = await read_releases(fetcher, history.links)
-        _tell_problems(releases)
-        id = find_object(releases, name)
+        past = await _past(store, *named)
         rows = []
-        for change in object_changes(releases, id):
+        for change in object_changes(past.releases, past.id):
             row = _row(change)
             if patch and change.change == "changed":
-                before = await read_object(fetcher, change.earlier, id)
-                after = await read_object(fetcher, change.release, id)
+                before = await read_object(past.fetcher, change.earlier, past.id)
+                after = await read_object(past.fetcher, change.release, past.id)
                 row["fields"] = [
                     {"pointer": field.pointer, "before": field.before, "after": field.after}
                     for field in diff_objects(*mask_secrets(before, after))
@@ -156,59 +181,22 @@ async def _log(
         return rows
 
 
-async def _blame(
-    store: Store,
-    reference: Reference,
-    channel: str | None,
-    resource: str,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-) -> list[dict[str, Any]]:
+async def _blame(store: Store, *named: Any) -> list[dict[str, Any]]:
     from ocistate.artifact.blame import blame
-    from ocistate.channel.history import find_release
-    from ocistate.errors import NotFound
-    from ocistate.oci.cached import CachedFetcher
-    from ocistate.steps.objects import (
-        entry_in,
-        find_object,
-        object_changes,
-        parse_object_name,
-        read_object,
-        read_releases,
-    )
+    from ocistate.steps.objects import entry_in, object_changes, read_object
 
-    name = parse_object_name(resource)
-    channel, _, wanted = (channel or "").partition("@")
     async with store:
-        _, history = await read_channel(store, reference, channel, policy, channel_keys)
-        links = list(history.links)
-        if wanted:
-            found = find_release(links, wanted)
-            if found is None:
-                raise NotFound(
-                    f"the channel has no release {wanted}",
-                    hint="'ocistate history' shows its releases",
-                )
-            links = links[links.index(found) :]
-        fetcher = CachedFetcher.of(store)
-        releases = await read_releases(fetcher, links)
-        _tell_problems(releases)
-        id = find_object(releases, name)
-        newest = next((release for release in releases if release.inventory is not None), None)
-        if entry_in(newest, id) is None:
-            at = newest.link.record if newest else channel
+        past = await _past(store, *named)
+        newest = next((each for each in past.releases if each.inventory is not None), None)
+        if newest is None or entry_in(newest, past.id) is None:
+            at = f"{newest.link.record} has" if newest else "no release that can be read has"
             raise NotFound(
-                f"{at} has no {id}", hint="'ocistate log --resource' shows which release removed it"
+                f"{at} no {past.id}",
+                hint="'ocistate log --resource' shows which release removed it",
             )
-        changes = object_changes(releases, id)
-        states = [await read_object(fetcher, change.release, id) or None for change in changes]
+        changes = object_changes(past.releases, past.id)
+        states = [await read_object(past.fetcher, c.release, past.id) or None for c in changes]
         return [_blamed(field, changes) for field in blame(states)]
-
-
-def _tell_problems(releases: Sequence[Release]) -> None:
-    for release in releases:
-        if release.problem:
-            warn(f"{release.link.record} is passed over: {release.problem}")
 
 
 def _row(change: ObjectChange) -> dict[str, Any]:
