@@ -45,6 +45,7 @@ from ocistate.signing.envelope import (
 )
 from ocistate.signing.keys import Signer
 from ocistate.signing.policy import TrustedKey
+from ocistate.signing.signer import signer_of
 
 PREDICATE: Final = "https://ocistate.dev/channel/v1"
 RECORD_TYPE: Final = "application/vnd.ocistate.channel.v1"
@@ -245,10 +246,7 @@ def authenticate(raw: bytes, digest: str, trust: ChannelTrust) -> Trusted:
     bundle = parse_bundle(raw)
     if bundle.has_certificate:
         raise Untrusted(f"the record {digest} is signed by identity, and channels trust keys only")
-    signed = bundle.signed
-    # The hint only orders the tries: it is not signed, and may lie.
-    ordered = sorted(trust.keys, key=lambda trusted: trusted.key.fingerprint != bundle.hint)
-    signer = next((t for t in ordered if t.key.verify(bundle.signature, signed)), None)
+    signer = signer_of(bundle, trust.keys)
     if signer is None:
         raise Untrusted(
             f"the record {digest} is signed by no channel key (hint {bundle.hint or 'none'})",

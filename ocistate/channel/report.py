@@ -32,6 +32,7 @@ from ocistate.signing.envelope import (
 )
 from ocistate.signing.keys import Signer
 from ocistate.signing.policy import TrustedKey
+from ocistate.signing.signer import signer_of
 
 PREDICATE: Final = "https://ocistate.dev/report/v1"
 REPORT_TYPE: Final = "application/vnd.ocistate.report.v1"
@@ -148,9 +149,7 @@ def verify_report(
     bundle = parse_bundle(raw)
     if bundle.has_certificate:
         raise Untrusted("the report is signed by identity, and reporters have keys")
-    signed = bundle.signed
-    ordered = sorted(reporters, key=lambda trusted: trusted.key.fingerprint != bundle.hint)
-    signer = next((t for t in ordered if t.key.verify(bundle.signature, signed)), None)
+    signer = signer_of(bundle, reporters)
     if signer is None:
         raise Untrusted(
             f"the report is signed by no enrolled cluster (hint {bundle.hint or 'none'})",

@@ -57,7 +57,6 @@ async def read_reports(
 
     The repository need not be the channel's own. Raises StoreError.
     """
-    by_hint = {trusted.key.fingerprint: trusted for trusted in reporters}
 
     async def one(tag: str) -> Seen | None:
         try:
@@ -66,7 +65,7 @@ async def read_reports(
                 raw,
                 channel=channel.name,
                 records=channel.repository,
-                reporters=by_hint.values(),
+                reporters=reporters,
             )
         except NotFound:
             return None
