@@ -1,14 +1,16 @@
 """Kubernetes objects as plain data: their identity, and an artifact's resources.
 
 An object stays the plain dict that YAML or the API server gave; what is added here is only how it
-is named and hashed. Nothing here does I/O.
+is named, hashed and kept. Nothing here does I/O.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from sys import intern
+from typing import Any, NamedTuple, Self
 
 from ocistate.canonical import canonical_json, digest_of
 
@@ -34,9 +36,10 @@ class ObjectId(NamedTuple):
 class Resource:
     """One object of an artifact, with its hash and where in the artifact it stands.
 
-    ``digest`` is SHA-256 over the object's canonical JSON; ``index`` is the place of its document
-    in the file, counted from 0 (the items of a ``List`` share their document's place), ``line`` the
-    line it begins at, for errors.
+    ``json`` is the object as canonical JSON: ten thousand of them are kept for as long as an agent
+    runs, and as dicts they take eight times the memory. ``digest`` is SHA-256 over it; ``index`` is
+    the place of its document in the file, counted from 0 (the items of a ``List`` share their
+    document's place), ``line`` the line it begins at, for errors.
     """
 
     id: ObjectId
@@ -44,17 +47,40 @@ class Resource:
     digest: str
     path: str
     index: int
-    object: Mapping[str, Any]
+    json: bytes
     line: int = 1
+
+    @classmethod
+    def of(cls, obj: Mapping[str, Any], *, path: str, index: int = 0, line: int = 1) -> Self:
+        """The resource that an object with apiVersion, kind and metadata.name is.
+
+        Raises ValueError for what JSON cannot say.
+        """
+        raw = canonical_json(obj)
+        return cls(
+            id=object_id(obj),
+            api_version=intern(obj["apiVersion"]),
+            digest=intern(digest_of(raw)),
+            path=path,
+            index=index,
+            json=raw,
+            line=line,
+        )
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The object, read anew each time: it is the caller's to change."""
+        value: dict[str, Any] = json.loads(self.json)
+        return value
 
 
 def object_id(obj: Mapping[str, Any]) -> ObjectId:
     """The identity of an object that has apiVersion, kind and metadata.name."""
     metadata = obj["metadata"]
     return ObjectId(
-        group_of(obj["apiVersion"]),
-        obj["kind"],
-        metadata.get("namespace") or "",
+        intern(group_of(obj["apiVersion"])),
+        intern(obj["kind"]),
+        intern(metadata.get("namespace") or ""),
         metadata.get("name") or "",
     )
 
@@ -63,8 +89,3 @@ def group_of(api_version: str) -> str:
     """``apps`` of ``apps/v1``; the core group is the empty text."""
     group, slash, _ = api_version.rpartition("/")
     return group if slash else ""
-
-
-def object_digest(obj: Mapping[str, Any]) -> str:
-    """SHA-256 over the object's canonical JSON. Raises ValueError for what JSON cannot say."""
-    return digest_of(canonical_json(obj))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ocistate.artifact.yamldoc import Document, read_documents, template_marker
 from ocistate.errors import InvalidManifest
-from ocistate.objects import Resource, object_digest, object_id
+from ocistate.objects import Resource
 
 MANIFEST_SUFFIXES: Final = (".yaml", ".yml", ".json")
 
@@ -47,18 +47,10 @@ def read_resources(path: str, data: bytes) -> Iterator[Resource]:
         for where, obj in _open_lists(document):
             _check(document, where, obj)
             try:
-                digest = object_digest(obj)
+                resource = Resource.of(obj, path=path, index=document.index, line=document.line)
             except ValueError as error:
                 raise _invalid(document, f"{where}{error}") from None
-            yield Resource(
-                id=object_id(obj),
-                api_version=obj["apiVersion"],
-                digest=digest,
-                path=path,
-                index=document.index,
-                object=obj,
-                line=document.line,
-            )
+            yield resource
 
 
 def _open_lists(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -34,6 +34,8 @@ from ocistate.objects import ObjectId, Resource
 Scope = Callable[[str, str], bool | None]
 
 _CRD: Final = ("apiextensions.k8s.io", "CustomResourceDefinition")
+_OUR_ANNOTATIONS: Final = b'"ocistate.dev/'
+"""An object that does not hold this needs no reading to be prepared."""
 _SERVER_METADATA: Final = frozenset(
     {
         "creationTimestamp",
@@ -173,11 +175,8 @@ def prepare(
 
 
 def body(wanted: Wanted, owner: str, *, adopted: bool = False) -> dict[str, Any]:
-    """The object to send: with its namespace, our label and marker, without ignored fields.
-
-    Parts that are not changed are shared with the resource's object: do not modify them.
-    """
-    obj = dict(wanted.resource.object)
+    """The object to send: with its namespace, our label and marker, without ignored fields."""
+    obj = wanted.resource.object
     metadata = {
         key: value
         for key, value in (obj.get("metadata") or {}).items()
@@ -223,7 +222,9 @@ def _wanted(
     artifact: str,
     ignore: Sequence[IgnoreRule],
 ) -> Wanted:
-    annotations = (resource.object.get("metadata") or {}).get("annotations") or {}
+    annotations: Mapping[str, Any] = {}
+    if _OUR_ANNOTATIONS in resource.json:
+        annotations = (resource.object.get("metadata") or {}).get("annotations") or {}
     problem: OcistateError | None = None
     mode, wave = Mode.APPLY, 0
     try:

@@ -79,7 +79,7 @@ async def _one(
         return LiveDiff(id=wanted.id, change="refused", error=str(wanted.problem))
     if wanted.mode is Mode.IGNORE:
         return None
-    version = wanted.resource.object["apiVersion"].rpartition("/")[2]
+    version = wanted.resource.api_version.rpartition("/")[2]
     live = await client.get(wanted.id, version=version)
     if live is not None and wanted.mode is Mode.IF_NOT_PRESENT:
         return None

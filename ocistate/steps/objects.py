@@ -163,7 +163,7 @@ async def read_object(store: Fetcher, release: Release | None, id: ObjectId) -> 
     if release is None or entry is None:
         return {}
     content = await fetch_content(store, await fetch_manifest(store, release.digest))
-    return dict(pick_resources(content.files, [entry])[id].object)
+    return pick_resources(content.files, [entry])[id].object
 
 
 def entry_in(release: Release | None, id: ObjectId) -> Entry | None:

@@ -52,17 +52,10 @@ async def _ours(kubeconfig: Path, count: int, namespace: str) -> dict[str, float
     from ocistate.cluster.observe import observe
     from ocistate.cluster.plan import make_plan, plan_deletion
     from ocistate.cluster.prepare import prepare
-    from ocistate.objects import Resource, object_digest, object_id
+    from ocistate.objects import Resource
 
     resources = [
-        Resource(
-            id=object_id(obj),
-            api_version=obj["apiVersion"],
-            digest=object_digest(obj),
-            path="all.yaml",
-            index=0,
-            object=obj,
-        )
+        Resource.of(obj, path="all.yaml")
         for obj in (_namespace(namespace), *mixed(count, namespace))
     ]
     gc.collect()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ocistate.cluster.plan import Live
 from ocistate.cluster.prepare import Desired, prepare
-from ocistate.objects import ObjectId, Resource, object_digest, object_id
+from ocistate.objects import ObjectId, Resource
 
 OWNER = "owner-1"
 ARTIFACT = "sha256:" + "a" * 64
@@ -107,14 +107,7 @@ def crd(
 
 
 def resource(given: Mapping[str, Any], path: str = "all.yaml") -> Resource:
-    return Resource(
-        id=object_id(given),
-        api_version=given["apiVersion"],
-        digest=object_digest(given),
-        path=path,
-        index=0,
-        object=given,
-    )
+    return Resource.of(given, path=path)
 
 
 def scopes(group: str, kind: str) -> bool | None:

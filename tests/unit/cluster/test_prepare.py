@@ -7,11 +7,12 @@ import copy
 
 import pytest
 
+from ocistate.canonical import canonical_json, digest_of
 from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.cluster.prepare import IgnoreRule, Mode, body
 from ocistate.cluster.status import UNKNOWN_KIND, StatusError
 from ocistate.errors import ConfigError, InvalidManifest
-from ocistate.objects import ObjectId, object_digest
+from ocistate.objects import ObjectId
 from tests.unit.cluster.parts import ARTIFACT, OWNER, config_map, crd, deployment, desire, obj
 
 
@@ -114,7 +115,7 @@ def test_the_marker_is_the_hash_of_the_object_but_never_of_a_secret() -> None:
     given = config_map("a")
     desired = desire(secret, given)
     markers = {wanted.id.kind: wanted.marker for wanted in desired.wanted}
-    assert markers["ConfigMap"] == object_digest(given)
+    assert markers["ConfigMap"] == digest_of(canonical_json(given))
     assert markers["Secret"] == ARTIFACT
 
 
