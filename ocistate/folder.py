@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -46,10 +46,17 @@ class FolderTarget:
 
     def owned(self) -> dict[str, str]:
         """The files that are ours, with the SHA-256 they should have. Raises TargetError."""
+        return self._recorded()[0]
+
+    def objects(self) -> frozenset[str]:
+        """The objects that our files hold, as `apply` was told. Raises TargetError."""
+        return self._recorded()[1]
+
+    def _recorded(self) -> tuple[dict[str, str], frozenset[str]]:
         try:
             value = parse_json(self.record.read_bytes())
         except FileNotFoundError:
-            return {}
+            return {}, frozenset()
         except (OSError, ValueError) as error:
             raise TargetError(
                 f"the record {self.record} cannot be read: {error}",
@@ -57,9 +64,14 @@ class FolderTarget:
                 "where they are equal",
             ) from None
         files: Any = value.get("files") if isinstance(value, dict) else None
-        if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
+        objects: Any = value.get("objects", []) if isinstance(value, dict) else None
+        if (
+            not isinstance(files, dict)
+            or not isinstance(objects, list)
+            or not all(isinstance(each, str) for each in (*files.values(), *objects))
+        ):
             raise TargetError(f"the record {self.record} is not one", hint="remove it")
-        return files
+        return files, frozenset(objects)
 
     def plan(self, files: Mapping[str, bytes], *, prune: bool = True) -> tuple[FileAction, ...]:
         """What would make the folder equal to ``files``. Touches nothing.
@@ -90,19 +102,21 @@ class FolderTarget:
             ]
         return tuple(actions)
 
-    def apply(self, files: Mapping[str, bytes], *, prune: bool = True) -> tuple[FileAction, ...]:
-        """Make the folder equal to ``files``; returns what was done.
+    def apply(
+        self, files: Mapping[str, bytes], *, prune: bool = True, objects: Collection[str] = ()
+    ) -> tuple[FileAction, ...]:
+        """Make the folder equal to ``files``, which hold ``objects``; returns what was done.
 
         Each file changes in one step, all are written out before the first one changes. Raises
         TargetError; what was done by then stands in the record.
         """
         actions = self.plan(files, prune=prune)
-        owned = self.owned()
+        owned, before = self._recorded()
         desired = {path: _sha256(content) for path, content in files.items()}
         done = [action for action in actions if action.verb != "keep"]
-        if not done and owned == desired:
+        if not done and owned == desired and before == frozenset(objects):
             return actions
-        self._remember(owned | desired)
+        self._remember(owned | desired, before.union(objects))
         with self._reported():
             self._sweep(owned)
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +132,7 @@ class FolderTarget:
             for path in owned.keys() - files.keys() if prune else ():
                 self._remove(path)  # also the folder of one that never came
         kept = {} if prune else {path: owned[path] for path in owned.keys() - desired.keys()}
-        self._remember(desired | kept)
+        self._remember(desired | kept, objects if prune else before.union(objects))
         return actions
 
     def remove(self) -> tuple[FileAction, ...]:
@@ -197,10 +211,11 @@ class FolderTarget:
                     hint="move it away, or name another folder",
                 )
 
-    def _remember(self, files: Mapping[str, str]) -> None:
+    def _remember(self, files: Mapping[str, str], objects: Iterable[str] = ()) -> None:
         with self._reported():
             self.record.parent.mkdir(parents=True, exist_ok=True)
-            write_file(self.record, canonical_json({"files": dict(files)}))
+            value = {"files": dict(files), "objects": sorted(objects)}
+            write_file(self.record, canonical_json(value))
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:

@@ -8,9 +8,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from ocistate.agent.api import ALLOW_PRUNE, DEFAULT_APPLIER, Stack
+from ocistate.agent.api import DEFAULT_APPLIER, Stack
 from ocistate.agent.manifests import VIEW_LABEL
-from ocistate.agent.target import Applied, HealthReport, ignore_rules, select_path
+from ocistate.agent.target import (
+    Applied,
+    HealthReport,
+    allow_hint,
+    ignore_rules,
+    select_path,
+)
 from ocistate.artifact.known import KnownDocuments
 from ocistate.cluster.apply import IS_THERE, Options, apply
 from ocistate.cluster.client import KubeClient, service_account
@@ -157,11 +163,8 @@ class ClusterPlace:
         desired = await self._prepare(content)
         plan = self._plan(desired)
         if self.stack.allow_prune != content.digest:
-            guard_prune(
-                plan,
-                percent=self.stack.max_prune_percent,
-                hint=f"if that is meant, annotate the Stack: {ALLOW_PRUNE}={content.digest}",
-            )
+            hint = allow_hint(content.digest)
+            guard_prune(plan, percent=self.stack.max_prune_percent, hint=hint)
         # What happens meanwhile is not in the plan: whether all is clean, the next look must tell.
         self._clean = None
         outcome, wave = await self._carry_out_waves(plan, desired)

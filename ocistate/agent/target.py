@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ocistate.agent.api import Stack
+from ocistate.agent.api import ALLOW_PRUNE, Stack
+from ocistate.cluster.plan import guard_removal
 from ocistate.cluster.prepare import IgnoreRule
 from ocistate.errors import ConfigError, TargetError
 from ocistate.folder import FolderTarget
@@ -91,6 +92,11 @@ def ignore_rules(stack: Stack) -> list[IgnoreRule]:
     return [IgnoreRule(kind=r.kind, name=r.name, pointers=r.pointers) for r in stack.ignore]
 
 
+def allow_hint(digest: str) -> str:
+    """How a person lets an artifact remove as much as it does."""
+    return f"if that is meant, annotate the Stack: {ALLOW_PRUNE}={digest}"
+
+
 def select_path(content: Content, path: str) -> dict[str, bytes]:
     """The files of one folder inside the artifact, or all. Raises ConfigError for none."""
     if not path:
@@ -121,9 +127,14 @@ class FolderPlace:
 
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
         files = self._files(content)
-        content.resources()  # a layer that is not what its inventory says goes nowhere
-        run = self.target.plan if dry_run else self.target.apply
-        actions = run(files, prune=self.stack.prune)
+        # A layer that is not what its inventory says goes nowhere.
+        resources = content.resources().values()
+        objects = {str(each.id) for each in resources if each.path in files}
+        self._guard(content, objects)
+        if dry_run:
+            actions = self.target.plan(files, prune=self.stack.prune)
+        else:
+            actions = self.target.apply(files, prune=self.stack.prune, objects=objects)
         verbs = [action.verb for action in actions]
         return Applied(
             created=verbs.count("create"),
@@ -134,6 +145,15 @@ class FolderPlace:
             if changed
             else tuple(action.path for action in actions if action.verb != "keep"),
         )
+
+    def _guard(self, content: Content, objects: Collection[str]) -> None:
+        """Raises MassPrune. Objects count, not files: one file may hold all of them."""
+        stack, before = self.stack, self.target.objects()
+        gone = sorted(before.difference(objects)) if stack.prune else []
+        if stack.allow_prune != content.digest:
+            guard_removal(
+                gone, len(before), percent=stack.max_prune_percent, hint=allow_hint(content.digest)
+            )
 
     async def health(self) -> HealthReport:
         return HealthReport(counts={"total": len(self.target.owned())}, worst="Healthy")

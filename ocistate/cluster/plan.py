@@ -8,7 +8,7 @@ for action in plan.actions:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -213,18 +213,29 @@ def mass_prune(plan: Plan, *, share: float = 0.5, least: int = 10) -> str:
 
     That is when it would delete at least ``least`` objects and more than ``share`` of the owner's.
     """
-    count = len(plan.prune)
-    if count < least or count <= share * plan.total:
+    return mass_removal([a.id for a in plan.prune], plan.total, share=share, least=least)
+
+
+def mass_removal(
+    gone: Sequence[ObjectId | str], total: int, *, share: float = 0.5, least: int = 10
+) -> str:
+    """Why removing these of so many objects should be confirmed first; see `mass_prune`."""
+    count = len(gone)
+    if count < least or count <= share * total:
         return ""
     return (
-        f"would delete {count} of {plan.total} objects, more than {share:.0%}, "
-        f"beginning with {plan.prune[0].id}"
+        f"would delete {count} of {total} objects, more than {share:.0%}, beginning with {gone[0]}"
     )
 
 
 def guard_prune(plan: Plan, *, percent: int, hint: str) -> None:
     """Raises MassPrune for a plan that `mass_prune` has something against."""
-    if reason := mass_prune(plan, share=percent / 100):
+    guard_removal([a.id for a in plan.prune], plan.total, percent=percent, hint=hint)
+
+
+def guard_removal(gone: Sequence[ObjectId | str], total: int, *, percent: int, hint: str) -> None:
+    """Raises MassPrune for what `mass_removal` has something against."""
+    if reason := mass_removal(gone, total, share=percent / 100):
         raise MassPrune(f"nothing was done: it {reason}", hint=hint)
 
 

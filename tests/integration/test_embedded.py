@@ -278,6 +278,39 @@ def test_a_stack_gone_while_nobody_looked_is_removed_at_the_start(site: Site) ->
     assert not list(site.state.glob("*/default.kept*"))
 
 
+def test_an_artifact_that_removes_most_objects_waits_until_it_is_allowed(site: Site) -> None:
+    def push(count: int, version: str) -> str:
+        """One file for all: it is not the number of files that counts."""
+        objects = (config_map(f"app-{number}", v=version) for number in range(count))
+        return site.publisher.push({"all.yaml": yaml.safe_dump_all(objects).encode()})
+
+    path = site.root / "shop" / "all.yaml"
+    first = push(16, "1")
+    with site.agent:
+        site.wait("Ready", digest=first)
+        before = path.read_bytes()
+
+        second = push(2, "2")
+        site.wait("MassPrune", digest=first)
+        ready = condition(site.status(), "Ready")[2]
+        assert "would delete 14 of 16 objects, more than 50%" in ready
+        assert f"ocistate.dev/allow-prune={second}" in ready
+        assert path.read_bytes() == before
+        path.write_text("edited")
+        wait_for("what ran is kept equal", lambda: path.read_bytes() == before)
+
+        allowed = site.shop()
+        allowed["metadata"]["annotations"] = {"ocistate.dev/allow-prune": second}
+        site.declare(allowed)
+        site.wait("Ready", digest=second)
+        assert len(list(yaml.safe_load_all(path.read_text()))) == 2
+
+        site.declare(site.shop(maxPrunePercent=100))
+        site.wait("Ready", digest=push(16, "3"))
+        third = push(1, "4")
+        site.wait("Ready", digest=third)
+
+
 def test_files_without_any_stack_remove_nothing(site: Site) -> None:
     site.push(app="1")
     with site.agent:

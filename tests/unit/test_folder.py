@@ -28,8 +28,8 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
-def verbs(made: FolderTarget, files: dict[str, bytes], **options: bool) -> dict[str, str]:
-    return {action.path: action.verb for action in made.apply(files, **options)}
+def verbs(made: FolderTarget, files: dict[str, bytes]) -> dict[str, str]:
+    return {action.path: action.verb for action in made.apply(files)}
 
 
 def test_files_are_put_there_changed_and_taken_away(tmp_path: Path) -> None:
@@ -127,6 +127,17 @@ def test_a_record_that_cannot_be_read_is_an_error_with_a_way_out(tmp_path: Path)
         (tmp_path / "record.json").write_text(broken)
         with pytest.raises(TargetError, match="record"):
             target(tmp_path).apply(FILES)
+
+
+def test_the_objects_of_the_files_are_remembered_until_others_take_their_place(
+    tmp_path: Path,
+) -> None:
+    target(tmp_path).apply(FILES, objects=["ConfigMap/a", "ConfigMap/b"])
+    assert target(tmp_path).objects() == {"ConfigMap/a", "ConfigMap/b"}
+    target(tmp_path).apply(FILES, objects=["ConfigMap/b"])
+    assert target(tmp_path).objects() == {"ConfigMap/b"}
+    target(tmp_path).apply({"a.yaml": b"a"}, objects=["ConfigMap/c"], prune=False)
+    assert target(tmp_path).objects() == {"ConfigMap/b", "ConfigMap/c"}
 
 
 KILLED = """
