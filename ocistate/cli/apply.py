@@ -88,8 +88,8 @@ async def _apply(
 ) -> dict[str, Any]:
     from ocistate.cluster.client import KubeClient
     from ocistate.cluster.plan import guard_prune
+    from ocistate.steps.apply import carry_out, owner_of, plan_apply, wait_applied
     from ocistate.steps.fetch import fetch_content, fetch_manifest
-    from ocistate.steps.rollout import carry_out, owner_of, plan_rollout, wait_rollout
     from ocistate.steps.verify import verify_artifact
 
     async with KubeClient.open(kubeconfig, context) as client, store:
@@ -120,21 +120,21 @@ async def _apply(
             if output == "table":
                 sign = _SIGNS.get(done.verb, " ")
                 why = error or (done.reason if done.state == "skipped" else "")
-            result(f"{sign} {done.id} {done.state}" + (f": {why}" if why else ""))
+                result(f"{sign} {done.id} {done.state}" + (f": {why}" if why else ""))
 
         into = namespace or client.access.namespace
         owner = owner_of(store.reference.name, into, name)
-        rollout = await plan_rollout(client, content, owner=owner, namespace=into, prune=prune)
-        counts = {verb.value: count for verb, count in rollout.plan.counts().items()}
+        planned = await plan_apply(client, content, owner=owner, namespace=into, prune=prune)
+        counts = {verb.value: count for verb, count in planned.plan.counts().items()}
         note("Plan: " + ", ".join(f"{count} to {verb}" for verb, count in counts.items() if count))
         try:
-            guard_prune(rollout.plan, percent=max_prune, hint="allow it with --max-prune 100")
+            guard_prune(planned.plan, percent=max_prune, hint="allow it with --max-prune 100")
         except MassPrune as much:
             if not dry_run:
                 raise
             note(f"Without --dry-run this would end here: {much}")
         outcome = await carry_out(
-            client, rollout, dry_run=dry_run, on_result=show, wave_timeout=timeout if wait else None
+            client, planned, dry_run=dry_run, on_result=show, wave_timeout=timeout if wait else None
         )
         facts |= {"plan": counts, "results": results, "healthy": None}
         if error := outcome.error():
@@ -144,7 +144,7 @@ async def _apply(
             return facts
         if wait:
             note(f"Waiting for health, up to {timeout:g} s")
-            waited = await wait_rollout(client, rollout, timeout)
+            waited = await wait_applied(client, planned, timeout)
             facts |= {"healthy": waited.ok, "seconds": round(waited.seconds, 3)}
             if late := waited.error():
                 return facts | {"failure": late}

@@ -1,4 +1,4 @@
-"""How differences between artifacts are shown, by ``diff`` and before a promotion."""
+"""How differences between objects are shown, by ``diff`` and ``log`` and before a promotion."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ocistate.text import plain
+
 if TYPE_CHECKING:
+    from ocistate.artifact.diff import FieldChange
     from ocistate.steps.compare import ObjectDiff
 
-_SIGNS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
+_SIGNS: Final = {
+    "added": ("+", "green"),
+    "changed": ("~", "yellow"),
+    "removed": ("-", "red"),
+    "refused": ("!", "red"),
+}
 _LONGEST: Final = 200
 
 
@@ -27,34 +35,38 @@ def difference_rows(differences: Sequence[ObjectDiff]) -> list[dict[str, Any]]:
             "kind": item.difference.id.kind,
             "namespace": item.difference.id.namespace,
             "name": item.difference.id.name,
-            "fields": [
-                {"pointer": field.pointer, "before": field.before, "after": field.after}
-                for field in item.fields
-            ],
+            "fields": field_rows(item.fields),
         }
         for item in differences
     ]
 
 
+def field_rows(fields: Iterable[FieldChange]) -> list[dict[str, Any]]:
+    """Changed fields as the plain values that ``-o json`` prints."""
+    return [
+        {"pointer": field.pointer, "before": field.before, "after": field.after} for field in fields
+    ]
+
+
 def print_differences(differences: Sequence[ObjectDiff], *, err: bool = False) -> None:
     """A line an object, the fields below it, to stdout or, with ``err``, to stderr."""
-    stream = sys.stderr if err else sys.stdout
     for item in differences:
-        click.echo(change_line(item.difference.change, str(item.difference.id), stream), err=err)
-        for field in item.fields:
-            click.echo(field_line(field.pointer, field.before, field.after, stream), err=err)
+        print_change(item.difference.change, str(item.difference.id), err=err)
+        print_fields(field_rows(item.fields), err=err)
 
 
-def change_line(change: str, text: str, stream: TextIO | None = None) -> str:
-    """A line with the sign and the colour of a change, as far as the stream shows colours."""
+def print_change(change: str, text: str, *, err: bool = False) -> None:
+    """A line with the sign and the colour of a change."""
     sign, color = _SIGNS[change]
-    return _styled(click.style(f"{sign} {text}", fg=color), stream)
+    _echo(click.style(f"{sign} {plain(text, lines=True)}", fg=color), err)
 
 
-def field_line(pointer: str, before: Any, after: Any, stream: TextIO | None = None) -> str:
-    """A line that shows one field's change."""
-    old, new = click.style(show_value(before), fg="red"), click.style(show_value(after), fg="green")
-    return _styled(f"    {pointer}: {old} → {new}", stream)
+def print_fields(fields: Iterable[dict[str, Any]], *, err: bool = False) -> None:
+    """A line for each changed field, of those that ``field_rows`` makes."""
+    for field in fields:
+        old = click.style(show_value(field["before"]), fg="red")
+        new = click.style(show_value(field["after"]), fg="green")
+        _echo(f"    {plain(field['pointer'])}: {old} → {new}", err)
 
 
 def summary_of(differences: Sequence[ObjectDiff]) -> str:
@@ -63,12 +75,13 @@ def summary_of(differences: Sequence[ObjectDiff]) -> str:
     return ", ".join(f"{counts[change]} {change}" for change in ("added", "changed", "removed"))
 
 
-def _styled(text: str, stream: TextIO | None) -> str:
-    shows = (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR")
-    return text if shows else click.unstyle(text)
+def _echo(text: str, err: bool) -> None:
+    shows = (sys.stderr if err else sys.stdout).isatty() and not os.environ.get("NO_COLOR")
+    click.echo(text if shows else click.unstyle(text), err=err)
 
 
 def show_value(value: Any) -> str:
-    """A value on one line, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=True)
+    """A value on one line, cut where it is long; what cannot be seen is escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

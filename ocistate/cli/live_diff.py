@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from ocistate.cli.differences import field_rows, print_change, print_fields
 from ocistate.cli.options import required_target, run_async
 from ocistate.cli.output import emit, note, result
 from ocistate.cli.stacks import Where, find_stack
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ocistate.cluster.prepare import IgnoreRule
     from ocistate.oci.store import Store
     from ocistate.steps.live import LiveDiff
-
-_SIGNS: Final = {"added": "+", "changed": "~", "removed": "-", "refused": "!"}
 
 
 def show_live_diff(
@@ -37,18 +35,11 @@ def show_live_diff(
             if output == "name":
                 result(str(each.id))
                 continue
-            result(f"{_SIGNS[each.change]} {each.id}" + (f": {each.error}" if each.error else ""))
-            for field in row["fields"]:
-                before, after = _show(field["before"]), _show(field["after"])
-                result(f"    {field['pointer']}: {before} → {after}")
+            print_change(each.change, f"{each.id}" + (f": {each.error}" if each.error else ""))
+            print_fields(row["fields"])
     if not found:
         note("No difference.")
     return 1 if exit_code and found else 0
-
-
-def _show(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else text[:200] + "…"
 
 
 def _row(each: LiveDiff) -> dict[str, Any]:
@@ -59,19 +50,16 @@ def _row(each: LiveDiff) -> dict[str, Any]:
         "namespace": each.id.namespace,
         "name": each.id.name,
         "error": each.error,
-        "fields": [
-            {"pointer": field.pointer, "before": field.before, "after": field.after}
-            for field in each.fields
-        ],
+        "fields": field_rows(each.fields),
     }
 
 
 async def _compare(
     reference: Reference, connect: Callable[[Reference], Store], where: Where, stack_name: str
 ) -> tuple[str, tuple[LiveDiff, ...]]:
+    from ocistate.steps.apply import owner_of
     from ocistate.steps.fetch import fetch_content, fetch_manifest
     from ocistate.steps.live import diff_live
-    from ocistate.steps.rollout import owner_of
 
     async with connect(reference) as store:
         target = required_target(reference, "diff")

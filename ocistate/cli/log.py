@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.channel_options import channel_trust_options, read_channel
-from ocistate.cli.differences import change_line, field_line, show_value
+from ocistate.cli.differences import field_rows, print_change, print_fields, show_value
 from ocistate.cli.options import REFERENCE, run_async, store_options
-from ocistate.cli.output import emit, note, output_option, plain, result, table, warn
+from ocistate.cli.output import emit, note, output_option, result, table, warn
 from ocistate.cli.records import record_row
 from ocistate.errors import NotFound
 from ocistate.reference import Reference
@@ -64,12 +64,11 @@ def log_command(
             continue
         who = row["signer"] or "?"
         asked = f", asked by {row['actor']}" if row["actor"] else ""
-        result(change_line(row["change"], f"{release}  {row['issuedAt']}  by {plain(who)}{asked}"))
+        print_change(row["change"], f"{release}  {row['issuedAt']}  by {who}{asked}")
         for key in ("reason", "revision", "digest"):
             if row[key]:
-                result(f"    {key}: {plain(row[key].partition(chr(10))[0])}")
-        for field in row.get("fields", ()):
-            result(field_line(field["pointer"], field["before"], field["after"]))
+                result(f"    {key}: {row[key].partition(chr(10))[0]}")
+        print_fields(row.get("fields", ()))
     if not rows:
         note("No release changed it.")
 
@@ -173,10 +172,7 @@ async def _log(store: Store, *named: Any, patch: bool) -> list[dict[str, Any]]:
             if patch and change.change == "changed":
                 before = await read_object(past.fetcher, change.earlier, past.id)
                 after = await read_object(past.fetcher, change.release, past.id)
-                row["fields"] = [
-                    {"pointer": field.pointer, "before": field.before, "after": field.after}
-                    for field in diff_objects(*mask_secrets(before, after))
-                ]
+                row["fields"] = field_rows(diff_objects(*mask_secrets(before, after)))
             rows.append(row)
         return rows
 

@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from ocistate.text import plain
+
 _LONG = 100
 """From how many items on a list is printed densely."""
 
@@ -50,23 +52,25 @@ def emit(value: Any, output: str) -> None:
 
 def result(text: str) -> None:
     """A line of the result, to stdout."""
-    click.echo(plain(text))
+    click.echo(plain(text, lines=True))
 
 
 def note(text: str) -> None:
     """A line for the person watching, to stderr."""
-    click.echo(plain(text), err=True)
+    click.echo(plain(text, lines=True), err=True)
 
 
 def warn(text: str) -> None:
     """A warning, to stderr."""
-    click.echo(click.style("Warning: ", fg="yellow") + plain(text), err=True, color=_color())
+    click.echo(
+        click.style("Warning: ", fg="yellow") + plain(text, lines=True), err=True, color=_color()
+    )
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """An aligned table to stdout, as kubectl prints one: no borders, upper-case heads."""
     heads = [column.upper() for column in columns]
-    rows = [[plain(cell) for cell in row] for row in rows]
+    rows = [[plain(cell, lines=True) for cell in row] for row in rows]
     widths = [
         max(len(head), *(len(row[place]) for row in rows)) if rows else len(head)
         for place, head in enumerate(heads)
@@ -79,13 +83,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def short(origin: str) -> str:
     """A digest or a tag made from one, cut down to what tells it from others."""
     return re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1", origin)
-
-
-def plain(text: str) -> str:
-    """A text that may come from outside, without what a terminal would obey but line feeds."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def _color() -> bool | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ocistate.channel.rings import Ring, Rollout
     from ocistate.oci.store import Store
     from ocistate.signing.keys import Signer
-    from ocistate.steps.rollouts import Looked
+    from ocistate.steps.rollout import Looked
 
 Connect = Callable[[Reference], "Store"]
 
@@ -75,7 +75,7 @@ class _Site:
         from ocistate.channel.record import check_policy
         from ocistate.signing.select import select_policy
         from ocistate.steps.channels import Writer, channel_of, read_newest
-        from ocistate.steps.rollouts import look_at, take_step
+        from ocistate.steps.rollout import look_at, take_step
 
         policies = read_policies(self.policy)
         channel = channel_of(self.name, self.reference.base, policies)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from ocistate.artifact.diff import Change
 from ocistate.artifact.inventory import Entry, Inventory
 from ocistate.artifact.pick import pick_resources
 from ocistate.channel.history import Link
@@ -21,8 +22,6 @@ from ocistate.steps.channels import place_of
 from ocistate.steps.fetch import fetch_content, fetch_inventory, fetch_manifest
 
 _AT_ONCE: Final = 8
-
-Change = Literal["added", "changed", "removed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

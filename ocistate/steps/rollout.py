@@ -1,98 +1,78 @@
-"""Apply verified content to a cluster once: plan, staged apply, prune, wait for health.
-
-What earlier digests left behind is found by the label on the objects themselves, so that nothing
-has to be remembered between two runs, and a run that was cut short is completed by the next one.
-"""
+"""Bring a channel's release on from ring to ring, by what its clusters report."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from ocistate.cluster.apply import Options, apply
-from ocistate.cluster.client import KubeClient
-from ocistate.cluster.observe import observe
-from ocistate.cluster.outcome import Outcome, Result
-from ocistate.cluster.plan import Plan, make_plan
-from ocistate.cluster.prepare import Desired, Mode, Wanted, prepare
-from ocistate.cluster.wait import Waited, wait_healthy
-from ocistate.objects import ObjectId
-from ocistate.steps.fetch import Content
+from ocistate.channel.change import Why, ring_opened, rollout_aborted, rollout_ended
+from ocistate.channel.fleet import Fleet
+from ocistate.channel.progress import Step, Verdict, decide
+from ocistate.channel.record import Provenance, Record, Trusted
+from ocistate.errors import NotFound
+from ocistate.oci.store import Store
+from ocistate.signing.policy import TrustedKey
+from ocistate.steps.channels import Channel, Writer
+from ocistate.steps.history import read_history
+from ocistate.steps.reports import read_fleet
 
-
-def owner_of(repository: str, namespace: str, name: str) -> str:
-    """The owner's label of a one-shot apply: the same for the same release, for ever.
-
-    ``name`` tells two releases from one repository apart; empty: the repository itself does.
-    """
-    text = "\n".join((name or repository, namespace))
-    return "cli-" + hashlib.sha256(text.encode()).hexdigest()[:40]
+_LOOK_BACK = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
-    """A plan ready to be carried out: what is wanted, and what that means for the live objects."""
+class Looked:
+    """A channel's newest record, its clusters, and what is due; None without a rollout."""
 
-    desired: Desired
-    plan: Plan
-
-
-async def plan_rollout(
-    client: KubeClient,
-    content: Content,
-    *,
-    owner: str,
-    namespace: str,
-    prune: bool = True,
-    adopt_from: Sequence[str] = (),
-) -> Rollout:
-    """Compare content with a cluster. Raises ClusterError, ArtifactError."""
-    kinds = await client.kinds()
-    desired = prepare(
-        content.resources().values(),
-        owner=owner,
-        artifact=content.digest,
-        namespaced=kinds.namespaced,
-        namespace=namespace,
-    )
-    mine, others = await observe(client, desired)
-    plan = make_plan(desired, mine, others, prune=prune, adopt_from=adopt_from)
-    return Rollout(desired=desired, plan=plan)
+    newest: Trusted
+    fleet: Fleet
+    step: Step | None
 
 
-async def carry_out(
-    client: KubeClient,
-    rollout: Rollout,
-    *,
-    dry_run: bool,
-    on_result: Callable[[Result], None],
-    wave_timeout: float | None = None,
-) -> Outcome:
-    """Apply and prune. With ``dry_run`` the API server checks everything and stores nothing.
+async def look_at(
+    newest: Trusted,
+    channel: Channel,
+    told: Store,
+    reporters: Sequence[TrustedKey],
+    now: datetime,
+) -> Looked:
+    """What is due in a channel, by the reports that the store ``told`` holds. Raises StoreError."""
+    record = newest.record
+    fleet = await read_fleet(told, channel, reporters, record, now)
+    rollout = record.rollout
+    step = decide(record, rollout, fleet, now) if rollout is not None else None
+    return Looked(newest=newest, fleet=fleet, step=step)
 
-    With ``wave_timeout``, in seconds, each wave waits until the one before is healthy.
+
+async def take_step(writer: Writer, newest: Trusted, verdict: Verdict, why: Why) -> Trusted:
+    """Write what a verdict asks for on top of the record that it was made about, and of no other.
+
+    Raises Conflict when somebody wrote meanwhile, ConfigError without a rollout, what ``write``
+    raises.
     """
+    made = await _stable_artifacts(writer, newest.record) if verdict == "back" else {}
 
-    async def gate(ids: Sequence[ObjectId]) -> None:
-        owner = rollout.desired.owner
-        ids = [id for id in ids if _is_judged(rollout.desired.by_id[id])]
-        waited = await wait_healthy(client, ids, owner=owner, timeout=wave_timeout or 0.0)
-        if error := waited.error():
-            raise error
+    def make(now: Trusted | None) -> Record | None:
+        if now is None:
+            raise NotFound(f"the channel {writer.channel.name} went away meanwhile")
+        if verdict == "back":
+            return rollout_aborted(now, made, why)
+        return ring_opened(now, why) if verdict == "advance" else rollout_ended(now, why)
 
-    options = Options(
-        dry_run=dry_run, on_result=on_result, gate=gate if wave_timeout is not None else None
+    return await writer.write(make, base=newest.digest)
+
+
+async def _stable_artifacts(writer: Writer, record: Record) -> Mapping[str, Provenance]:
+    """What the stable digests were made from, as the record says that last pinned them."""
+    if record.rollout is None:
+        return {}
+    history = await read_history(writer.store, writer.channel, limit=_LOOK_BACK)
+    stable = dict(record.rollout.stable)
+    return next(
+        (
+            link.record.artifacts
+            for link in history.links
+            if link.signer and dict(link.record.subjects) == stable
+        ),
+        {},
     )
-    return await apply(client, rollout.plan, options)
-
-
-async def wait_rollout(client: KubeClient, rollout: Rollout, timeout: float) -> Waited:
-    """Wait until everything applied is healthy, for ``timeout`` seconds at most."""
-    ids = [wanted.id for wanted in rollout.desired.wanted if _is_judged(wanted)]
-    return await wait_healthy(client, ids, owner=rollout.desired.owner, timeout=timeout)
-
-
-def _is_judged(wanted: Wanted) -> bool:
-    """Whether its health is ours to wait for: what ifnotpresent found there is somebody else's."""
-    return wanted.mode not in (Mode.IGNORE, Mode.IF_NOT_PRESENT)

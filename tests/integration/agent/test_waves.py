@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -51,12 +52,12 @@ def test_apply_by_hand_waits_between_waves_too(world: World, tmp_path: Path) -> 
     public = tmp_path / "key.pub"
     public.write_text(world.key.pem)
 
-    def apply(timeout: str) -> subprocess.CompletedProcess[str]:
+    def apply(timeout: str, *more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [
                 *(sys.executable, "-m", "ocistate", "apply", f"{team.repository}:prod"),
                 *("--key", str(public), "--kubeconfig", str(world.cluster.kubeconfig)),
-                *("-n", team.namespace, "--timeout", timeout),
+                *("-n", team.namespace, "--timeout", timeout, *more),
             ],
             capture_output=True,
             text=True,
@@ -71,6 +72,11 @@ def test_apply_by_hand_waits_between_waves_too(world: World, tmp_path: Path) -> 
     assert team.get("ConfigMap", "last") is None
 
     team.push(web(), last)
-    done = apply("60")
+    done = apply("60", "-o", "json")
     assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["healthy"] is True
+    assert facts["plan"] == {"create": 1, "change": 1}
+    applied = {each["object"]: each["verb"] for each in facts["results"]}
+    assert applied["ConfigMap/" + team.namespace + "/last"] == "create"
     assert team.data("last") == {"v": "1"}

@@ -20,7 +20,7 @@ from ocistate.signing.keys import load_private_key
 from ocistate.signing.policy import TrustedKey
 from ocistate.steps.channels import Channel, Writer, place_of
 from ocistate.steps.reports import write_report
-from ocistate.steps.rollouts import take_step
+from ocistate.steps.rollout import take_step
 from tests.unit.channel.parts import ALICE, MALLORY
 from tests.unit.channel.test_cli import Site, begun, site
 
