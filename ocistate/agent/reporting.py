@@ -17,13 +17,14 @@ from ocistate.agent.api import Stack
 from ocistate.agent.controller import Controller, Key
 from ocistate.agent.status import Status
 from ocistate.channel.record import read_time
-from ocistate.channel.report import Report, State
+from ocistate.channel.report import MAX_TEXT, Report, State
 from ocistate.channel.rings import Cluster
 from ocistate.errors import OcistateError, Unavailable
 from ocistate.oci.store import Store
 from ocistate.signing.keys import Signer
 from ocistate.steps.channels import place_of
 from ocistate.steps.reports import write_report
+from ocistate.text import plain
 
 log = logging.getLogger("ocistate.agent")
 
@@ -71,7 +72,7 @@ def report_of(
         since=since,
         at=now,
         every=every,
-        message="" if state == "Healthy" else _plain(ready.message),
+        message="" if state == "Healthy" else plain(ready.message, most=MAX_TEXT),
     )
 
 
@@ -187,10 +188,6 @@ def _time(text: str, default: datetime) -> datetime:
         return read_time(text)
     except ValueError:
         return default
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)[:512]
 
 
 def _on_bug(key: Key, error: Exception) -> None:

@@ -34,6 +34,7 @@ from ocistate.errors import (
     RecordReplayed,
     Untrusted,
 )
+from ocistate.oci.tags import CHANNEL_PREFIX
 from ocistate.signing.envelope import (
     PAYLOAD_TYPE,
     Statement,
@@ -192,12 +193,12 @@ def check_channel(name: str) -> str:
 
 def name_tag(channel: str) -> str:
     """The tag that holds a channel's newest record."""
-    return f"channel-{channel}"
+    return f"{CHANNEL_PREFIX}{channel}"
 
 
 def number_tag(channel: str, epoch: int, sequence: int) -> str:
     """The tag that keeps one record: ``channel-prod-42``, or ``channel-prod-2.1`` in epoch 2."""
-    return f"channel-{channel}-{show_number(epoch, sequence)}"
+    return f"{name_tag(channel)}-{show_number(epoch, sequence)}"
 
 
 def show_number(epoch: int, sequence: int) -> str:

@@ -37,6 +37,7 @@ from ocistate.signing.signer import signer_of
 PREDICATE: Final = "https://ocistate.dev/report/v1"
 REPORT_TYPE: Final = "application/vnd.ocistate.report.v1"
 MAX_REPORT_BYTES: Final = 16 * 1024
+MAX_TEXT: Final = 512
 
 State = Literal["Healthy", "Progressing", "Degraded", "Refused"]
 """``Degraded``: what runs is not well. ``Refused``: what the channel names is not taken, or can't
@@ -44,7 +45,6 @@ be applied; what ran before goes on."""
 
 _STATES: Final[tuple[State, ...]] = get_args(State)
 _MAX_NUMBER: Final = 2**53 - 1
-_MAX_TEXT: Final = 512
 _MAX_EVERY: Final = 24 * 3600
 _NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?")
 _TEXTS: Final = ("cluster", "stack", "channel", "records", "repository", "message")
@@ -200,8 +200,8 @@ def _parse(payload: bytes) -> Report:
 
 def _text(value: Mapping[str, Any], key: str) -> str:
     text = value.get(key)
-    if not isinstance(text, str) or len(text) > _MAX_TEXT or not text.isprintable():
-        raise InvalidReport(f"report: {key} is not a printable text of at most {_MAX_TEXT}")
+    if not isinstance(text, str) or len(text) > MAX_TEXT or not text.isprintable():
+        raise InvalidReport(f"report: {key} is not a printable text of at most {MAX_TEXT}")
     return text
 
 

@@ -23,6 +23,12 @@ MAX_CACHE_BYTES: Final = 512 * 1024 * 1024
 """Above this the blobs that were not used for longest go, until half of it is left."""
 
 
+def cache_folder(name: str) -> Path:
+    """The user's own cache of something, below ``$XDG_CACHE_HOME``; it need not be there yet."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(home) / "ocistate" / name
+
+
 @dataclass(frozen=True, slots=True)
 class CachedFetcher:
     """A store's manifests (by digest) and blobs, from ``folder`` where they are there."""
@@ -32,9 +38,8 @@ class CachedFetcher:
 
     @classmethod
     def of(cls, origin: Fetcher) -> CachedFetcher:
-        """The user's own cache, below ``$XDG_CACHE_HOME``, before a store."""
-        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        cached = cls(origin, Path(home) / "ocistate" / "blobs")
+        """The user's own cache before a store."""
+        cached = cls(origin, cache_folder("blobs"))
         cached.shrink()
         return cached
 

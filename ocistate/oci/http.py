@@ -41,6 +41,7 @@ from ocistate.oci.clients import no_cookies
 from ocistate.oci.links import check_link
 from ocistate.oci.open import StoreOptions
 from ocistate.oci.tls import Trust, find_trust
+from ocistate.text import plain
 
 if TYPE_CHECKING:
     from ocistate.oci.credentials import Credentials
@@ -55,6 +56,7 @@ _TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 _ASKS_WHO: Final = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE")
 """The TLS alerts of a server that will not have us without a client certificate of its liking."""
 _MAX_WARNINGS: Final = 16
+_LONGEST_WARNING: Final = 300
 _MAX_CAUSES: Final = 10
 
 # What one read takes from a socket, 64 KiB otherwise: a quarter of the work for a blob's bytes.
@@ -385,7 +387,7 @@ class Http:
             # Distribution spec 1.1, "Warnings": 299 - "text".
             for warning in response.headers.get_list("warning")[:4]:
                 if warning.startswith('299 - "'):
-                    text = "".join(c for c in warning[7:-1] if c.isprintable())[:300]
+                    text = plain(warning[7:-1], most=_LONGEST_WARNING)
                     if text not in self._warned and len(self._warned) < _MAX_WARNINGS:
                         self._warned.add(text)
                         self.options.on_warning(f"{self.host}: {text}")

@@ -28,6 +28,7 @@ from ocistate.signing.policy import (
     TrustPolicy,
     TrustRoot,
 )
+from ocistate.text import plain
 
 _AGAIN: Final = "the same signer has been counted already"
 
@@ -186,7 +187,8 @@ class _Judge:
 
     def verdict(self, found: Found) -> Verdict:
         def no(reason: str, signer: str = "") -> Verdict:
-            return Verdict(origin=found.origin, counts=False, signer=signer, reason=_plain(reason))
+            reason = plain(reason, most=_LONGEST_REASON)
+            return Verdict(origin=found.origin, counts=False, signer=signer, reason=reason)
 
         if found.error:
             return no(found.error)
@@ -292,12 +294,6 @@ def _summary(reasons: Iterable[str]) -> str:
     return "; ".join(different[:_MOST_REASONS]) + (
         f"; and {more} other reasons" if more > 0 else ""
     )
-
-
-def _plain(text: str) -> str:
-    """Text that a stranger may have chosen, harmless to a terminal and short enough to read."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"
 
 
 _NOT_SIGNED_HINT: Final = "sign it: 'ocistate sign REF --key FILE'"

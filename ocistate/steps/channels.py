@@ -43,6 +43,7 @@ from ocistate.errors import (
 )
 from ocistate.oci.model import EMPTY_CONFIG, Manifest, build_manifest, describe
 from ocistate.oci.store import Store
+from ocistate.oci.tags import CHANNEL_PREFIX, is_channel
 from ocistate.reference import Reference
 from ocistate.signing.envelope import BUNDLE_TYPE
 from ocistate.signing.keys import Signer
@@ -388,9 +389,9 @@ def channels_in(tags: list[str]) -> list[str]:
     """The names of the channels among a repository's tags."""
     found = []
     for tag in tags:
-        if tag.startswith("channel-"):
+        if is_channel(tag):
             try:
-                found.append(check_channel(tag.removeprefix("channel-")))
+                found.append(check_channel(tag.removeprefix(CHANNEL_PREFIX)))
             except InvalidReference:
                 continue  # the number of one of them
     return found

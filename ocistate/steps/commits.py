@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ocistate.channel.record import Provenance
+from ocistate.text import plain
 
 _COMMIT: Final = re.compile(r"(?:^|@)sha1:([0-9a-f]{40})(?:-dirty)?$")
 _MOST: Final = 200
@@ -54,4 +55,4 @@ def _log(old: str, new: str) -> list[str]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     lines = done.stdout.splitlines() if done.returncode == 0 else []
-    return ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
+    return [plain(line) for line in lines]

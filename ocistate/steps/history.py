@@ -26,6 +26,7 @@ from ocistate.errors import (
     NotFound,
     ProtocolError,
 )
+from ocistate.oci.cached import cache_folder
 from ocistate.oci.store import Store
 from ocistate.signing.envelope import parse_bundle, parse_statement
 from ocistate.steps.channels import Channel, digest_at, fetch_record
@@ -54,7 +55,7 @@ class RecordCache:
     @classmethod
     def open(cls, channel: Channel, root: Path | None = None) -> RecordCache:
         """The cache of a channel, read. What cannot be read is as if it were not there."""
-        folder = root or _cache_folder()
+        folder = root or cache_folder("records")
         mark = hashlib.sha256(f"{channel.repository}\n{channel.name}".encode()).hexdigest()
         cache = cls(folder / f"{mark[:32]}.jsonl")
         with contextlib.suppress(OSError):
@@ -205,8 +206,3 @@ class _Walk:
 
         missing = [r.number for r in records if r.number not in self.tagged]
         await asyncio.gather(*(one(number) for number in missing))
-
-
-def _cache_folder() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "ocistate" / "records"
