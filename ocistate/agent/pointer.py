@@ -14,16 +14,9 @@ from typing import Final
 
 from ocistate.agent.api import Source, Stack
 from ocistate.agent.status import Followed, rfc3339
-from ocistate.channel.record import (
-    Accepted,
-    Trusted,
-    accept,
-    check_order,
-    name_tag,
-    read_time,
-    verify_record,
-)
+from ocistate.channel.record import name_tag, read_time
 from ocistate.channel.rings import Cluster
+from ocistate.channel.trust import Accepted, Trusted, accept, check_order, verify_record
 from ocistate.errors import NotFound
 from ocistate.oci.mirrors import ask_replicas
 from ocistate.oci.store import Store

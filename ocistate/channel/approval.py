@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from ocistate.channel.record import CLOCK_SKEW, read_time, show_time
+from ocistate.channel.record import read_time, show_time
+from ocistate.channel.trust import CLOCK_SKEW
 
 PREDICATE: Final = "https://ocistate.dev/approval/v1"
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ocistate.channel.record import Provenance, Record, Trusted
+from ocistate.channel.record import MAX_NUMBER, Provenance, Record
 from ocistate.channel.rings import Ring, Rollout
-from ocistate.errors import ChannelHeld, ConfigError
+from ocistate.channel.trust import Trusted
+from ocistate.errors import ChannelHeld, ConfigError, EpochRefused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,34 @@ class Why:
 
 Pins = Mapping[str, tuple[str, Provenance]]
 """By repository: the digest that is meant, and what it was made from."""
+
+
+def succeed(
+    newest: Trusted | None,
+    record: Record,
+    *,
+    epoch: int | None = None,
+) -> Record:
+    """A record made the successor of the newest one: numbered, and linked to it.
+
+    ``epoch`` is the policy's, None for the newest record's own; in a higher one the sequence starts
+    at 1. Raises EpochRefused for a lower one, and where the sequence has come to its end.
+    """
+    if newest is None:
+        return replace(record, epoch=epoch or 1, sequence=1, previous="")
+    last = newest.record
+    wanted = last.epoch if epoch is None else epoch
+    if wanted < last.epoch:
+        raise EpochRefused(
+            f"{last} is of epoch {last.epoch}, and the policy allows epoch {wanted} only",
+            hint="set the policy's epoch to that of the newest record, or to a higher one",
+        )
+    sequence = last.sequence + 1 if wanted == last.epoch else 1
+    if sequence > MAX_NUMBER:
+        raise EpochRefused(
+            f"{last} has the last sequence there is", hint="raise the policy's epoch"
+        )
+    return replace(record, epoch=wanted, sequence=sequence, previous=newest.digest)
 
 
 def begun(channel: str, repository: str, pins: Pins, why: Why) -> Record:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from ocistate.channel.record import CLOCK_SKEW, Record
+from ocistate.channel.record import Record
 from ocistate.channel.report import Report
 from ocistate.channel.rings import Cluster
+from ocistate.channel.trust import CLOCK_SKEW
 
 Standing = Literal[
     "Healthy", "Progressing", "Degraded", "Refused", "Silent", "NeverSeen", "NotBelieved"

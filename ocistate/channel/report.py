@@ -18,8 +18,9 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
-from ocistate.channel.record import CLOCK_SKEW, read_time, show_time
+from ocistate.channel.record import read_time, show_time
 from ocistate.channel.rings import Cluster, labels_problem
+from ocistate.channel.trust import CLOCK_SKEW
 from ocistate.errors import ForeignReport, InvalidReport, Untrusted
 from ocistate.oci.tags import REPORT_PREFIX
 from ocistate.signing.envelope import (

@@ -116,7 +116,7 @@ def approve_command(
 
 async def _target(store: Store, source: Channel | None, reference: Reference) -> str:
     """The tag or digest to approve; that of a channel, if its record may be followed now."""
-    from ocistate.channel.record import check_policy, check_time
+    from ocistate.channel.trust import check_policy, check_time
     from ocistate.steps.channels import follow_numbers, place_of, read_newest
 
     if source is None:

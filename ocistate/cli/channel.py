@@ -22,7 +22,8 @@ from ocistate.errors import Conflict
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
-    from ocistate.channel.record import Record, Trusted
+    from ocistate.channel.record import Record
+    from ocistate.channel.trust import Trusted
     from ocistate.oci.store import Store
     from ocistate.steps.channels import Channel, Make
 

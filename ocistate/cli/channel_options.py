@@ -94,7 +94,8 @@ def channel_for(
     Where nothing else is named, a ``signer``'s own key counts. Without any key, and where trust is
     not ``required``, nothing is verified, and a warning says so. Raises UsageError, NoPolicy.
     """
-    from ocistate.channel.record import ChannelTrust, check_channel
+    from ocistate.channel.record import check_channel
+    from ocistate.channel.trust import ChannelTrust
     from ocistate.signing.keys import load_public_key, read_key
     from ocistate.signing.policy import TrustedKey
     from ocistate.steps.channels import Channel, channel_of, place_of

@@ -17,7 +17,7 @@ from ocistate.errors import ChannelError, ChannelFork, OcistateError
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
-    from ocistate.channel.record import Trusted
+    from ocistate.channel.trust import Trusted
     from ocistate.oci.store import Store
 
 Connect = Callable[[Reference], "Store"]
@@ -87,7 +87,8 @@ async def _row(
     policy: str | None,
     channel_keys: tuple[str, ...],
 ) -> dict[str, Any]:
-    from ocistate.channel.record import check_policy, check_time, show_number
+    from ocistate.channel.record import show_number
+    from ocistate.channel.trust import check_policy, check_time
     from ocistate.steps.channels import place_of, read_newest
     from ocistate.steps.releases import find_record
 
@@ -108,7 +109,7 @@ async def _row(
             except ChannelError as error:
                 state = error.reason
         else:
-            from ocistate.channel.record import ChannelTrust
+            from ocistate.channel.trust import ChannelTrust
             from ocistate.steps.channels import Channel
 
             channel = Channel(
@@ -144,7 +145,8 @@ def show_command(
     output: str,
 ) -> None:
     """Show a channel's newest record, verified, and whether it may be followed now."""
-    from ocistate.channel.record import check_policy, check_time, show_number
+    from ocistate.channel.record import show_number
+    from ocistate.channel.trust import check_policy, check_time
     from ocistate.steps.channels import read_newest
 
     channel = channel_for(name, reference, policy=policy, channel_keys=channel_keys)
@@ -204,7 +206,7 @@ def verify_command(
 
     Prints the REPOSITORY@DIGEST it pins. Exit codes: 70 to 76, as docs/cli.md tells.
     """
-    from ocistate.channel.record import check_policy, check_time
+    from ocistate.channel.trust import check_policy, check_time
     from ocistate.steps.channels import read_newest
     from ocistate.steps.history import read_history
 

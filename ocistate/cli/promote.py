@@ -25,7 +25,8 @@ from ocistate.errors import ConfigError, NotFound, UsageError
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
-    from ocistate.channel.record import Record, Trusted
+    from ocistate.channel.record import Record
+    from ocistate.channel.trust import Trusted
     from ocistate.oci.store import Store
     from ocistate.signing.keys import Signer
     from ocistate.signing.policy import TrustPolicy
@@ -275,7 +276,7 @@ async def _pinned(
     """What another channel pins, if its record may be followed now."""
     from datetime import UTC, datetime
 
-    from ocistate.channel.record import check_policy, check_time
+    from ocistate.channel.trust import check_policy, check_time
     from ocistate.steps.channels import read_newest
     from ocistate.steps.releases import reference_of
 
@@ -352,7 +353,7 @@ async def _move(
     output: str,
 ) -> Moved:
     """Show what changes, ask, and write; on top of later records too, unless a person decided."""
-    from ocistate.channel.record import succeed
+    from ocistate.channel.change import succeed
 
     draft = make(newest)
     if draft is None:

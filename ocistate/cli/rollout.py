@@ -19,8 +19,9 @@ from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.channel.progress import Verdict
-    from ocistate.channel.record import Record, Trusted
+    from ocistate.channel.record import Record
     from ocistate.channel.rings import Ring, Rollout
+    from ocistate.channel.trust import Trusted
     from ocistate.oci.store import Store
     from ocistate.signing.keys import Signer
     from ocistate.steps.rollout import Looked
@@ -72,7 +73,7 @@ class _Site:
     ) -> tuple[Looked, Verdict, Trusted]:
         from datetime import UTC, datetime
 
-        from ocistate.channel.record import check_policy
+        from ocistate.channel.trust import check_policy
         from ocistate.signing.select import select_policy
         from ocistate.steps.channels import Writer, channel_of, read_newest
         from ocistate.steps.rollout import look_at, take_step

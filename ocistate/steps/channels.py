@@ -16,19 +16,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from ocistate.channel.change import succeed
 from ocistate.channel.record import (
-    MAX_RECORD_BYTES,
     RECORD_TYPE,
-    ChannelTrust,
     Record,
-    Trusted,
-    authenticate,
     check_channel,
-    check_place,
     name_tag,
     number_tag,
     sign_record,
-    succeed,
+)
+from ocistate.channel.trust import (
+    MAX_RECORD_BYTES,
+    ChannelTrust,
+    Trusted,
+    authenticate,
+    check_place,
 )
 from ocistate.errors import (
     ChannelFork,

@@ -28,13 +28,8 @@ from ocistate.channel.gates import (
     evaluate,
 )
 from ocistate.channel.pipeline import Pipeline, Stage
-from ocistate.channel.record import (
-    Provenance,
-    Record,
-    Trusted,
-    check_policy,
-    check_time,
-)
+from ocistate.channel.record import Provenance, Record
+from ocistate.channel.trust import Trusted, check_policy, check_time
 from ocistate.errors import (
     ArtifactError,
     ChannelError,

@@ -9,7 +9,8 @@ from datetime import datetime
 from ocistate.channel.change import Why, ring_opened, rollout_aborted, rollout_ended
 from ocistate.channel.fleet import Fleet
 from ocistate.channel.progress import Step, Verdict, decide
-from ocistate.channel.record import Provenance, Record, Trusted
+from ocistate.channel.record import Provenance, Record
+from ocistate.channel.trust import Trusted
 from ocistate.errors import NotFound
 from ocistate.oci.store import Store
 from ocistate.signing.policy import TrustedKey

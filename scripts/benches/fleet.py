@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from benches.common.measure import Figures, below, measure, median, ocistate
 from ocistate.channel.change import Why, begun
-from ocistate.channel.record import ChannelTrust, Provenance
+from ocistate.channel.record import Provenance
 from ocistate.channel.report import Report, report_tag
+from ocistate.channel.trust import ChannelTrust
 from ocistate.oci import open_store
 from ocistate.oci.parallel import each
 from ocistate.reference import parse_reference

@@ -26,7 +26,7 @@ from ocistate.artifact.inventory import parse_inventory
 from ocistate.artifact.manifests import read_resources
 from ocistate.artifact.unpack import Limits, decompress, safe_path, untar
 from ocistate.canonical import canonical_json, digest_of, parse_json
-from ocistate.channel.record import ChannelTrust, verify_record
+from ocistate.channel.trust import ChannelTrust, verify_record
 from ocistate.errors import (
     ArtifactError,
     ConfigError,

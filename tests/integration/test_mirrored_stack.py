@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from ocistate.channel.change import Why, begun, promoted
-from ocistate.channel.record import ChannelTrust, Provenance, Record, Trusted
+from ocistate.channel.record import Provenance, Record
+from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
 from ocistate.reference import parse_reference
 from ocistate.signing.policy import TrustedKey

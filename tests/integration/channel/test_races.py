@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ocistate.channel.history import History
-from ocistate.channel.record import ChannelTrust
+from ocistate.channel.trust import ChannelTrust
 from ocistate.errors import NotFound
 from ocistate.oci import open_store
 from ocistate.oci.model import Descriptor, Index, Manifest

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import yaml
 
 from ocistate.channel.change import Why, begun, promoted, refreshed
-from ocistate.channel.record import ChannelTrust, Provenance, Record, Trusted
+from ocistate.channel.record import Provenance, Record
+from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
 from ocistate.oci.store import Store
 from ocistate.reference import parse_reference

@@ -15,8 +15,9 @@ from ocistate.agent.api import Source
 from ocistate.agent.pointer import Pointed, read_channel
 from ocistate.agent.status import Followed, Status, status_from_dict, status_to_dict
 from ocistate.channel.change import begun, promoted, refreshed, rollout_aborted
-from ocistate.channel.record import Record, Trusted
+from ocistate.channel.record import Record
 from ocistate.channel.rings import Cluster, Ring
+from ocistate.channel.trust import Trusted
 from ocistate.errors import (
     ChannelError,
     ChannelFork,

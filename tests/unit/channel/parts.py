@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ocistate.channel.change import Why
-from ocistate.channel.record import ChannelTrust, Provenance, Record, Trusted, authenticate
+from ocistate.channel.record import Provenance, Record
 from ocistate.channel.record import sign_record as sign
+from ocistate.channel.trust import ChannelTrust, Trusted, authenticate
 from ocistate.signing.envelope import PAYLOAD_TYPE, build_bundle, build_named_statement, pae
 from ocistate.signing.keys import KeySigner, generate, load_private_key
 from ocistate.signing.policy import TrustedKey

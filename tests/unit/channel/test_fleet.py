@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ocistate.channel.fleet import Fleet, Seen, assess, healthy_since
-from ocistate.channel.record import ChannelTrust, sign_record
+from ocistate.channel.record import sign_record
 from ocistate.channel.report import (
     Report,
     report_tag,
@@ -21,6 +21,7 @@ from ocistate.channel.report import (
     sign_report,
     verify_report,
 )
+from ocistate.channel.trust import ChannelTrust
 from ocistate.errors import ForeignReport, InvalidReport, TrustError, Untrusted
 from ocistate.oci.layout import LayoutStore
 from ocistate.reference import parse_reference

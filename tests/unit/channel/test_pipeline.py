@@ -18,8 +18,9 @@ from ocistate.channel.approval import PREDICATE, Approval
 from ocistate.channel.change import Why, held, promoted, refreshed
 from ocistate.channel.change import begun as first_record
 from ocistate.channel.pipeline import Pipeline, parse_pipeline
-from ocistate.channel.record import ChannelTrust, Record, Trusted
+from ocistate.channel.record import Record
 from ocistate.channel.report import Report
+from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.cli.pipeline import load_pipeline
 from ocistate.errors import ConfigError
 from ocistate.oci.layout import LayoutStore

@@ -21,7 +21,7 @@ from ocistate.channel.change import (
 )
 from ocistate.channel.fleet import Seen, assess
 from ocistate.channel.progress import Step, decide
-from ocistate.channel.record import Record, authenticate
+from ocistate.channel.record import Record
 from ocistate.channel.report import Report, sign_report, verify_report
 from ocistate.channel.rings import (
     Cluster,
@@ -31,6 +31,7 @@ from ocistate.channel.rings import (
     parse_rings,
     parse_rings_text,
 )
+from ocistate.channel.trust import authenticate
 from ocistate.errors import ConfigError, ForeignRecord, InvalidRecord, InvalidReport
 from ocistate.signing.policy import TrustedKey
 from tests.unit.channel.parts import (

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from ocistate.channel.change import Why
-from ocistate.channel.record import ChannelTrust
 from ocistate.channel.report import Report
+from ocistate.channel.trust import ChannelTrust
 from ocistate.errors import Conflict
 from ocistate.oci.layout import LayoutStore
 from ocistate.reference import parse_reference

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import pytest
 
 from ocistate.channel.change import begun, held, promoted, refreshed, released, rolled_back
-from ocistate.channel.record import Record, Trusted
+from ocistate.channel.record import Record
+from ocistate.channel.trust import Trusted
 from ocistate.errors import (
     ChannelFork,
     ChannelHeld,
