@@ -1,4 +1,7 @@
-"""The queue: which Stack is due when, at most one pass for each at a time, a few side by side."""
+"""The queue: which Stack is due when, at most one pass for each at a time, a few side by side.
+
+What a pass costs here does not depend on how many others there are.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 Key = tuple[str, str]
@@ -16,6 +20,7 @@ GRACE_SECONDS: Final = 20.0
 _BEAT_SECONDS: Final = 10.0
 _STILL_SECONDS: Final = 60.0
 _LONGEST_PASS: Final = 1800.0
+_LEAST_SLACK: Final = 64
 
 
 @dataclass(slots=True)
@@ -30,6 +35,8 @@ class Controller:
     on_bug: Callable[[Key, Exception], None]
     workers: int = 8
     _due: dict[Key, float] = field(default_factory=dict)
+    _queue: list[tuple[float, Key]] = field(default_factory=list)
+    """A heap of when keys are due that do not run; what is not in ``_due`` too counts no more."""
     _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _begun: dict[Key, float] = field(default_factory=dict)
@@ -40,7 +47,17 @@ class Controller:
         at = asyncio.get_running_loop().time() + after
         if key not in self._due or at < self._due[key]:
             self._due[key] = at
-            self._changed.set()
+            if key not in self._running:  # else the end of its pass looks here again
+                self._enqueue(key)
+                self._changed.set()
+
+    def _enqueue(self, key: Key) -> None:
+        if len(self._queue) > 2 * len(self._due) + _LEAST_SLACK:
+            due = self._due.items()
+            self._queue = [(at, each) for each, at in due if each not in self._running]
+            heapify(self._queue)
+            return
+        heappush(self._queue, (self._due[key], key))
 
     def forget(self, key: Key) -> None:
         """Take a key out; a pass in flight ends by itself."""
@@ -81,33 +98,33 @@ class Controller:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; passes in flight may end, within the grace."""
         stopping = asyncio.create_task(stop.wait())
+        stopping.add_done_callback(lambda _: self._changed.set())
         try:
             while not stop.is_set():
                 self._changed.clear()
                 self._beat = asyncio.get_running_loop().time()
-                delay = min(self._start_due() or _BEAT_SECONDS, _BEAT_SECONDS)
-                waiting = asyncio.create_task(self._changed.wait())
-                await asyncio.wait(
-                    {stopping, waiting}, timeout=delay, return_when=asyncio.FIRST_COMPLETED
-                )
-                waiting.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await waiting
+                delay = min(self._start_due(), _BEAT_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await self._changed.wait()
         finally:
             self._beat = None
             stopping.cancel()
             await self._drain()
 
-    def _start_due(self) -> float | None:
+    def _start_due(self) -> float:
         """Start what is due and may run; the seconds until the next one is due."""
         now = asyncio.get_running_loop().time()
-        due = [(at, key) for key, at in self._due.items() if at <= now]
-        for _, key in sorted(due):
-            if key in self._running or len(self._running) >= self.workers:
-                continue  # the end of a running pass looks here again
-            del self._due[key]
-            self._running[key] = asyncio.create_task(self._pass(key))
-        return min((at - now for at in self._due.values() if at > now), default=None)
+        while self._queue and len(self._running) < self.workers:
+            at, key = self._queue[0]
+            current = self._due.get(key) == at and key not in self._running
+            if current and at > now:
+                return at - now
+            heappop(self._queue)
+            if current:
+                del self._due[key]
+                self._running[key] = asyncio.create_task(self._pass(key))
+        return _BEAT_SECONDS  # the end of a running pass looks here again
 
     async def _pass(self, key: Key) -> None:
         after: float | None = 60.0
@@ -119,6 +136,8 @@ class Controller:
         finally:
             self._running.pop(key, None)
             self._begun.pop(key, None)
+            if key in self._due:
+                self._enqueue(key)
             self._changed.set()
         if after is not None:
             self.wake(key, after=after)

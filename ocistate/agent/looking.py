@@ -7,7 +7,6 @@ is not fetched again.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from ocistate.agent.api import Stack
 from ocistate.agent.holding import is_held
 from ocistate.agent.pointer import follow_channel
 from ocistate.agent.running import REASON, Standing, say_running
-from ocistate.agent.services import Memo, Services
+from ocistate.agent.services import Memo, Rules, Services
 from ocistate.agent.status import (
     Current,
     Status,
@@ -52,7 +51,7 @@ class Looking:
     _revision: str = ""
     _served: bool = False
     """What runs has been looked after, though the registry is out of reach."""
-    _mark: str = ""
+    _rules: Rules = ("", ())
 
     async def _wanted(self) -> tuple[Content, Verified]:
         """What the pointer names, verified: as it was seen within the interval, or anew."""
@@ -84,7 +83,8 @@ class Looking:
         if last is not None and is_held(self.status, self.stack, pointed):
             self._digest, self._tag = last.digest, last.tag
         else:
-            self.status = replace(self.status, held_back=None)
+            if self.status.held_back is not None:
+                self.status = replace(self.status, held_back=None)
             self._digest, self._tag = pointed, self.memo.tag
         now_at(self._digest)
 
@@ -159,13 +159,13 @@ class Looking:
                     store, digest, self.services.policies(), policy_name=self.stack.policy or None
                 )
             except (TrustError, ConfigError) as error:
-                self.memo.refused = (self._mark, digest, error)
+                self.memo.refused = (self._rules, digest, error)
                 raise
             self.memo.trusted = {
                 known: outcome
                 for known, outcome in self.memo.trusted.items()
                 if known in self._worth_keeping()
-            } | {digest: (self._mark, trust)}
+            } | {digest: (self._rules, trust)}
         return trust
 
     def _worth_keeping(self) -> set[str]:
@@ -187,7 +187,7 @@ class Looking:
             return
         digest, refused = self.status.current.digest, self.memo.refused
         trust, refusal = self._trust_of(digest), None
-        if trust is None and refused is not None and refused[:2] == (self._mark, digest):
+        if trust is None and refused is not None and refused[:2] == (self._rules, digest):
             refusal = refused[2]
         self.status, news = say_running(
             self.status,
@@ -200,8 +200,8 @@ class Looking:
 
     def _trust_of(self, digest: str) -> Verified | None:
         """The outcome of an earlier verification, if the policies are still the same."""
-        mark, trust = self.memo.trusted.get(digest, ("", None))
-        return trust if mark == self._mark else None
+        rules, trust = self.memo.trusted.get(digest, (None, None))
+        return trust if rules == self._rules else None
 
     async def _last_good(self, digest: str, *, ask: bool) -> Content | None:
         """What runs, if it is trusted; with ``ask`` what is not at hand may be asked for."""
@@ -228,10 +228,6 @@ class Looking:
                 return None
             self.memo.content = content
         return self.memo.content
-
-    def _policy_mark(self) -> str:
-        policies = sorted(repr(policy) for policy in self.services.policies())
-        return hashlib.sha256("\n".join([self.stack.policy, *policies]).encode()).hexdigest()
 
     @as_step("fetch")
     async def _content(self, store: Store) -> Content:

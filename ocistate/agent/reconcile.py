@@ -56,7 +56,7 @@ class Pass(Looking):
 
     async def run(self) -> tuple[Status, float | None]:
         """Do the pass. Errors of the tree end up in the status, never with the caller."""
-        self._mark = self._policy_mark()
+        self._rules = (self.stack.policy, self.services.policies())
         _, after = await self._run()
         self._say_running()
         return self.status, after

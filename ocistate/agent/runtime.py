@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from ocistate.agent.api import Stack
 from ocistate.agent.cache import ContentCache
 from ocistate.agent.controller import Controller, Key
-from ocistate.agent.dependencies import find_cycle
+from ocistate.agent.dependencies import Followers, find_cycle
 from ocistate.agent.memory import StateFolder
 from ocistate.agent.reconcile import Pass
 from ocistate.agent.reporting import Reporter
@@ -133,6 +133,8 @@ class Agent:
     """Whether the Stacks and policies there are have been read once."""
     stopping: bool = False
     _entries: dict[Key, Entry] = field(default_factory=dict)
+    _followers: Followers = field(default_factory=Followers)
+    """Who depends on a Stack, or may adopt its objects."""
     _policies: tuple[TrustPolicy, ...] = ()
     _background: set[asyncio.Task[None]] = field(default_factory=set)
     _controller: Controller = field(init=False)
@@ -152,17 +154,19 @@ class Agent:
             known = status or Status()
             self._entries[stack.key] = Entry(stack=stack, status=known, saved=known)
         elif not self.mine(stack.key):
-            entry.stack, entry.refusal = stack, None
+            self._know(entry, stack)
             entry.status = entry.saved = status or Status()
             return
         elif entry.stack == stack and entry.refusal is None:
             return
-        else:
-            entry.stack, entry.refusal = stack, None
+        self._know(self._entries[stack.key], stack)
         self._controller.wake(stack.key)
-        for other in self._entries.values():
-            if stack.key in (*other.stack.depends_on, *other.stack.adopt_from):
-                self._controller.wake(other.stack.key)
+        for other in self._followers.of(stack.key):
+            self._controller.wake(other)
+
+    def _know(self, entry: Entry, stack: Stack) -> None:
+        entry.stack, entry.refusal = stack, None
+        self._followers.set(stack.key, {*stack.depends_on, *stack.adopt_from})
 
     def refuse_stack(self, key: Key, uid: str, generation: int, error: ConfigError) -> bool:
         """A Stack's spec can't be read any more: what it said before goes on, under protest.
@@ -181,6 +185,7 @@ class Agent:
     def drop_stack(self, key: Key) -> None:
         """A Stack is gone without asking to take its objects away."""
         entry = self._entries.pop(key, None)
+        self._followers.drop(key)
         self._controller.forget(key)
         if self.reporter is not None:
             self.reporter.forget(key)
@@ -374,9 +379,10 @@ class Agent:
             self.reporter.note(stack, status)
         ready = status.condition("Ready")
         entry.passes[ready.reason if ready else "Unknown"] += 1
-        for other in self._entries.values():
+        for follower in self._followers.of(key):
+            other = self._entries[follower]
             if key in other.stack.depends_on and not other.status.is_true("Ready"):
-                self._controller.wake(other.stack.key)
+                self._controller.wake(follower)
         return after
 
     async def _delete(self, entry: Entry) -> float | None:

@@ -22,6 +22,9 @@ from ocistate.signing.policy import TrustPolicy
 from ocistate.steps.fetch import Content
 from ocistate.steps.verify import Verified
 
+Rules = tuple[str, tuple[TrustPolicy, ...]]
+"""What decides whether a digest is trusted: the policy that the Stack names, and all there are."""
+
 
 class Services(Protocol):
     """What a pass needs from outside."""
@@ -80,10 +83,10 @@ class Services(Protocol):
 class Memo:
     """What a process remembers of a Stack between two passes; losing it costs work, not truth."""
 
-    trusted: dict[str, tuple[str, Verified]] = field(default_factory=dict)
-    """By digest: the fingerprint of the policies it was verified under, and the outcome."""
-    refused: tuple[str, str, OcistateError] | None = None
-    """The policies' fingerprint, and the digest that they refused last, and why."""
+    trusted: dict[str, tuple[Rules, Verified]] = field(default_factory=dict)
+    """By digest: what it was verified under, and the outcome."""
+    refused: tuple[Rules, str, OcistateError] | None = None
+    """What the digest was refused under that was refused last, and why."""
     applied: tuple[str, Stack] | None = None
     """(digest, spec) that this process has applied as a whole."""
     content: Content | None = None

@@ -151,11 +151,15 @@ class Status:
             since=since,
             generation=generation,
         )
+        if new == old:
+            return self
         others = tuple(c for c in self.conditions if c.type != type_)
         return replace(self, conditions=tuple(sorted((*others, new), key=lambda c: c.type)))
 
     def without_condition(self, type_: str) -> Status:
         """The status without one condition."""
+        if self.condition(type_) is None:
+            return self
         return replace(self, conditions=tuple(c for c in self.conditions if c.type != type_))
 
     def with_history(self, entry: HistoryEntry) -> Status:

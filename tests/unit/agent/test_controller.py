@@ -132,6 +132,58 @@ def test_no_more_passes_side_by_side_than_workers() -> None:
     run(main())
 
 
+def test_who_waits_longest_for_a_worker_is_next() -> None:
+    async def main() -> None:
+        async def work(key: Key) -> float | None:
+            await asyncio.sleep(10)
+            return None
+
+        it = Recorder(work, workers=1)
+        it.controller.wake(C)
+        it.controller.wake(A, after=2)
+        it.controller.wake(B, after=1)
+        await it.run_for(100)
+        assert it.seen == [(C, 0), (B, 10), (A, 20)]
+
+    run(main())
+
+
+def test_a_key_that_is_forgotten_and_woken_again_has_one_pass() -> None:
+    async def main() -> None:
+        async def work(key: Key) -> float | None:
+            return None
+
+        it = Recorder(work)
+        it.controller.wake(A, after=10)
+        it.controller.forget(A)
+        it.controller.wake(A, after=10)
+        await it.run_for(100)
+        assert it.seen == [(A, 10)]
+
+    run(main())
+
+
+def test_wakes_without_end_take_no_memory() -> None:
+    async def main() -> None:
+        async def work(key: Key) -> float | None:
+            return 3600.0
+
+        it = Recorder(work)
+        for key in (A, B):
+            it.controller.wake(key)
+
+        async def disturb() -> None:
+            for _ in range(1000):
+                it.controller.wake(A)
+                await asyncio.sleep(0.1)
+
+        await asyncio.gather(it.run_for(200), disturb())
+        assert len(it.seen) > 1000
+        assert len(it.controller._queue) < 100
+
+    run(main())
+
+
 def test_a_bug_in_one_pass_is_reported_and_tried_again_later() -> None:
     async def main() -> None:
         async def work(key: Key) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocistate.agent.dependencies import Key, find_cycle
+from ocistate.agent.dependencies import Followers, Key, find_cycle
 
 A, B, C, D = ("n", "a"), ("n", "b"), ("m", "c"), ("n", "d")
 
@@ -27,3 +27,16 @@ def test_a_shortest_way_back_is_found(
     depends_on: dict[Key, tuple[Key, ...]], expected: tuple[Key, ...]
 ) -> None:
     assert find_cycle(A, depends_on) == expected
+
+
+def test_who_names_a_stack_is_known_as_long_as_they_do() -> None:
+    followers = Followers()
+    followers.set(A, {C})
+    followers.set(B, {C, A})
+    assert set(followers.of(C)) == {A, B}
+    followers.set(B, {A})
+    assert set(followers.of(C)) == {A}
+    assert set(followers.of(A)) == {B}
+    followers.drop(A)
+    assert not followers.of(C)
+    assert set(followers.of(A)) == {B}, "it is still named"
