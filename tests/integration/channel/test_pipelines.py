@@ -12,19 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 
 from ocistate.channel.report import Report, State
 from ocistate.cli.main import main
 from ocistate.oci import open_store
 from ocistate.reference import parse_reference
-from ocistate.signing.keys import load_private_key
 from ocistate.steps.reports import write_report
 from testbed.registries import Distribution
 from tests.integration.channel.test_races import history_of
@@ -75,13 +67,9 @@ class Line:
         return out
 
     def key(self, name: str) -> Key:
-        """A key without a password, which would be stretched at each use."""
-        made = ec.generate_private_key(ec.SECP256R1())
-        private = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        public = made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        (self.root / f"{name}.key").write_bytes(private)
-        (self.root / f"{name}.pub").write_bytes(public)
-        return Key(load_private_key(private, lambda: b""), public.decode())
+        made = Key.make()
+        made.write(self.root / name)
+        return made
 
     def push(self, version: int, *, pinned: bool = True) -> str:
         return self.publisher.push([deployment(version, pinned=pinned)], "main")

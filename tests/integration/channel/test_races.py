@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ocistate.channel.history import History
 from ocistate.channel.trust import ChannelTrust
@@ -19,7 +17,6 @@ from ocistate.oci.model import Descriptor, Index, Manifest
 from ocistate.oci.open import StoreOptions
 from ocistate.oci.registry import RegistryStore
 from ocistate.reference import parse_reference
-from ocistate.signing.keys import load_private_key
 from ocistate.signing.policy import TrustedKey
 from ocistate.steps.channels import Channel, Writer, read_newest
 from ocistate.steps.history import read_history
@@ -44,13 +41,8 @@ def history_of(repository: str, key: Key, name: str = "") -> History:
 
 def test_ten_processes_promote_at_once(distribution: Distribution, tmp_path: Path) -> None:
     repository, artifacts = f"{distribution.host}/races/shop", Key.make()
-    # Without a password: ten processes would stretch it at the same time.
-    private = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
-    (tmp_path / "plain.key").write_bytes(private)
-    signer = load_private_key(private, lambda: b"")
-    key = Key(signer, signer.public_key.pem)
+    key = Key.make()
+    key.write(tmp_path / "plain")
     publisher = Publisher(repository, artifacts)
     digests = [
         publisher.push([config_map("app", v=str(number))], f"v{number}")

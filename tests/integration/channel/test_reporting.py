@@ -9,28 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ocistate.channel.report import Report, report_tag
 from ocistate.oci import open_store
 from ocistate.oci.parallel import each
 from ocistate.oci.store import Store
 from ocistate.reference import parse_reference
-from ocistate.signing.keys import load_private_key
 from ocistate.steps.reports import write_report
 from tests.integration.channel.world import World
 from tests.tool import ocistate
 from tests.unit.agent.parts import AgentProcess, Key, policy, stack, wait_for
-
-
-def quick_key() -> Key:
-    """A key without a password: stretching one takes a tenth of a second."""
-    private = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
-    signer = load_private_key(private, lambda: b"")
-    return Key(signer, signer.public_key.pem, private)
 
 
 def say_who_counts(root: Path, world: World, reporters: dict[str, Key]) -> Path:
@@ -83,8 +71,8 @@ def cluster(world: World, root: Path, name: str, key: Key, reports: str = "") ->
 def test_clusters_tell_how_they_are_and_none_is_believed_for_another(
     world: World, tmp_path: Path
 ) -> None:
-    east, west, rogue = quick_key(), quick_key(), quick_key()
-    rules = say_who_counts(tmp_path, world, {"east": east, "west": west, "north": quick_key()})
+    east, west, rogue = Key.make(), Key.make(), Key.make()
+    rules = say_who_counts(tmp_path, world, {"east": east, "west": west, "north": Key.make()})
     one, two = world.push("1"), world.push("2")
     world.move(one)
 
@@ -114,7 +102,7 @@ def test_clusters_tell_how_they_are_and_none_is_believed_for_another(
 
 
 def test_reports_may_go_to_a_repository_of_their_own(world: World, tmp_path: Path) -> None:
-    east = quick_key()
+    east = Key.make()
     rules = say_who_counts(tmp_path, world, {"east": east})
     world.move(world.push("1"))
     reports = f"{world.repository}/reports"
@@ -128,7 +116,7 @@ def test_reports_may_go_to_a_repository_of_their_own(world: World, tmp_path: Pat
 def test_a_registry_that_takes_no_reports_disturbs_nothing(world: World, tmp_path: Path) -> None:
     one = world.push("1")
     world.move(one)
-    with cluster(world, tmp_path / "e", "east", quick_key(), "127.0.0.1:1/nowhere"):
+    with cluster(world, tmp_path / "e", "east", Key.make(), "127.0.0.1:1/nowhere"):
         log = tmp_path / "e" / "agent.log"
         wait_for("the word", lambda: "cannot report" in log.read_text(), seconds=60)
         assert (tmp_path / "e" / "out" / "app.yaml").exists()
@@ -138,7 +126,7 @@ def test_a_registry_that_takes_no_reports_disturbs_nothing(world: World, tmp_pat
 
 
 def test_a_fleet_of_many_costs_one_request_a_cluster(world: World, tmp_path: Path) -> None:
-    keys = {f"c{n:03}": quick_key() for n in range(50)}
+    keys = {f"c{n:03}": Key.make() for n in range(50)}
     rules = say_who_counts(tmp_path, world, keys)
     digest = world.push("1")
     number = world.move(digest).record.number

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from tests.integration.channel.test_reporting import quick_key
 from tests.integration.channel.world import World
+from tests.keys import Key
 from tests.tool import ocistate
 from tests.unit.agent.parts import AgentProcess, Publisher, policy, stack, wait_for
 
@@ -29,8 +29,8 @@ class Ring:
 
     def __init__(self, world: World, root: Path) -> None:
         self.world, self.root = world, root
-        self.other = quick_key()
-        self.keys = {name: quick_key() for name in ("east", "west")}
+        self.other = Key.make()
+        self.keys = {name: Key.make() for name in ("east", "west")}
         self.rules = root / "ci.yaml"
         self.rules.write_text(
             yaml.safe_dump(

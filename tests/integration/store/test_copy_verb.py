@@ -16,10 +16,10 @@ from ocistate.oci import open_store
 from ocistate.oci.model import EMPTY_CONFIG, Manifest, build_manifest, describe
 from ocistate.oci.store import Store
 from ocistate.reference import parse_reference
-from ocistate.signing.keys import generate, load_private_key
+from tests.keys import make_signer
 from tests.tool import Done, ocistate
 
-SIGNER = load_private_key(generate(b"")[0], lambda: b"")
+SIGNER = make_signer()
 
 
 async def put(store: Store, content: bytes, *tags: str, kind: str = "text/plain") -> Manifest:

@@ -23,15 +23,15 @@ from ocistate.oci.store import Store
 from ocistate.oci.tags import fallback_tag, legacy_tag
 from ocistate.reference import parse_reference
 from ocistate.signing.envelope import BUNDLE_TYPE
-from ocistate.signing.keys import generate, load_private_key
 from ocistate.steps.gc import plan_gc
 from ocistate.steps.retention import Rules
 from testbed.registries import Distribution, Registry
+from tests.keys import make_signer
 from tests.tool import ROOT, ocistate
 
 NOW = datetime.now(UTC)
 CREATED = "org.opencontainers.image.created"
-SIGNER = load_private_key(generate(b"")[0], lambda: b"")
+SIGNER = make_signer()
 RECORD_TYPE = "application/vnd.ocistate.channel.v1"
 
 

@@ -21,9 +21,9 @@ from ocistate.artifact.pack import PackOptions, Provenance, pack
 from ocistate.oci import open_store
 from ocistate.oci.layout import LayoutStore
 from ocistate.reference import parse_reference
-from ocistate.signing.keys import KeySigner, generate, load_private_key
 from ocistate.steps.push import push_artifact
 from ocistate.steps.sign import sign_artifact
+from tests.keys import Key as Key
 
 T = TypeVar("T")
 
@@ -38,21 +38,6 @@ def wait_for(what: str, look: Callable[[], T | None], *, seconds: float = 30.0) 
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.02)
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key pair."""
-
-    signer: KeySigner
-    pem: str
-    private: bytes = field(default=b"", repr=False)
-    """The key file, with an empty password."""
-
-    @classmethod
-    def make(cls) -> Key:
-        private, public = generate(b"")
-        return cls(load_private_key(private, lambda: b""), public.decode(), private)
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,13 @@ from ocistate.channel.record import Provenance, Record
 from ocistate.channel.record import sign_record as sign
 from ocistate.channel.trust import ChannelTrust, Trusted, authenticate
 from ocistate.signing.envelope import PAYLOAD_TYPE, build_bundle, build_named_statement, pae
-from ocistate.signing.keys import KeySigner, generate, load_private_key
+from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy import TrustedKey
+from tests.keys import make_signer
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 SHOP = "registry.example.com/shop"
 DIGESTS = ["sha256:" + f"{number:02x}" * 32 for number in range(16)]
-
-
-def make_signer() -> KeySigner:
-    return load_private_key(generate(b"")[0], lambda: b"")
 
 
 ALICE, MALLORY = make_signer(), make_signer()

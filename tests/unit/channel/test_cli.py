@@ -12,13 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 
 from ocistate.channel.record import Provenance
 from ocistate.cli.channel_options import parse_lifetime
@@ -27,18 +20,15 @@ from ocistate.errors import UsageError
 from ocistate.oci.layout import LayoutStore
 from ocistate.reference import parse_reference
 from ocistate.steps.commits import commits_between, compare_url
+from tests.keys import Key
 
-# Without a password: stretching one takes a tenth of a second at each use.
-_KEYS = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("art", "chan", "other")}
+_KEYS = {name: Key.make() for name in ("art", "chan", "other")}
 
 
 def write_keys(root: Path) -> None:
     """Keys for artifacts and channels."""
     for name, key in _KEYS.items():
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        (root / f"{name}.key").write_bytes(private)
-        (root / f"{name}.pub").write_bytes(public)
+        key.write(root / name)
 
 
 class Site:

@@ -29,7 +29,8 @@ from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy import TrustedKey
 from ocistate.steps.channels import Channel, place_of
 from ocistate.steps.reports import read_reports, write_report
-from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, SHOP, make_signer, record
+from tests.keys import make_signer
+from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
 
 EAST, WEST = make_signer(), make_signer()
 REPORTERS = (

@@ -29,7 +29,8 @@ from ocistate.signing.envelope import PAYLOAD_TYPE, build_bundle, build_statemen
 from ocistate.signing.found import Found
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy import RequiredAttestation, TrustedKey
-from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, SHOP, make_signer, record
+from tests.keys import make_signer
+from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
 from tests.unit.channel.test_fleet import MINUTE, report
 
 BOB = make_signer()

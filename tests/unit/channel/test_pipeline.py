@@ -32,9 +32,8 @@ from ocistate.steps.pipeline import PipelineRun, StageStatus
 from ocistate.steps.releases import find_candidate, pins_of
 from ocistate.steps.reports import write_report
 from ocistate.steps.sign import sign_artifact
-from tests.unit.agent.parts import Key as AgentKey
+from tests.keys import Key, make_signer
 from tests.unit.agent.parts import Publisher, config_map
-from tests.unit.channel.parts import make_signer
 from tests.unit.channel.test_cli import Site
 from tests.unit.channel.test_cli import begun as begun
 from tests.unit.channel.test_cli import site as site
@@ -485,7 +484,7 @@ class Example:
 
     def __init__(self, root: Path) -> None:
         self.keys = {
-            name: make_signer()
+            name: Key.make()
             for name in (
                 "ci",
                 "channels",
@@ -498,8 +497,8 @@ class Example:
             )
         }
         (root / "keys").mkdir()
-        for name, signer in self.keys.items():
-            (root / "keys" / f"{name}.pub").write_text(signer.public_key.pem)
+        for name, key in self.keys.items():
+            (root / "keys" / f"{name}.pub").write_text(key.pem)
         place = root / "store"
         self.place = str(place.resolve())
         for name, new in (("pipeline.yaml", f"layout:{place}"), ("pipeline-trust.yaml", place)):
@@ -510,8 +509,7 @@ class Example:
         self.pipeline: Pipeline
         self.policies: tuple[TrustPolicy, ...]
         self.pipeline, self.policies = load_pipeline(root / "pipeline.yaml")
-        ci = self.keys["ci"]
-        publisher = Publisher(f"layout:{place}", AgentKey(ci, ci.public_key.pem))
+        publisher = Publisher(f"layout:{place}", self.keys["ci"])
         self.first = publisher.push([config_map(f"c{n}", v="0") for n in range(4)], "v1")
         self.second = publisher.push([config_map(f"c{n}", v=str(n // 3)) for n in range(4)], "main")
         self.store = LayoutStore(self.pipeline.repository)
@@ -519,7 +517,7 @@ class Example:
             self.begin(name)
 
     def begin(self, name: str) -> None:
-        signer = self.keys["channels"]
+        signer = self.keys["channels"].signer
         trust = ChannelTrust(keys=(TrustedKey(name="release", key=signer.public_key),), epoch=1)
         channel = Channel(name=name, repository=self.place, trust=trust)
         reference = self.pipeline.repository.with_digest(self.first)
@@ -543,7 +541,7 @@ class Example:
             clock=lambda: now,
             settle=0,
         )
-        return asyncio.run(run.run(self.keys["channels"]))
+        return asyncio.run(run.run(self.keys["channels"].signer))
 
     def closed(self, now: datetime) -> list[str]:
         status = self.run(now)[1]
@@ -554,7 +552,7 @@ class Example:
         async def sign() -> None:
             subject = await self.store.resolve(self.second)
             await sign_artifact(
-                self.store, subject, self.keys[who], predicate_type=kind, predicate=predicate
+                self.store, subject, self.keys[who].signer, predicate_type=kind, predicate=predicate
             )
 
         asyncio.run(sign())
@@ -572,7 +570,7 @@ class Example:
             digest=self.second, epoch=1, sequence=2, state="Healthy", since=since, at=now,
             every=300,
         )  # fmt: skip
-        asyncio.run(write_report(self.store, value, self.keys["staging-1"]))
+        asyncio.run(write_report(self.store, value, self.keys["staging-1"].signer))
 
 
 def test_the_documented_example_runs(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from ocistate.signing.envelope import (
     pae,
 )
 from ocistate.signing.found import Found
-from ocistate.signing.keys import KeySigner, generate, load_private_key
+from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy import TrustPolicy, parse_policy
 from ocistate.signing.predicates import SHORTHANDS, build_predicate, predicate_type
+from tests.keys import make_signer
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -27,11 +28,7 @@ TESTS = "https://example.com/tests"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def signer() -> KeySigner:
-    return load_private_key(generate(b"")[0], lambda: b"")
-
-
-ALICE, TESTER, MALLORY = signer(), signer(), signer()
+ALICE, TESTER, MALLORY = make_signer(), make_signer(), make_signer()
 
 
 def policy(**spec: Any) -> TrustPolicy:

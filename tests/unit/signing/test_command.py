@@ -11,7 +11,8 @@ import pytest
 
 from ocistate.errors import KeyFileError
 from ocistate.signing.command import CommandSigner, load_command
-from ocistate.signing.keys import generate, load_private_key
+from ocistate.signing.keys import load_private_key
+from tests.keys import Key
 
 PLUGIN = """
 import base64, os, sys
@@ -32,9 +33,9 @@ else:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    private, public = generate(b"")
-    (tmp_path / "key").write_bytes(private)
-    (tmp_path / "key.pub").write_bytes(public)
+    key = Key.make()
+    (tmp_path / "key").write_bytes(key.private)
+    (tmp_path / "key.pub").write_text(key.pem)
     return tmp_path
 
 

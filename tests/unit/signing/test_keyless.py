@@ -24,8 +24,8 @@ from ocistate.signing import keyless
 from ocistate.signing.decide import decide
 from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statement, pae
 from ocistate.signing.found import Found
-from ocistate.signing.keys import generate, load_private_key
 from ocistate.signing.policy import TrustPolicy, parse_policy
+from tests.keys import make_signer
 from tests.sigstore.authority import (
     GITHUB,
     NOW,
@@ -423,7 +423,7 @@ def test_one_pattern_is_one_signer_whatever_it_matches(sigstore: Instance) -> No
 
 
 def test_a_key_and_an_identity_are_two_signers(sigstore: Instance) -> None:
-    alice = load_private_key(generate(b"")[0], lambda: b"")
+    alice = make_signer()
     base = policy(sigstore).identities[0]
     spec = {
         "repositories": ["**"],
@@ -447,7 +447,7 @@ def test_a_key_and_an_identity_are_two_signers(sigstore: Instance) -> None:
 
 
 def test_a_policy_of_keys_does_not_look_at_certificates(sigstore: Instance) -> None:
-    alice = load_private_key(generate(b"")[0], lambda: b"")
+    alice = make_signer()
     spec = {"repositories": ["**"], "keys": [{"pem": alice.public_key.pem}]}
     keys = parse_policy({"metadata": {"name": "p"}, "spec": spec})
     assert "keys only" in refusal(keys, sigstore.bundle(PAYLOAD))

@@ -24,7 +24,7 @@ from ocistate.signing.envelope import (
     pae,
 )
 from ocistate.signing.found import Found
-from ocistate.signing.keys import KeySigner, generate, load_private_key
+from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy import (
     Material,
     TrustPolicy,
@@ -34,16 +34,13 @@ from ocistate.signing.policy import (
     references,
 )
 from ocistate.signing.select import select_policy
+from tests.keys import make_signer
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
 
 
-def signer() -> KeySigner:
-    return load_private_key(generate(b"")[0], lambda: b"")
-
-
-ALICE, BOB, MALLORY = signer(), signer(), signer()
+ALICE, BOB, MALLORY = make_signer(), make_signer(), make_signer()
 
 
 def policy(name: str = "p", **spec: Any) -> TrustPolicy:

@@ -19,7 +19,7 @@ from ocistate.signing.envelope import (
     pae,
 )
 from ocistate.signing.found import Found, open_signature
-from ocistate.signing.keys import KeySigner, generate, load_private_key
+from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy import TrustPolicy, policy_of_flags
 from ocistate.signing.simple import (
     CERTIFICATE_ANNOTATION,
@@ -29,16 +29,13 @@ from ocistate.signing.simple import (
     parse_simple,
     signature_annotation,
 )
+from tests.keys import make_signer
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
 
 
-def signer() -> KeySigner:
-    return load_private_key(generate(b"")[0], lambda: b"")
-
-
-ALICE, MALLORY = signer(), signer()
+ALICE, MALLORY = make_signer(), make_signer()
 
 
 def policy(*, allow_legacy: bool = True) -> TrustPolicy:

@@ -25,19 +25,15 @@ from ocistate.reference import parse_reference
 from ocistate.signing.decide import decide
 from ocistate.signing.envelope import BUNDLE_TYPE
 from ocistate.signing.found import Found
-from ocistate.signing.keys import KeySigner, generate, load_private_key
+from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy import policy_of_flags
 from ocistate.signing.simple import SIMPLE_TYPE, build_payload, signature_annotation
 from ocistate.steps.gather import MAX_SIGNATURES, MAX_TOTAL_BYTES, gather_signatures
 from ocistate.steps.sign import sign_artifact
 from ocistate.steps.sign_legacy import lacks_bundle, sign_legacy
+from tests.keys import make_signer
 
-
-def signer() -> KeySigner:
-    return load_private_key(generate(b"")[0], lambda: b"")
-
-
-ALICE, MALLORY = signer(), signer()
+ALICE, MALLORY = make_signer(), make_signer()
 
 
 @pytest.fixture
