@@ -59,15 +59,13 @@ class Pass(Looking):
         self._rules = (self.stack.policy, self.services.policies())
         _, after = await self._run()
         self._say_running()
+        # Only now: whoever asked for the pass waits for this, and then reads the rest.
+        self.status = replace(self.status, last_handled_reconcile_at=self.stack.reconcile_at)
         return self.status, after
 
     async def _run(self) -> tuple[Status, float | None]:
         seen_generation = self.status.observed_generation
-        self.status = replace(
-            self.status,
-            observed_generation=self.stack.generation,
-            last_handled_reconcile_at=self.stack.reconcile_at,
-        )
+        self.status = replace(self.status, observed_generation=self.stack.generation)
         try:
             after = await self._steps(resumed=seen_generation == self.stack.generation)
         except Halt as halt:

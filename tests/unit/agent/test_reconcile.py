@@ -280,6 +280,22 @@ def test_an_edit_or_a_request_tries_it_again(world: World, ask: str) -> None:
     assert (world.ready[1], world.place.holds) == ("Ready", {"app": "sick"})
 
 
+def test_a_request_counts_as_handled_when_its_pass_is_over_and_no_sooner(world: World) -> None:
+    world.push(app="1")
+    world.run()
+    second = world.push(app="2")
+    world.reconcile_at = "now"
+    during: set[str] = set()
+    world.place.on_step = lambda step: during.add(world.status.last_handled_reconcile_at)
+
+    world.run()
+
+    assert during == {""}
+    assert world.status.last_handled_reconcile_at == "now"
+    assert world.status.current is not None
+    assert world.status.current.digest == second
+
+
 def test_what_cannot_be_applied_in_time_gives_way_too(world: World) -> None:
     good = world.push(app="1", other="1")
     world.run()
