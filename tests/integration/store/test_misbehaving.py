@@ -6,6 +6,7 @@ A server of ours stands before a real registry and breaks what no real one break
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import io
 import json
@@ -152,9 +153,10 @@ def layered(layer: bytes) -> Callable[[Handler], bool]:
     return fault
 
 
+@functools.cache
 def bomb() -> bytes:
     buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as stream:
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, compresslevel=1) as stream:
         for _ in range(300):
             stream.write(bytes(1024 * 1024))
     return buffer.getvalue()
