@@ -1,6 +1,6 @@
 """Real parts for the tests: registries, other people's tools, a Docker engine.
 
-Each is started when the first test asks for it, and shared by all of the session.
+Each is started when the first test asks for it, and shared by all that a worker runs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--faults", type=int, default=1, help="How many times as many random faults are made."
     )
+
+
+# What needs a control plane comes first, so that each worker starts one and once; the many short
+# ones come last, so that no worker is left alone with a long one at the end.
+_ORDER = ("integration/agent", "integration/cluster", "integration", "interop", "fuzz", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests in the order in which workers get their files."""
+
+    def place(item: pytest.Item) -> int:
+        where = item.path.relative_to(Path(__file__).parent).as_posix()
+        places = (at for at, folder in enumerate(_ORDER) if where.startswith(folder))
+        return next(places, len(_ORDER))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -255,7 +255,7 @@ class ControlPlane:
         if self._controllers:
             wanted.append("/api/v1/namespaces/default/serviceaccounts/default")
             wanted.append("/api/v1/namespaces/default/configmaps/kube-root-ca.crt")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         for index in range(self._nodes):
             self._make_node(f"node-{index}")
         for path in wanted:

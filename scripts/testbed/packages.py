@@ -8,14 +8,21 @@ import subprocess
 from pathlib import Path
 
 from . import TestbedError
-from .tools import say
+from .tools import cache_dir, locked, say
 
 _updated = False
 
 
 def ensure_apt(*packages: str) -> None:
     """Install the named Debian packages that are not there yet, as root or through sudo."""
-    missing = [name for name in packages if not _installed(name)]
+    if all(map(_installed, packages)):
+        return
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with locked(cache_dir() / ".apt.lock", "another process that installs packages"):
+        _install([name for name in packages if not _installed(name)])
+
+
+def _install(missing: list[str]) -> None:
     if not missing:
         return
     advice = f"install {' '.join(missing)} by hand"

@@ -10,6 +10,7 @@ etcd.stop()
 from __future__ import annotations
 
 import errno
+import fcntl
 import functools
 import os
 import random
@@ -17,6 +18,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +55,7 @@ class Child:
     log: Path
     ready: Callable[[], bool] = lambda: True
     env: Mapping[str, str] = field(default_factory=dict)
-    start_timeout: float = 60.0
+    start_timeout: float = 120.0
     stop_timeout: float = 20.0
     parent_death: str = "KILL"
     _process: subprocess.Popen[bytes] | None = None
@@ -152,13 +154,15 @@ class Child:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody uses.
+    """Return a TCP port of 127.0.0.1 that nobody uses, and that is this process's until it ends.
 
     It lies below the range the kernel takes for outgoing connections, so that no connection
     takes the port while its server is down for a fault test.
     """
     for _ in range(1000):
         port = random.randrange(20_000, 32_000)
+        if not _reserve(port):
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -168,6 +172,30 @@ def free_port() -> int:
             else:
                 return port
     raise TestbedError("found no free port between 20000 and 32000")
+
+
+_reserved: set[int] = set()
+
+
+@functools.cache
+def _reservations() -> int:
+    """The file, open as long as we live, in which a process locks a byte for each of its ports."""
+    path = Path(tempfile.gettempdir()) / f"ocistate-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _reserve(port: int) -> bool:
+    """Whether no other test run was given this port: its server may not listen yet."""
+    if port in _reserved:
+        return False
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        raise
+    _reserved.add(port)
+    return True
 
 
 def listens(port: int) -> bool:

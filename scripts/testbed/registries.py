@@ -59,7 +59,7 @@ class Registry:
             log=self.folder / "registry.log",
             ready=self._answers,
             env={"OTEL_TRACES_EXPORTER": "none"},  # distribution would look for a collector
-            start_timeout=20,
+            start_timeout=60,
             stop_timeout=5,
         )
 

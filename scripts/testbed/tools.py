@@ -165,6 +165,7 @@ def _ensure(tool: GoTool) -> Path:
 
 @contextmanager
 def locked(path: Path, holder: str) -> Iterator[None]:
+    """Hold a lock file; while another process does, say so and wait."""
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -88,7 +88,7 @@ class Site:
             return condition(status, "Ready")[1] == reason and digest in ("", current)
 
         try:
-            wait_for(f"{reason} {digest}", look, seconds=20)
+            wait_for(f"{reason} {digest}", look)
         except AssertionError as error:
             log = self.agent.log.read_text()[-3000:] if self.agent.log.exists() else ""
             raise AssertionError(f"{error}; status {self.status(name)}; log {log}") from None

@@ -103,7 +103,7 @@ class Tenant:
         reason: str = "",
         *,
         name: str = "app",
-        seconds: float = 30.0,
+        seconds: float = 60.0,
         digest: str = "",
     ) -> str:
         """Wait for a condition (and for a digest to be the current one); its message."""
@@ -122,7 +122,7 @@ class Tenant:
             raise AssertionError(f"{error}; last seen: {seen}") from None
         return condition(seen, type_)[2]
 
-    def wait_ready(self, digest: str = "", *, name: str = "app", seconds: float = 30.0) -> None:
+    def wait_ready(self, digest: str = "", *, name: str = "app", seconds: float = 60.0) -> None:
         self.wait_condition("Ready", "True", "Ready", name=name, digest=digest, seconds=seconds)
 
     def get(self, kind: str, name: str, api_version: str = "v1") -> dict[str, Any] | None:
@@ -133,7 +133,7 @@ class Tenant:
         """A ConfigMap's data; empty when there is none."""
         return (self.get("ConfigMap", name) or {}).get("data") or {}
 
-    def wait_data(self, name: str, seconds: float = 30.0, **data: str) -> None:
+    def wait_data(self, name: str, seconds: float = 60.0, **data: str) -> None:
         wait_for(f"{name} holds {data}", lambda: self.data(name) == data, seconds=seconds)
 
     def wait_gone(self, kind: str, name: str, api_version: str = "v1") -> None:
@@ -189,7 +189,7 @@ class World:
             seen["answer"] = answer
             return answer.status == 200
 
-        wait_for(f"{path} changed", attempt, seconds=5)
+        wait_for(f"{path} changed", attempt)
 
     def tenant(self, *, role: str = "cluster-admin", applier: bool = True) -> Tenant:
         """A new namespace; its applier may do what the ClusterRole allows, in it alone."""

@@ -143,7 +143,7 @@ class World:
             return condition(self.status(), "Ready")[1] == reason and digest in ("", current)
 
         try:
-            wait_for(reason, look, seconds=40)
+            wait_for(reason, look)
         except AssertionError:
             log = self.agent.log.read_text()[-2000:]
             raise AssertionError(f"not {reason} {digest}: {self.status()}; {log}") from None

@@ -126,7 +126,7 @@ def results(outcome: Outcome) -> dict[str, Result]:
     return {each.id.name: each for each in outcome.results}
 
 
-async def eventually(check: Callable[[], Any], *, seconds: float = 20.0) -> None:
+async def eventually(check: Callable[[], Any], *, seconds: float = 60.0) -> None:
     """Wait until ``check`` is true; assert that it gets so."""
     deadline = time.monotonic() + seconds
     while not check():

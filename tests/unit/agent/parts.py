@@ -28,7 +28,7 @@ from tests.keys import Key as Key
 T = TypeVar("T")
 
 
-def wait_for(what: str, look: Callable[[], T | None], *, seconds: float = 30.0) -> T:
+def wait_for(what: str, look: Callable[[], T | None], *, seconds: float = 60.0) -> T:
     """Look until there is something, and return it; a failure says what was seen last."""
     deadline = time.monotonic() + seconds
     while True:
