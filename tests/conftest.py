@@ -87,6 +87,16 @@ def skopeo() -> Path:
 
 
 @pytest.fixture(scope="session")
+def flux_push() -> Path:
+    return ensure("flux-push")["flux-push"]
+
+
+@pytest.fixture(scope="session")
+def argocd_pull() -> Path:
+    return ensure("argocd-pull")["argocd-pull"]
+
+
+@pytest.fixture(scope="session")
 def docker_engine() -> Iterator[Engine]:
     """A real Docker engine: the one that answers already, else one started here."""
     with ensure_docker() as engine:

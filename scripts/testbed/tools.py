@@ -29,6 +29,7 @@ from . import TestbedError
 HERE = Path(__file__).resolve().parent
 MINIMUM_GO = (1, 26)  # what the go.mod files beside this module ask for
 KUBERNETES = "1.36.3"
+FLUX = "1.9.0"  # of its controllers
 _KUBE_VERSION_FLAG = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}"
 
 
@@ -67,6 +68,10 @@ def _kubernetes(name: str, seconds: int) -> GoTool:
         ldflags=_KUBE_VERSION_FLAG,
         seconds=seconds,
     )
+
+
+def _flux(name: str, package: str, seconds: int) -> GoTool:
+    return GoTool(name=name, version=FLUX, package=package, module="flux", seconds=seconds)
 
 
 TOOLS: dict[str, GoTool] = {
@@ -119,6 +124,10 @@ TOOLS: dict[str, GoTool] = {
             package="github.com/google/go-containerregistry/cmd/crane",
             seconds=15,
         ),
+        _flux("source-controller", "github.com/fluxcd/source-controller", 240),
+        _flux("kustomize-controller", "github.com/fluxcd/kustomize-controller", 60),
+        _flux("flux-push", ".", 15),
+        GoTool(name="argocd-pull", version="3.2.0", package=".", module="argocd", seconds=45),
     )
 }
 
@@ -176,7 +185,7 @@ def locked(path: Path, holder: str) -> Iterator[None]:
 
 
 def _build(tool: GoTool, target: Path) -> None:
-    go = _go()
+    program = go()
     target.parent.mkdir(exist_ok=True)
     say(f"building {tool.name} {tool.version} (usually about {tool.seconds} s the first time)")
     started = time.monotonic()
@@ -187,11 +196,11 @@ def _build(tool: GoTool, target: Path) -> None:
         flags = ["-trimpath", "-ldflags", f"-s -w {tool.ldflags}".strip()]
         flags += ["-tags", tool.tags] if tool.tags else []
         if tool.module is None:
-            command = [go, "install", *flags, f"{tool.package}@v{tool.version}"]
+            command = [program, "install", *flags, f"{tool.package}@v{tool.version}"]
             where = scratch
         else:
             out = str(scratch / tool.name)
-            command = [go, "build", "-mod=readonly", *flags, "-o", out, tool.package]
+            command = [program, "build", "-mod=readonly", *flags, "-o", out, tool.package]
             where = HERE / tool.module
         done = subprocess.run(
             command, cwd=where, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -204,14 +213,15 @@ def _build(tool: GoTool, target: Path) -> None:
     say(f"built {tool.name} {tool.version} in {time.monotonic() - started:.0f} s")
 
 
-def _go() -> str:
+def go() -> str:
+    """Return the go command, which must be new enough."""
     wanted = ".".join(map(str, MINIMUM_GO))
     advice = f"install Go {wanted} or newer (https://go.dev/dl) and put `go` on PATH"
-    go = shutil.which("go")
-    if go is None:
+    found = shutil.which("go")
+    if found is None:
         raise TestbedError(f"Go is not installed: {advice}")
     reply = subprocess.run(
-        [go, "env", "GOVERSION", "GOTOOLCHAIN"], cwd="/", capture_output=True, text=True
+        [found, "env", "GOVERSION", "GOTOOLCHAIN"], cwd="/", capture_output=True, text=True
     )
     lines = [*reply.stdout.splitlines(), "", ""]
     match = re.match(r"go(\d+)\.(\d+)", lines[0])
@@ -222,4 +232,4 @@ def _go() -> str:
     fetches = version >= (1, 21) and not lines[1].startswith("local")
     if version < MINIMUM_GO and not fetches:
         raise TestbedError(f"Go {match[1]}.{match[2]} is too old: {advice}")
-    return go
+    return found

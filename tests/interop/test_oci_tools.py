@@ -1,4 +1,4 @@
-"""What we push, oras, crane and skopeo pull and copy; what they push, we read."""
+"""What we push, oras, crane, skopeo, Flux and Argo CD take; what they push, we read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from pathlib import Path
 
 from testbed.registries import Distribution, Registry
 from tests.tool import ocistate, run
-
-FLUX_CONFIG = "application/vnd.cncf.flux.config.v1+json"
-FLUX_LAYER = "application/vnd.cncf.flux.content.v1.tar+gzip"
 
 
 def test_oras_pulls_what_we_push(
@@ -90,26 +87,28 @@ def test_skopeo_and_oras_read_a_layout_of_ours(
     assert facts["digest"] == name.partition("@")[2]
 
 
-def test_we_read_what_oras_pushes_in_the_format_of_flux(
-    any_registry: Registry, oras: Path, manifests: Path, tmp_path: Path
+def test_argo_cd_unpacks_what_we_push(
+    any_registry: Registry, argocd_pull: Path, manifests: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    with tarfile.open(tmp_path / "content.tgz", "w:gz") as tar:
-        tar.add(manifests, arcname=".")
+    repository = f"{any_registry.host}/tools-argocd"
+    name = ocistate("push", manifests, f"{repository}:prod").line
+    found = run(argocd_pull, f"oci://{repository}", "prod", tmp_path / "argo")
+    assert found.line == name.partition("@")[2]
+    assert _texts(tmp_path / "argo" / "files") == _texts(manifests)
+
+
+def test_we_read_what_flux_pushes(
+    any_registry: Registry, flux_push: Path, manifests: Path, tmp_path: Path
+) -> None:
     reference = f"{any_registry.host}/flux:v1"
-    run(
-        oras, "push", "--plain-http", "--config", f"config.json:{FLUX_CONFIG}",
-        "--annotation", "org.opencontainers.image.source=https://example.com/repo",
-        "--annotation", "org.opencontainers.image.revision=main@sha1:0123",
-        reference, f"content.tgz:{FLUX_LAYER}",
-        cwd=tmp_path,
-    )  # fmt: skip
+    source = ("https://example.com/repo", "main@sha1:0123")
+    name = run(flux_push, reference, manifests, *source).line
     facts = json.loads(ocistate("inspect", reference, "-o", "json").out)
-    assert facts["revision"] == "main@sha1:0123"
+    assert facts["digest"] == name.partition("@")[2]
+    assert (facts["source"], facts["revision"]) == source
     assert [item["kind"] for item in facts["resources"]] == ["ConfigMap", "Namespace"]
     ocistate("pull", reference, "-o", tmp_path / "out")
-    pulled = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
-    assert pulled == {path.name: path.read_text() for path in manifests.iterdir()}
+    assert _texts(tmp_path / "out") == _texts(manifests)
 
 
 def test_we_read_a_folder_and_plain_files_that_oras_pushes(
@@ -141,3 +140,7 @@ def test_a_helm_chart_is_refused_with_the_way_out(
     refused = ocistate("pull", reference, "-o", tmp_path / "out", check=False)
     assert refused.code == 20
     assert "helm template" in refused.err
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}

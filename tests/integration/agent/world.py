@@ -30,7 +30,7 @@ CLUSTER_SCOPED = {
     "CustomResourceDefinition",
     "TrustPolicy",
 }
-PLURALS = {"TrustPolicy": "trustpolicies"}
+PLURALS = {"TrustPolicy": "trustpolicies", "OCIRepository": "ocirepositories"}
 
 
 def path_of(api_version: str, kind: str, namespace: str, name: str = "") -> str:
