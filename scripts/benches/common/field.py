@@ -22,7 +22,7 @@ import yaml
 
 from benches.common.cluster import kubectl, make_keys, push
 from benches.common.floor import sixteen
-from benches.common.measure import ocistate
+from benches.common.measure import cpu_seconds, megabytes, ocistate
 from ocistate.cluster.client import KubeClient
 from ocistate.errors import OcistateError
 from ocistate.objects import ObjectId
@@ -32,7 +32,6 @@ from testbed.registries import Distribution
 
 NAMESPACE = "ocistate-system"
 _WEBHOOK_SECRET = secrets.token_hex(16)
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
@@ -64,13 +63,11 @@ class AgentProcess:
 
     def cpu(self) -> float:
         """CPU seconds used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds(self.pid)
 
     def megabytes(self) -> float:
         """Resident memory now."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        return megabytes(self.pid)
 
     def passes(self, reason: str = "") -> int:
         """Passes ended since its start (with this reason on Ready), by its own metrics."""

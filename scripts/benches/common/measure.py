@@ -9,10 +9,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 Figure = dict[str, Any]
 Figures = dict[str, Figure]
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,23 @@ def below(value: float, *, unit: str, most: float) -> Figure:
         "bar": f"at most {most:g} {unit}",
         "ok": value <= most,
     }
+
+
+def times(value: float, other: float, unit: str, *, most: float) -> Figure:
+    """A figure that may be at most ``most`` times what another tool takes, in the floor's place."""
+    return against(value, other, unit=unit, most=most) | {"bar": f"at most {most:g} times theirs"}
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def megabytes(pid: int) -> float:
+    """Resident memory of a process now."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def measure(command: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Run:
