@@ -23,6 +23,9 @@ var layerTypes = []string{
 const maxSize = 1 << 30
 
 func pull(repository, tag, folder string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
 	ctx := context.Background()
 	client, err := oci.NewClient(
 		repository, oci.Creds{InsecureHTTPOnly: true}, "", "", layerTypes,
