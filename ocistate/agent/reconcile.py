@@ -112,6 +112,8 @@ class Pass(Looking):
                 known = current is not None and current.digest == self._digest
                 new = changed and not (resumed and known and self.status.is_true("Applied"))
                 await self._apply(content, trust, changed=changed, new=new)
+            else:
+                self._say_equal()
             return await self._health()
         except MassPrune:
             await self._keep_last_good()
@@ -201,6 +203,12 @@ class Pass(Looking):
             return True
         self._condition("Applied", "False", "Drifted", "the target differs from the artifact")
         return False
+
+    def _say_equal(self) -> None:
+        """What was applied as a whole is as it was: an error since then is over."""
+        applied = self.status.condition("Applied")
+        if applied is not None and applied.status == "False" and applied.reason != "Drifted":
+            self._condition("Applied", "True", "Applied", f"{self._digest}: as it should be")
 
     @as_step("apply")
     async def _apply(self, content: Content, trust: Verified, *, changed: bool, new: bool) -> None:

@@ -18,7 +18,7 @@ from ocistate.agent.services import Memo
 from ocistate.agent.status import Status, status_from_dict, status_to_dict
 from ocistate.agent.target import Applied, HealthReport
 from ocistate.channel.rings import Cluster
-from ocistate.errors import Unavailable
+from ocistate.errors import ClusterUnavailable, Unavailable
 from ocistate.oci import open_store
 from ocistate.oci.store import Store
 from ocistate.signing.policy import TrustPolicy, parse_policy
@@ -48,6 +48,7 @@ class Place:
         return {r.id.name: r.object["data"]["v"] for r in content.resources().values()}
 
     async def drifted(self, content: Content) -> bool:
+        self.on_step("look")
         return self.holds != self._wanted(content)
 
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
@@ -195,6 +196,20 @@ def settle(world: World, *, passes: int = 6) -> None:
     for _ in range(passes):
         world.run()
         world.wait(TIMEOUT / 4)
+
+
+def test_a_place_out_of_reach_is_ready_again_when_it_is_back(world: World) -> None:
+    def gone(step: str) -> None:
+        raise ClusterUnavailable("no answer")
+
+    world.push(app="1")
+    world.run()
+    world.place.on_step = gone
+    world.run()
+    assert world.ready[:2] == ("False", "ClusterUnavailable")
+    world.place.on_step = lambda step: None
+    world.run()
+    assert world.ready[:2] == ("True", "Ready")
 
 
 def outcomes(world: World) -> list[tuple[str, str]]:
