@@ -1,5 +1,6 @@
 """The queue: which Stack is due when, at most one pass for each at a time, a few side by side.
 
+A few in each lane: what waits for one cluster that does not answer keeps no other cluster waiting.
 What a pass costs here does not depend on how many others there are.
 """
 
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
@@ -34,10 +37,16 @@ class Controller:
     reconcile: Callable[[Key], Awaitable[float | None]]
     on_bug: Callable[[Key, Exception], None]
     workers: int = 8
+    """How many passes of one lane run side by side."""
+    lane: Callable[[Key], str] = lambda key: ""
     _due: dict[Key, float] = field(default_factory=dict)
     _queue: list[tuple[float, Key]] = field(default_factory=list)
     """A heap of when keys are due that do not run; what is not in ``_due`` too counts no more."""
+    _held: dict[str, deque[tuple[float, Key]]] = field(default_factory=dict)
+    """What was taken from the queue for a lane that has no worker free."""
     _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
+    _busy: Counter[str] = field(default_factory=Counter)
+    """How many passes run in each lane."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _begun: dict[Key, float] = field(default_factory=dict)
     _beat: float | None = None
@@ -56,6 +65,7 @@ class Controller:
             due = self._due.items()
             self._queue = [(at, each) for each, at in due if each not in self._running]
             heapify(self._queue)
+            self._held.clear()
             return
         heappush(self._queue, (self._due[key], key))
 
@@ -115,32 +125,53 @@ class Controller:
     def _start_due(self) -> float:
         """Start what is due and may run; the seconds until the next one is due."""
         now = asyncio.get_running_loop().time()
-        while self._queue and len(self._running) < self.workers:
+        while self._queue:
             at, key = self._queue[0]
             current = self._due.get(key) == at and key not in self._running
             if current and at > now:
                 return at - now
             heappop(self._queue)
             if current:
-                del self._due[key]
-                self._running[key] = asyncio.create_task(self._pass(key))
+                self._start(at, key, now)
         return _BEAT_SECONDS  # the end of a running pass looks here again
+
+    def _start(self, at: float, key: Key, now: float) -> None:
+        lane = self.lane(key)
+        if self._busy[lane] >= self.workers:
+            self._held.setdefault(lane, deque()).append((at, key))
+            return
+        del self._due[key]
+        self._busy[lane] += 1
+        self._begun[key] = now
+        self._running[key] = task = asyncio.create_task(self._pass(key))
+        # Also of one that is cancelled before it begins.
+        task.add_done_callback(functools.partial(self._ended, key, lane))
 
     async def _pass(self, key: Key) -> None:
         after: float | None = 60.0
-        self._begun[key] = asyncio.get_running_loop().time()
         try:
             after = await self.reconcile(key)
         except Exception as error:
             self.on_bug(key, error)
-        finally:
-            self._running.pop(key, None)
-            self._begun.pop(key, None)
-            if key in self._due:
-                self._enqueue(key)
-            self._changed.set()
         if after is not None:
             self.wake(key, after=after)
+
+    def _ended(self, key: Key, lane: str, task: asyncio.Task[None]) -> None:
+        del self._running[key], self._begun[key]
+        self._busy[lane] -= 1
+        if not self._busy[lane]:
+            del self._busy[lane]
+        held = self._held.pop(lane, None)
+        while held:
+            at, other = held.popleft()
+            if self._due.get(other) == at and other not in self._running:
+                heappush(self._queue, (at, other))
+                break
+        if held:
+            self._held[lane] = held
+        if key in self._due:
+            self._enqueue(key)
+        self._changed.set()
 
     async def _drain(self) -> None:
         tasks = list(self._running.values())

@@ -184,6 +184,43 @@ def test_wakes_without_end_take_no_memory() -> None:
     run(main())
 
 
+def test_what_waits_in_one_lane_keeps_no_other_lane_waiting() -> None:
+    async def main() -> None:
+        async def work(key: Key) -> float | None:
+            await asyncio.sleep(0 if key == C else 50)
+            return None
+
+        it = Recorder(work, workers=1)
+        it.controller.lane = lambda key: "well" if key == C else "down"
+        for key in (A, B, C):
+            it.controller.wake(key)
+        await it.run_for(200)
+        assert it.seen == [(A, 0), (C, 0), (B, 50)]
+
+    run(main())
+
+
+def test_a_pass_cancelled_before_it_begins_leaves_its_place_to_others() -> None:
+    async def main() -> None:
+        async def work(key: Key) -> float | None:
+            return None
+
+        it = Recorder(work, workers=1)
+
+        async def cancel() -> None:
+            while not it.controller.running:  # noqa: ASYNC110 - at the very next step
+                await asyncio.sleep(0)
+            it.controller.cancel(A)
+            it.controller.wake(B)
+
+        it.controller.wake(A)
+        await asyncio.gather(it.run_for(100), cancel())
+        assert it.seen == [(B, 0)]
+        assert it.controller.running == 0
+
+    run(main())
+
+
 def test_a_bug_in_one_pass_is_reported_and_tried_again_later() -> None:
     async def main() -> None:
         async def work(key: Key) -> float | None:
