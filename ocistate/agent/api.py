@@ -133,6 +133,10 @@ class Stack:
     kubeconfig_secret: str = ""
     """The Secret with the target cluster's kubeconfig; empty: the agent's own cluster."""
     kubeconfig_key: str = ""
+    kubeconfig: Path | None = None
+    """The file with the target cluster's kubeconfig; None: the agent's own."""
+    context: str = ""
+    """The kubeconfig's context; empty: the current one."""
     directory: Path | None = None
     """The target folder; None: the target is a cluster."""
     deleting: bool = False
@@ -143,6 +147,17 @@ class Stack:
     def key(self) -> tuple[str, str]:
         """(namespace, name)."""
         return (self.namespace, self.name)
+
+    @property
+    def target_name(self) -> str:
+        """Where it belongs, in one word for people and metrics; empty: the agent's own cluster."""
+        if self.directory is not None:
+            return str(self.directory)
+        kubeconfig = str(self.kubeconfig or "")
+        if self.kubeconfig_secret:
+            kubeconfig = f"{self.namespace}/{self.kubeconfig_secret}"
+            kubeconfig += f":{self.kubeconfig_key}" if self.kubeconfig_key else ""
+        return "@".join(part for part in (self.context, kubeconfig) if part)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -166,8 +181,13 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
     directory = target.text("directory", "")
     kubeconfig = target.mapping("kubeconfigSecretRef")
     remote = target.has("kubeconfigSecretRef")
-    if directory and remote:
-        raise target.error("kubeconfigSecretRef", "excludes directory", hint="keep one of them")
+    file, context = target.text("kubeconfig", ""), target.text("context", "")
+    places = {"directory": directory, "kubeconfigSecretRef": remote, "kubeconfig": file}
+    given = [key for key, value in places.items() if value]
+    if directory and context:
+        given.append("context")
+    if len(given) > 1:
+        raise target.error(given[1], f"excludes {given[0]}", hint="keep one of them")
     stack = Stack(
         namespace=namespace,
         name=name,
@@ -194,6 +214,8 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
         deletion_policy=spec.choice("deletionPolicy", ("delete", "orphan"), "delete"),
         kubeconfig_secret=kubeconfig.text("name") if remote else "",
         kubeconfig_key=kubeconfig.text("key", "") if remote else "",
+        kubeconfig=Path(file) if file else None,
+        context=context,
         directory=Path(directory) if directory else None,
         deleting=metadata.raw("deletionTimestamp") is not None,
         reconcile_at=str(annotations.get(f"{GROUP}/reconcile", "")),

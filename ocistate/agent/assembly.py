@@ -13,8 +13,7 @@ from ocistate.agent.api import Stack
 from ocistate.agent.embedded import FileSource, FolderKeeper, FolderPlaces
 from ocistate.agent.instruments import count_kube_answer, count_registry_answer
 from ocistate.agent.memory import StateFolder, default_state_folder
-from ocistate.agent.runtime import Agent
-from ocistate.agent.target import Target
+from ocistate.agent.runtime import Agent, Places
 from ocistate.oci import StoreOptions, open_store
 from ocistate.oci.store import Store
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from ocistate.agent.cluster_place import ClusterPlaces
     from ocistate.agent.kube import ClusterSource
     from ocistate.agent.shards import Shards
+    from ocistate.cluster.client import KubeClient
     from ocistate.oci.clients import Clients
 
 
@@ -41,34 +41,25 @@ async def embedded_agent(
 ) -> AsyncIterator[tuple[Agent, FileSource]]:
     """An agent for the Stacks in files, its memory in a state folder. Raises ConfigError.
 
-    A cluster is only connected to when a Stack belongs in one; objects are written with the
-    kubeconfig's own rights, unless the Stack names a service account.
+    Clusters are only connected to when Stacks belong in them, each by its own context; objects are
+    written with the kubeconfig's own rights, unless the Stack names a service account.
     """
     async with contextlib.AsyncExitStack() as resources:
         folder = _open_folder(state, resources)
-        connected: list[ClusterPlaces] = []
 
-        def cluster(stack: Stack, wake: Callable[[float], None]) -> Target:
-            if not connected:
-                from ocistate.agent.cluster_place import ClusterPlaces
-                from ocistate.cluster.client import KubeClient
+        def clusters() -> Places:
+            from ocistate.agent.kubeconfigs import FileKubeconfigs
+            from ocistate.agent.remote import RemotePlaces
 
-                client = KubeClient.open(kubeconfig, context)
-                resources.push_async_callback(client.aclose)
-                places = ClusterPlaces(
-                    client,
-                    lambda s: agent.kinds(s.key),
-                    impersonate=False,
-                    givers=lambda s: agent.givers(s),
-                    takers=lambda s: agent.takers(s),
-                )
-                resources.push_async_callback(places.watches.aclose)
-                connected.append(places)
-            return connected[0].place(stack, wake)
+            places = RemotePlaces(
+                FileKubeconfigs(kubeconfig, context), lambda client: _remote(client, agent)
+            )
+            resources.push_async_callback(places.aclose)
+            return places
 
         agent = Agent(
             keeper=FolderKeeper(folder),
-            places=FolderPlaces(folder, cluster),
+            places=FolderPlaces(folder, clusters),
             folder=folder,
             connect=await resources.enter_async_context(_connecting()),
             workers=workers,
@@ -97,6 +88,7 @@ async def cluster_agent(
     """
     from ocistate.agent.cluster_place import ClusterPlaces
     from ocistate.agent.kube import ClusterKeeper, ClusterSource
+    from ocistate.agent.kubeconfigs import SecretKubeconfigs
     from ocistate.agent.lease import shard_of
     from ocistate.agent.remote import RemotePlaces
     from ocistate.agent.shards import Shards, new_identity
@@ -125,19 +117,9 @@ async def cluster_agent(
             takers=lambda stack: agent.takers(stack),
         )
         resources.push_async_callback(places.watches.aclose)
-
-        def elsewhere(other: KubeClient) -> ClusterPlaces:
-            other.tell(count_kube_answer)
-            return ClusterPlaces(
-                other,
-                lambda stack: agent.kinds(stack.key),
-                impersonate=False,
-                fence=fence,
-                givers=lambda stack: agent.givers(stack),
-                takers=lambda stack: agent.takers(stack),
-            )
-
-        remote = RemotePlaces(places, elsewhere)
+        remote = RemotePlaces(
+            SecretKubeconfigs(places.writer), lambda other: _remote(other, agent, fence), places
+        )
         resources.push_async_callback(remote.aclose)
         keeper = ClusterKeeper(client, reader=places.writer, fence=fence)
         connect = await resources.enter_async_context(_connecting())
@@ -147,6 +129,23 @@ async def cluster_agent(
             agent.mine, leases.work = leases.mine, source
             source.in_shard = lambda key, shard: shard_of(key, shards) == shard
         yield agent, source, leases
+
+
+def _remote(
+    client: KubeClient, agent: Agent, fence: Callable[[tuple[str, str]], None] | None = None
+) -> ClusterPlaces:
+    """A cluster that a kubeconfig names: written to as the kubeconfig's user."""
+    from ocistate.agent.cluster_place import ClusterPlaces
+
+    client.tell(count_kube_answer)
+    return ClusterPlaces(
+        client,
+        lambda stack: agent.kinds(stack.key),
+        impersonate=False,
+        fence=fence,
+        givers=agent.givers,
+        takers=agent.takers,
+    )
 
 
 def _open_folder(state: Path | None, resources: contextlib.AsyncExitStack) -> StateFolder:

@@ -32,7 +32,7 @@ from ocistate.cluster.prepare import Desired, Mode, prepare
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.watch import Watches
 from ocistate.cluster.waves import hold_waves
-from ocistate.errors import ClusterError, ClusterUnavailable
+from ocistate.errors import ClusterError, ClusterUnavailable, OcistateError
 from ocistate.objects import ObjectId
 from ocistate.steps.fetch import Content
 
@@ -76,6 +76,8 @@ class ClusterPlaces:
     """The owners that a Stack leaves its objects to."""
     fence: Callable[[tuple[str, str]], None] | None = None
     """Raises before a write that is another agent's to do."""
+    noticed: Callable[[OcistateError | None], None] = lambda trouble: None
+    """Told when a watch has trouble, and by None when that is over."""
     owned: OwnedObjects = field(init=False)
     watches: Watches = field(init=False)
     contested: Contested = field(default_factory=Contested)
@@ -85,7 +87,12 @@ class ClusterPlaces:
 
     def __post_init__(self) -> None:
         self.owned = OwnedObjects(self._changed)
-        self.watches = Watches(self.client, self.owned, namespaces=self.namespaces)
+        self.watches = Watches(
+            self.client,
+            self.owned,
+            namespaces=self.namespaces,
+            on_trouble=lambda kind, trouble: self.noticed(trouble),
+        )
 
     def place(self, stack: Stack, wake: Callable[[float], None]) -> ClusterPlace:
         """The place of one Stack."""
@@ -99,6 +106,11 @@ class ClusterPlaces:
         if account:
             client = client.impersonating(service_account(stack.namespace, account))
         return client.guarded(lambda: fence(stack.key)) if fence is not None else client
+
+    def wake(self) -> None:
+        """Have all Stacks look."""
+        for wake in self._wakes.values():
+            wake(0.0)
 
     def forget(self, stack: Stack) -> None:
         """The Stack is gone."""
@@ -186,9 +198,12 @@ class ClusterPlace:
         if fights:
             troubles.append(f"contested, put back ever more slowly: {', '.join(fights[:3])}")
         if blind := self._unseen_kinds(self._kinds):
+            who, way = "the agent", f"a ClusterRole with the label {VIEW_LABEL} gives it the right"
+            if not self.places.impersonate:
+                who, way = "the kubeconfig's user", "it needs the rights to list and watch them"
             troubles.append(
-                f"the agent may not list {', '.join(blind)}: it sees neither drift there nor what "
-                f"to prune (a ClusterRole with the label {VIEW_LABEL} gives it the right)"
+                f"{who} may not list {', '.join(blind)}: neither drift there nor what to prune is "
+                f"seen ({way})"
             )
         message = "; ".join(troubles)
         return HealthReport(

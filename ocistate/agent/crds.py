@@ -165,7 +165,18 @@ def _stack_spec() -> Schema:
                         _object({"name": _TEXT, "key": _TEXT}, "name"),
                         "Another cluster: a Secret with its kubeconfig in value or kubeconfig.",
                     ),
-                }
+                    "context": _described(_TEXT, "Of that kubeconfig; its current one."),
+                    "kubeconfig": _described(_TEXT, "A kubeconfig file; without a cluster only."),
+                },
+                **{
+                    "x-kubernetes-validations": [
+                        {
+                            "rule": "!has(self.context) || has(self.kubeconfigSecretRef)",
+                            "message": "context is one of the kubeconfig that "
+                            "kubeconfigSecretRef names, and needs it",
+                        }
+                    ]
+                },
             ),
             "namespace": _described(_TEXT, "For objects that name none."),
             "forceNamespace": _described(_FLAG, "For all namespaced objects."),

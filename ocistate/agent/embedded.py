@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 from ocistate.agent.api import Stack
 from ocistate.agent.files import fingerprint, load_files, stamps
 from ocistate.agent.memory import StateFolder
-from ocistate.agent.runtime import Agent
+from ocistate.agent.runtime import Agent, Places
 from ocistate.agent.status import Status
 from ocistate.agent.target import FolderPlace, Target
 from ocistate.errors import ConfigError
@@ -61,12 +61,13 @@ class FolderKeeper:
         """One agent has all Stacks of a folder."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FolderPlaces:
-    """Folders for Stacks that name one; ``cluster`` makes the place of all others."""
+    """Folders for Stacks that name one; clusters, which ``connect`` makes, for all others."""
 
     folder: StateFolder
-    cluster: Callable[[Stack, Callable[[float], None]], Target] | None = None
+    connect: Callable[[], Places]
+    _clusters: Places | None = None
 
     def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
         if stack.directory is not None:
@@ -74,11 +75,17 @@ class FolderPlaces:
             return FolderPlace(stack, target)
         if stack.kubeconfig_secret:
             raise ConfigError(
-                f"Stack {stack}: target.kubeconfigSecretRef needs a cluster to read the Secret from"
+                f"Stack {stack}: spec.target.kubeconfigSecretRef: there is no cluster to read the "
+                "Secret from",
+                hint="name a kubeconfig file in spec.target.kubeconfig, or a context of the "
+                "agent's own in spec.target.context",
             )
-        if self.cluster is None:
-            raise ConfigError(f"Stack {stack} belongs in a cluster, and none is connected")
-        return self.cluster(stack, wake)
+        if self._clusters is None:
+            self._clusters = self.connect()
+        return self._clusters.place(stack, wake)
+
+    def reachable(self) -> Mapping[str, bool]:
+        return self._clusters.reachable() if self._clusters is not None else {}
 
 
 @dataclass(slots=True)

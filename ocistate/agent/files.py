@@ -33,7 +33,8 @@ class Declared:
 def load_files(path: Path) -> Declared:
     """Read a file, or a folder's YAML and JSON files. Raises ConfigError naming file and field.
 
-    A Stack's relative paths (``layout:``, ``archive:``, ``target.directory``) start at its file.
+    A Stack's relative paths (``layout:``, ``archive:``, ``target.directory``,
+    ``target.kubeconfig``) start at its file.
     """
     stacks: dict[tuple[str, str], Stack] = {}
     policies: dict[str, TrustPolicy] = {}
@@ -138,12 +139,14 @@ def _localise(stack: Stack, folder: Path) -> Stack:
         mirrors=tuple(replace(m, reference=local_to(m.reference, folder)) for m in source.mirrors),
     )
     directory = folder / stack.directory if stack.directory else None
+    kubeconfig = folder / stack.kubeconfig.expanduser() if stack.kubeconfig else None
     # No API server hands out UIDs here; the name is as unique within one state folder.
     uid = hashlib.sha256(str(stack).encode()).hexdigest()[:32]
     return replace(
         stack,
         uid=stack.uid or uid,
         source=source,
+        kubeconfig=kubeconfig and kubeconfig.absolute(),
         directory=directory,
     )
 

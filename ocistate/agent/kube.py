@@ -362,8 +362,16 @@ def _key(obj: Mapping[str, Any]) -> tuple[str, str]:
 def _check_reach(stack: Stack) -> None:
     """Files beside the agent are not its tenants' to read or write. Raises ConfigError."""
     field = ""
+    if stack.context and not stack.kubeconfig_secret:
+        raise ConfigError(
+            f"Stack {stack}: spec.target.context: the agent's own kubeconfig is not its Stacks' "
+            "to choose from",
+            hint="name a Secret with the kubeconfig in spec.target.kubeconfigSecretRef",
+        )
     if stack.directory is not None:
         field = "spec.target.directory"
+    elif stack.kubeconfig is not None:
+        field = "spec.target.kubeconfig"
     elif stack.source.repository.scheme != "oci":
         field = "spec.source.repository"
     if field:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
-_FIELDS: Final = ("stack", "digest", "step", "reason", "objects")
+_FIELDS: Final = ("stack", "target", "digest", "step", "reason", "objects")
 
 CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("context", default={})  # noqa: B039 - never changed in place
-"""What every line logged just now is about: ``stack``, ``digest``, ``step``."""
+"""What every line logged just now is about: ``stack``, ``target``, ``digest``, ``step``."""
 
 
 def _with_context(record: logging.LogRecord) -> bool:
@@ -49,7 +49,9 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         parts = [time.strftime("%H:%M:%S", time.localtime(record.created)), record.levelname]
         parts += [
-            str(getattr(record, name)) for name in ("stack", "reason") if hasattr(record, name)
+            str(getattr(record, name))
+            for name in ("stack", "target", "reason")
+            if hasattr(record, name)
         ]
         line = " ".join([*parts, record.getMessage()])
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

@@ -79,6 +79,8 @@ class StateFolder:
             "status": status_to_dict(status),
             "uid": stack.uid,
             "directory": str(stack.directory) if stack.directory else "",
+            "kubeconfig": str(stack.kubeconfig) if stack.kubeconfig else "",
+            "context": stack.context,
             "deletionPolicy": stack.deletion_policy,
             "serviceAccountName": stack.service_account,
         }
@@ -109,10 +111,17 @@ class StateFolder:
             generation=0,
             source=Source(repository=Reference(scheme="layout", registry="", repository="")),
             service_account=str(kept.get("serviceAccountName", "")),
+            kubeconfig=Path(kept["kubeconfig"]) if kept.get("kubeconfig") else None,
+            context=str(kept.get("context", "")),
             directory=Path(kept["directory"]) if kept.get("directory") else None,
             deletion_policy="orphan" if kept.get("deletionPolicy") == "orphan" else "delete",
             deleting=True,
         )
+
+    def target_name(self, key: tuple[str, str]) -> str:
+        """Where a Stack belongs; empty: in the agent's own cluster. Raises ConfigError."""
+        stack = self.departed(key)
+        return stack.target_name if stack is not None else ""
 
     def _read(self, key: tuple[str, str]) -> dict[str, Any] | None:
         path = self._path("stacks", key)

@@ -41,7 +41,9 @@ class _AgentCollector(Collector):
             labels=[*labels, "status"],
         )
         info = GaugeMetricFamily(
-            "ocistate_stack_info", "What the Stack runs.", labels=[*labels, "digest", "tag"]
+            "ocistate_stack_info",
+            "What the Stack runs, and where it belongs.",
+            labels=[*labels, "digest", "tag", "target"],
         )
         trusted = GaugeMetricFamily(
             "ocistate_stack_running_verified",
@@ -62,6 +64,13 @@ class _AgentCollector(Collector):
         )
         queue.add_metric(["waiting"], self._agent.waiting)
         queue.add_metric(["running"], self._agent.running)
+        reachable = GaugeMetricFamily(
+            "ocistate_target_reachable",
+            "1 when the cluster that Stacks name answered last, 0 when it did not.",
+            labels=["target"],
+        )
+        for target, answers in self._agent.reachable().items():
+            reachable.add_metric([target], answers)
         shards = GaugeMetricFamily(
             "ocistate_shard_held",
             "1 for each shard whose Stacks this agent reconciles.",
@@ -82,7 +91,8 @@ class _AgentCollector(Collector):
             for name, count in status.resources.items():
                 resources.add_metric([*key, name], count)
             if status.current is not None:
-                info.add_metric([*key, status.current.digest, status.current.tag], 1)
+                target = self._agent.target_name(key)
+                info.add_metric([*key, status.current.digest, status.current.tag, target], 1)
                 trusted.add_metric(list(key), _NUMBERS[status.current.verified])
             for outcome, count in self._agent.passes(key).items():
                 passes.add_metric([*key, outcome], count)
@@ -97,6 +107,7 @@ class _AgentCollector(Collector):
             repairs,
             suspended,
             queue,
+            reachable,
             shards,
             build,
         )

@@ -1,17 +1,16 @@
-"""Other clusters as targets: one client and one set of watches for each kubeconfig.
+"""Clusters reached by kubeconfigs: one client and one set of watches for each context in use.
 
-The kubeconfig is a Secret of the Stack's own namespace, read as the Stack's own service account.
-What is done over there is done as the kubeconfig's user, unless the Stack names an account.
+What is done over there is done as the kubeconfig's user, unless the Stack names an account. A
+cluster that does not answer costs its own Stacks one short probe every few seconds, and others
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
-import hashlib
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,90 +18,129 @@ from ocistate.agent.api import Stack
 from ocistate.agent.cluster_place import ClusterPlace, ClusterPlaces, kind_text
 from ocistate.agent.target import Applied, HealthReport, Target
 from ocistate.cluster.client import KubeClient
-from ocistate.cluster.connect import access_from_text
+from ocistate.cluster.connect import Access
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.transport import Transport
-from ocistate.errors import ClusterUnavailable, ConfigError
-from ocistate.objects import ObjectId
+from ocistate.errors import ClusterUnavailable, ConfigError, OcistateError
 from ocistate.steps.fetch import Content
 
-_PROBE_SECONDS: Final = 5.0
+log = logging.getLogger("ocistate.agent")
+
+_PROBE_SECONDS: Final = 10.0
 _DOWN_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 300.0
-"""How long a kubeconfig that works is believed before its Secret is read again."""
-_KEYS: Final = ("value", "kubeconfig")
+"""How long a kubeconfig that works is believed before it is read again."""
+_AGAIN: Final = "it is tried again every few seconds"
 
 
 @dataclass(slots=True)
 class _Cluster:
-    """One kubeconfig's cluster. A target that is down costs one short probe every few seconds."""
+    """One kubeconfig's cluster."""
 
     client: KubeClient
     places: ClusterPlaces
-    users: set[str] = field(default_factory=set)
+    users: dict[str, str] = field(default_factory=dict)
+    """By Stack's UID: what the Stack calls this cluster."""
+    reachable: bool | None = None
+    """Whether it answered last; None before the first time."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _down: tuple[float, str] | None = None
     _up: bool = False
 
+    def __post_init__(self) -> None:
+        self.places.noticed = self._noticed
+
     async def reach(self) -> None:
-        """Raises ClusterUnavailable at once while it is known to be down."""
+        """Raises ClusterUnavailable, at once while it is known to be down; and what else keeps
+        the kubeconfig's user out."""
         async with self._lock:
             now = asyncio.get_running_loop().time()
             if self._down is not None and now < self._down[0]:
-                raise ClusterUnavailable(self._down[1], hint="it is tried again every few seconds")
+                raise ClusterUnavailable(self._down[1], hint=_AGAIN)
             if self._up:
                 return
             try:
                 async with asyncio.timeout(_PROBE_SECONDS):
                     await self.client.kinds(max_age=0)
             except (ClusterUnavailable, TimeoutError) as error:
-                why = str(error) or f"no answer within {_PROBE_SECONDS:g} s"
-                self.failed(f"the target cluster {self.client.access.server} is down: {why}")
-                raise ClusterUnavailable(self._down[1] if self._down else why) from None
+                told = error.message if isinstance(error, ClusterUnavailable) else ""
+                why = told or f"no answer within {_PROBE_SECONDS:g} s"
+                why = f"the target cluster {self} is down: {why}"
+                self.failed(why)
+                raise ClusterUnavailable(why, hint=_AGAIN) from None
             self._up, self._down = True, None
+            if self.reachable is False:
+                log.info("the target cluster %s answers again", self)
+            self.reachable = True
 
     def failed(self, why: str) -> None:
         """It did not answer: the next ones do not wait for it."""
-        self._up = False
+        if self.reachable is not False:
+            log.warning("%s", why)
+        self._up = self.reachable = False
         self._down = (asyncio.get_running_loop().time() + _DOWN_SECONDS, why)
 
     def doubt(self) -> None:
         """Something failed: look whether it is there before the next use."""
         self._up = False
 
+    def _noticed(self, trouble: OcistateError | None) -> None:
+        """A watch broke, or goes on again: have the Stacks look, for nothing else may be due."""
+        unknown = isinstance(trouble, StatusError) and trouble.status == 401
+        if trouble is None and self._down is not None:
+            self._down = None
+            self.places.wake()
+        elif self._up and (unknown or isinstance(trouble, ClusterUnavailable | ConfigError)):
+            self.doubt()
+            self.places.wake()
+
     async def aclose(self) -> None:
         await self.places.watches.aclose()
         await self.client.aclose()
 
+    def __str__(self) -> str:
+        return f"{self.client.access.context} ({self.client.access.server})"
+
 
 @dataclass(slots=True)
 class RemotePlaces:
-    """The home cluster for most Stacks; for those with a kubeconfig of their own, its cluster.
+    """Clusters by what their Stacks' kubeconfigs say; ``home`` for those that name none.
 
-    ``connect`` makes the places of a client.
+    ``find`` tells how a Stack's cluster is reached, ``connect`` makes the places of a client.
+    Without a ``home``, ``find`` knows a cluster for every Stack.
     """
 
-    home: ClusterPlaces
+    find: Callable[[Stack], Awaitable[Access]]
     connect: Callable[[KubeClient], ClusterPlaces]
+    home: ClusterPlaces | None = None
     _clusters: dict[str, _Cluster] = field(default_factory=dict)
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
-        if not stack.kubeconfig_secret:
+        if self.home is not None and not stack.kubeconfig_secret:
             return self.home.place(stack, wake)
         return RemotePlace(self, stack, wake)
 
+    def reachable(self) -> dict[str, bool]:
+        """Of each cluster but home, by the name its Stacks have for it: whether it answered."""
+        return {
+            name: cluster.reachable
+            for cluster in self._clusters.values()
+            if cluster.reachable is not None
+            for name in cluster.users.values()
+        }
+
     async def cluster(self, stack: Stack) -> _Cluster:
-        """The cluster that a Stack's Secret names now."""
-        text = await self._read(stack)
-        mark = hashlib.sha256(text.encode()).hexdigest()
+        """The cluster that a Stack's kubeconfig names now."""
+        access = await self.find(stack)
+        mark = access.mark
         if mark not in self._clusters:
-            client = KubeClient(Transport(access_from_text(text)))
+            client = KubeClient(Transport(access))
             self._clusters[mark] = _Cluster(client, self.connect(client))
         for other, cluster in list(self._clusters.items()):
             if other != mark and stack.uid in cluster.users:
                 self._leave(other, stack)
-        self._clusters[mark].users.add(stack.uid)
+        self._clusters[mark].users[stack.uid] = stack.target_name
         return self._clusters[mark]
 
     def leave(self, stack: Stack) -> None:
@@ -112,7 +150,7 @@ class RemotePlaces:
 
     def _leave(self, mark: str, stack: Stack) -> None:
         cluster = self._clusters[mark]
-        cluster.users.discard(stack.uid)
+        cluster.users.pop(stack.uid, None)
         cluster.places.forget(stack)
         if not cluster.users:
             del self._clusters[mark]
@@ -125,23 +163,6 @@ class RemotePlaces:
         await asyncio.gather(*self._closing, return_exceptions=True)
         for cluster in self._clusters.values():
             await cluster.aclose()
-
-    async def _read(self, stack: Stack) -> str:
-        id = ObjectId("", "Secret", stack.namespace, stack.kubeconfig_secret)
-        obj = await self.home.writer(stack).get(id)
-        data = (obj or {}).get("data") or {}
-        wanted = (stack.kubeconfig_key,) if stack.kubeconfig_key else _KEYS
-        encoded = next((data[key] for key in wanted if key in data), None)
-        if encoded is None:
-            what = "does not exist" if obj is None else f"has no key {' or '.join(wanted)}"
-            raise ClusterUnavailable(
-                f"the kubeconfig Secret {stack.namespace}/{stack.kubeconfig_secret} {what}",
-                hint="mend spec.target.kubeconfigSecretRef, or the Secret",
-            )
-        try:
-            return base64.b64decode(encoded, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            raise ConfigError(f"the Secret {id} holds no kubeconfig") from None
 
 
 @dataclass(slots=True)
@@ -199,11 +220,15 @@ class RemotePlace:
                 self._at = (cluster, cluster.places.place(self.stack, self.wake))
             self._until = now + _READ_SECONDS
         cluster, place = self._at
-        await cluster.reach()
+        try:
+            await cluster.reach()
+        except OcistateError:
+            self._until = 0.0  # another kubeconfig may be there by now
+            raise
         try:
             yield place
         except ClusterUnavailable as error:
-            cluster.failed(str(error))
+            cluster.failed(error.message)
             self._until = 0.0
             raise
         except StatusError as error:

@@ -82,6 +82,10 @@ class Places(Protocol):
         """The place; ``wake`` is called, with a delay in seconds, when something changed there."""
         ...
 
+    def reachable(self) -> Mapping[str, bool]:
+        """Of each cluster that Stacks name: whether it answered when it was last asked."""
+        ...
+
 
 @dataclass(slots=True)
 class Entry:
@@ -141,7 +145,7 @@ class Agent:
 
     def __post_init__(self) -> None:
         self._controller = Controller(
-            reconcile=self.reconcile, on_bug=self._on_bug, workers=self.workers
+            reconcile=self.reconcile, on_bug=self._on_bug, workers=self.workers, lane=self._lane
         )
 
     # What sources call
@@ -295,6 +299,14 @@ class Agent:
         entry = self._entries.get(key)
         return entry.status.kinds if entry else ()
 
+    def target_name(self, key: Key) -> str:
+        """Where a Stack belongs; empty: in the agent's own cluster."""
+        return self._entries[key].stack.target_name
+
+    def reachable(self) -> Mapping[str, bool]:
+        """Of each cluster that Stacks name: whether it answered when it was last asked."""
+        return self.places.reachable()
+
     def is_suspended(self, key: Key) -> bool:
         """Whether a Stack is to be left alone."""
         return self._entries[key].stack.suspend
@@ -338,6 +350,11 @@ class Agent:
         await stop.wait()
         self.stopping = True
 
+    def _lane(self, key: Key) -> str:
+        """Folders share one, and each cluster has its own."""
+        entry = self._entries.get(key)
+        return f"@{entry.stack.target_name}" if entry and entry.stack.directory is None else ""
+
     # One pass
 
     async def reconcile(self, key: Key) -> float | None:
@@ -345,7 +362,8 @@ class Agent:
         entry = self._entries.get(key)
         if entry is None or not self.mine(key):
             return None
-        with step("pass", stack="/".join(key), digest=""):
+        target = {"target": entry.stack.target_name} if entry.stack.target_name else {}
+        with step("pass", stack="/".join(key), digest="", **target):
             return await self._reconcile(key, entry)
 
     async def _reconcile(self, key: Key, entry: Entry) -> float | None:

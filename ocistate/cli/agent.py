@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     help="Read TrustPolicies from this file or folder instead of the cluster.",
 )
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
-@click.option("--context", help="The kubeconfig's context to use.")
+@click.option("--context", help="The context to use, where a Stack of --stacks names none.")
 @click.option("--workers", default=8, show_default=True, help="Stacks reconciled side by side.")
 @click.option(
     "--listen", default="", metavar="HOST:PORT", help="Serve health, metrics and webhooks here."
@@ -86,8 +86,8 @@ def agent_command(
 ) -> int:
     """Reconcile Stacks continuously: resolve, verify, fetch, apply, prune, watch.
 
-    In a cluster it needs no option. With --stacks it needs no cluster, as long as the Stacks have a
-    target directory. It stops cleanly on SIGTERM and SIGINT.
+    In a cluster it needs no option. With --stacks it needs none: each Stack says whether it belongs
+    in a folder or in the cluster of a kubeconfig's context. It stops cleanly on SIGTERM and SIGINT.
     """
     from ocistate.agent.log import set_up
 
@@ -180,16 +180,22 @@ async def _once(agent: Agent, output: str) -> int:
 
     await agent.run_once()
     rows = [
-        {"namespace": key[0], "name": key[1], **status_to_dict(agent.status(key))}
+        {
+            "namespace": key[0],
+            "name": key[1],
+            "target": agent.target_name(key),
+            **status_to_dict(agent.status(key)),
+        }
         for key in agent.keys
     ]
     if output == "table":
         table(
-            ("namespace", "name", "digest", "ready", "reason"),
+            ("namespace", "name", "target", "digest", "ready", "reason"),
             [
                 (
                     str(row["namespace"]),
                     str(row["name"]),
+                    str(row["target"]),
                     _short(row),
                     *_ready(row),
                 )

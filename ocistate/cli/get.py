@@ -9,6 +9,7 @@ import click
 
 from ocistate.cli.options import run_async
 from ocistate.cli.output import emit, note, output_option, result, table
+from ocistate.cli.stacks import target_of
 
 
 @click.command("get")
@@ -48,10 +49,13 @@ def get_command(
     elif not rows:
         note("No Stacks found.")
     else:
+        # Most agents look after their own cluster only.
+        elsewhere = ("target",) if any(row["target"] for row in rows) else ()
         table(
             (
                 "namespace",
                 "name",
+                *elsewhere,
                 "digest",
                 "revision",
                 "trusted",
@@ -64,6 +68,7 @@ def get_command(
                 (
                     row["namespace"],
                     row["name"],
+                    *(row[key] for key in elsewhere),
                     row["digest"][:19],
                     row["revision"],
                     row["running"]["verified"],
@@ -87,7 +92,10 @@ def _from_state(state: Path) -> list[dict[str, Any]]:
     from ocistate.agent.status import status_to_dict
 
     folder = StateFolder(state)
-    return [_row(key[0], key[1], status_to_dict(folder.load(key))) for key in folder.known()]
+    return [
+        _row(key[0], key[1], folder.target_name(key), status_to_dict(folder.load(key)))
+        for key in folder.known()
+    ]
 
 
 async def _from_cluster(
@@ -104,13 +112,14 @@ async def _from_cluster(
         _row(
             obj["metadata"]["namespace"],
             obj["metadata"]["name"],
+            target_of(obj),
             status_to_dict(status_from_dict(obj.get("status"))),
         )
         for obj in listing.items
     ]
 
 
-def _row(namespace: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
+def _row(namespace: str, name: str, target: str, status: dict[str, Any]) -> dict[str, Any]:
     conditions = {c["type"]: c for c in status["conditions"]}
     current = status.get("current") or {}
 
@@ -121,6 +130,7 @@ def _row(namespace: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
     return {
         "namespace": namespace,
         "name": name,
+        "target": target,
         "digest": current.get("digest", ""),
         "tag": current.get("tag", ""),
         "channel": current.get("channel", ""),

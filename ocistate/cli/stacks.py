@@ -87,6 +87,17 @@ def pointer_of(source: Mapping[str, Any]) -> str:
     return ""
 
 
+def target_of(obj: Mapping[str, Any]) -> str:
+    """Where a Stack object belongs; empty: in its own cluster, or nobody can tell."""
+    from ocistate.agent.api import parse_stack
+    from ocistate.errors import ConfigError
+
+    try:
+        return parse_stack(obj).target_name
+    except ConfigError:
+        return ""
+
+
 def condition(obj: dict[str, Any], type_: str) -> dict[str, str]:
     """A condition of a Stack object; empty if it has none."""
     for each in (obj.get("status") or {}).get("conditions") or ():

@@ -9,11 +9,14 @@ import click
 
 from ocistate.cli.options import run_async
 from ocistate.cli.output import emit, output_option, result
-from ocistate.cli.stacks import Where, cluster_options, find_stack, pointer_of
+from ocistate.cli.stacks import Where, cluster_options, find_stack, pointer_of, target_of
 from ocistate.errors import NoStack
 
 _ORDER: Final = ("Stalled", "Verified", "Applied", "Healthy", "Ready")
 _BAD: Final = {"Stalled": "True"}
+
+_Seen = tuple[str, str, dict[str, Any], dict[str, Any]]
+"""Namespace, target, status and spec."""
 
 
 @click.command("status")
@@ -30,7 +33,7 @@ def status_command(name: str, state: Path | None, where: Where, output: str) -> 
 
     Exits with 1 when it is not ready.
     """
-    namespace, status, spec = (
+    namespace, target, status, spec = (
         _from_state(state, where.namespace, name)
         if state is not None
         else run_async(_from_cluster(where, name))
@@ -47,6 +50,7 @@ def status_command(name: str, state: Path | None, where: Where, output: str) -> 
             {
                 "namespace": namespace,
                 "name": name,
+                "target": target,
                 "ready": ready["status"],
                 "causes": causes,
                 "suspended": bool(spec.get("suspend")),
@@ -56,7 +60,7 @@ def status_command(name: str, state: Path | None, where: Where, output: str) -> 
             output,
         )
     else:
-        for line in _lines(namespace, name, ready, causes, status, spec):
+        for line in _lines(namespace, name, target, ready, causes, status, spec):
             result(line)
     return 0 if ready["status"] == "True" else 1
 
@@ -64,6 +68,7 @@ def status_command(name: str, state: Path | None, where: Where, output: str) -> 
 def _lines(
     namespace: str,
     name: str,
+    target: str,
     ready: dict[str, Any],
     causes: list[dict[str, Any]],
     status: dict[str, Any],
@@ -80,6 +85,8 @@ def _lines(
             lines.append(f"  {cause.get('type', 'Ready')}: {cause['message']}")
             lines[-1] += f" (since {since})" if since else ""
         told.add(cause["message"])
+    if target:
+        lines.append(f"Target:  {target}")
     current, source = status.get("current") or {}, spec.get("source") or {}
     if source:
         lines.append(f"Follows: {source.get('repository')} {pointer_of(source)}")
@@ -106,23 +113,21 @@ def _lines(
     return lines
 
 
-def _from_state(
-    state: Path, namespace: str, name: str
-) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _from_state(state: Path, namespace: str, name: str) -> _Seen:
     from ocistate.agent.memory import StateFolder
     from ocistate.agent.status import status_to_dict
 
     folder = StateFolder(state)
     for key in folder.known():
         if key[1] == name and namespace in ("", key[0]):
-            return key[0], status_to_dict(folder.load(key)), {}
+            return key[0], folder.target_name(key), status_to_dict(folder.load(key)), {}
     raise NoStack(
         f"the state folder {state} knows no Stack {name}",
         hint=f"'ocistate get --state {state}' lists those it knows",
     )
 
 
-async def _from_cluster(where: Where, name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+async def _from_cluster(where: Where, name: str) -> _Seen:
     async with where.open() as (client, namespace):
         obj = await find_stack(client, namespace, name)
-    return namespace, obj.get("status") or {}, obj.get("spec") or {}
+    return namespace, target_of(obj), obj.get("status") or {}, obj.get("spec") or {}

@@ -7,6 +7,8 @@ several files in KUBECONFIG, exec plugins (`exec_auth`), ``proxy-url``, ``tls-se
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import ssl
 import tempfile
@@ -45,6 +47,8 @@ class Access:
     plugin: ExecPlugin | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)
     tls_server_name: str = ""
+    mark: str = field(default="", repr=False)
+    """Another one where anything of it changed, the files that it names included."""
     impersonate: tuple[tuple[str, str], ...] = ()
 
 
@@ -108,14 +112,30 @@ def _in_cluster(folder: Path) -> Access:
 
 def _from_files(files: list[Path], context: str | None) -> Access:
     files = [path.absolute() for path in files]
+    document = _merge(tuple(files), tuple(_stamp(path) for path in files))
+    return _select(document, context, files[0].parent, f"kubeconfig {files[0]}")
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What tells that a file was changed or replaced; empty for one that is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _merge(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
+    """One kubeconfig of several, read once for each state of them: an agent asks often."""
     merged: dict[str, Any] = {plural: [] for plural, _ in _LISTS}
-    folder = files[0].parent
     for path in files:
         try:
             text = path.read_text()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
+            words = error.strerror if isinstance(error, OSError) else "not text"
             raise ConfigError(
-                f"kubeconfig {path}: {error.strerror}",
+                f"kubeconfig {path}: {words}",
                 hint="name one with --kubeconfig or KUBECONFIG",
             ) from None
         document = _parse(text, f"kubeconfig {path}")
@@ -131,12 +151,12 @@ def _from_files(files: list[Path], context: str | None) -> Access:
                     entry["exec"]["command"] = str(path.parent / entry["exec"]["command"])
                 if each.get("name") not in known:
                     merged[plural].append({"name": each.get("name"), singular: entry})
-    return _select(merged, context, folder, f"kubeconfig {files[0]}")
+    return merged
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         # The error's own text quotes the file, which holds secrets.
         mark = getattr(error, "problem_mark", None)
@@ -152,14 +172,18 @@ def _select(document: dict[str, Any], context: str | None, folder: Path, where: 
     from lightkube.config.kubeconfig import KubeConfig
 
     name = context or document.get("current-context")
+    known = ", ".join(str(each.get("name")) for each in document.get("contexts") or ())
     if not name:
-        raise ConfigError(f"{where}: no context is chosen", hint="name one with --context")
+        hint = "name one with --context" + (f": {known}" if known else "")
+        raise ConfigError(f"{where}: no context is chosen", hint=hint)
     try:
         chosen = _named(document, "contexts", "context", name)
         cluster = _named(document, "clusters", "cluster", chosen.get("cluster"))
         user = _named(document, "users", "user", chosen["user"]) if chosen.get("user") else {}
     except LookupError as error:
-        raise ConfigError(f"{where}: no {error.args[0]} named {error.args[1]!r}") from None
+        hint = f"it has: {known or 'none'}" if error.args[0] == "context" else ""
+        message = f"{where}: no {error.args[0]} named {error.args[1]!r}"
+        raise ConfigError(message, hint=hint) from None
     plugin = ExecPlugin.read(user["exec"], cluster, folder) if user.get("exec") else None
     if user.get("auth-provider"):
         raise ConfigError(
@@ -193,8 +217,16 @@ def _select(document: dict[str, Any], context: str | None, folder: Path, where: 
         plugin=plugin,
         proxy=cluster.get("proxy-url") or None,
         tls_server_name=cluster.get("tls-server-name") or "",
+        mark=_mark(name, chosen, cluster, user),
         impersonate=_impersonation(user),
     )
+
+
+def _mark(name: str, *entries: Mapping[str, Any]) -> str:
+    # A token's file is read again by itself when the token is refused.
+    names = (entry.get(key) for entry in entries for key in _FILES if key != "tokenFile")
+    stamps = [_stamp(Path(path)) for path in names if path]
+    return hashlib.sha256(repr((name, entries, stamps)).encode()).hexdigest()
 
 
 def _named(document: Mapping[str, Any], plural: str, singular: str, name: Any) -> dict[str, Any]:
@@ -241,13 +273,18 @@ class Session:
     async def _send(self, request: Mapping[str, Any], stream: bool) -> httpx2.Response:
         if self._credentials is not None:
             await self._use(await self._credentials.get())
+        from lightkube.core.exceptions import ConfigError as LightkubeConfigError
+
         http = self._http or self._open()
         built = http.build_request(**request)
         if self._credential is not None and self._credential.token:
             built.headers["Authorization"] = f"Bearer {self._credential.token}"
         if self._access.tls_server_name:
             built.extensions["sni_hostname"] = self._access.tls_server_name
-        return await http.send(built, stream=stream)
+        try:
+            return await http.send(built, stream=stream)
+        except LightkubeConfigError as error:  # a token's file that is gone
+            raise ConfigError(f"context {self._access.context!r}: {error}") from None
 
     async def _use(self, credential: Credential) -> None:
         if credential is self._credential:

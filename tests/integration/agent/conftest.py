@@ -28,6 +28,13 @@ def control_plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="session")
+def elsewhere() -> Iterator[ControlPlane]:
+    """Another cluster, without controllers."""
+    with ControlPlane(controllers=False, nodes=0) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def registry() -> Iterator[Distribution]:
     with Distribution() as running:
         yield running

@@ -6,51 +6,69 @@ import base64
 
 from testbed.controlplane import ControlPlane
 from testbed.kubeapi import Answer
-from tests.integration.agent.world import World
-from tests.unit.agent.parts import config_map, wait_for
+from tests.integration.agent.world import World, path_of
+from tests.unit.agent.parts import config_map, stack, wait_for
 
 
-def test_a_stack_goes_to_the_cluster_of_its_kubeconfig(world: World) -> None:
-    here, there = world.tenant(), world.tenant()
-    with ControlPlane(controllers=False, nodes=0) as other:
-        text = embedded(other)
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "edge", "namespace": there.namespace},
-            "data": {"value": base64.b64encode(text.encode()).decode()},
-        }
-        world.apply(secret)
-        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": there.namespace}}
-        first = there.push(space, config_map("app", v="1"), config_map("old", v="1"))
-        there.create(target={"kubeconfigSecretRef": {"name": "edge"}})
-        there.wait_ready(first)
+def test_a_stack_goes_to_the_cluster_of_its_kubeconfig(
+    world: World, elsewhere: ControlPlane
+) -> None:
+    here, there, other = world.tenant(), world.tenant(), elsewhere
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "edge", "namespace": there.namespace},
+        "data": {"value": base64.b64encode(embedded(other).encode()).decode()},
+    }
+    world.apply(secret)
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": there.namespace}}
+    first = there.push(space, config_map("app", v="1"), config_map("old", v="1"))
+    there.create(target={"kubeconfigSecretRef": {"name": "edge"}, "context": "wrong"})
+    message = there.wait_condition("Ready", "False", "InvalidConfiguration")
+    assert "no context named 'wrong' (it has: ocistate-testbed)" in message
+    there.edit(target={"kubeconfigSecretRef": {"name": "edge"}, "context": "ocistate-testbed"})
+    there.wait_ready(first)
 
-        def live(name: str = "app") -> Answer:
-            path = f"/api/v1/namespaces/{there.namespace}/configmaps/{name}"
-            return other.request("GET", path)
+    def live(name: str = "app") -> Answer:
+        path = f"/api/v1/namespaces/{there.namespace}/configmaps/{name}"
+        return other.request("GET", path)
 
-        assert live().body["data"] == {"v": "1"}
-        assert there.data("app") == {}, "nothing of it is in the agent's own cluster"
-        assert live("old").status == 200
+    assert live().body["data"] == {"v": "1"}
+    assert there.data("app") == {}, "nothing of it is in the agent's own cluster"
+    assert live("old").status == 200
 
-        path = f"/api/v1/namespaces/{there.namespace}/configmaps/app?fieldManager=somebody"
-        other.request("PUT", path, {**live().body, "data": {"v": "9"}})
-        wait_for("drift is repaired there", lambda: live().body.get("data") == {"v": "1"})
+    path = f"/api/v1/namespaces/{there.namespace}/configmaps/app?fieldManager=somebody"
+    other.request("PUT", path, {**live().body, "data": {"v": "9"}})
+    wait_for("drift is repaired there", lambda: live().body.get("data") == {"v": "1"})
 
-        other.apiserver.kill()
-        there.push(space, config_map("app", v="2"))
-        there.wait_condition("Ready", "False", "ClusterUnavailable", seconds=120)
-        mine = here.push(config_map("app", v="1"))
-        here.create()
-        here.wait_ready(mine)
-        other.apiserver.start()
-        wait_for("it goes on", lambda: live().body.get("data") == {"v": "2"}, seconds=120)
-        wait_for("and prunes", lambda: live("old").status == 404)
+    other.apiserver.kill()
+    there.push(space, config_map("app", v="2"))
+    there.wait_condition("Ready", "False", "ClusterUnavailable", seconds=120)
+    mine = here.push(config_map("app", v="1"))
+    here.create()
+    here.wait_ready(mine)
+    other.apiserver.start()
+    wait_for("it goes on", lambda: live().body.get("data") == {"v": "2"}, seconds=120)
+    wait_for("and prunes", lambda: live("old").status == 404)
 
-        there.delete("Stack", "app", "ocistate.dev/v1alpha1")
-        there.wait_gone("Stack", "app", "ocistate.dev/v1alpha1")
-        wait_for("its objects are gone", lambda: live().status == 404)
+    there.delete("Stack", "app", "ocistate.dev/v1alpha1")
+    there.wait_gone("Stack", "app", "ocistate.dev/v1alpha1")
+    wait_for("its objects are gone", lambda: live().status == 404)
+
+
+def test_a_cluster_s_stacks_choose_neither_contexts_nor_files_of_the_agent(world: World) -> None:
+    team = world.tenant()
+    obj = stack("app", team.repository, namespace=team.namespace, target={"context": "admin"})
+    path = path_of("ocistate.dev/v1alpha1", "Stack", team.namespace)
+    answer = world.cluster.request("POST", path, obj)
+    assert answer.status == 422, answer.body
+    assert "context is one of the kubeconfig that kubeconfigSecretRef names" in str(answer.body)
+
+    team.push(config_map("app", v="1"))
+    team.create(target={"kubeconfig": "/root/.kube/config"})
+    message = team.wait_condition("Ready", "False", "InvalidConfiguration")
+    assert "spec.target.kubeconfig" in message
+    assert team.data("app") == {}
 
 
 def embedded(cluster: ControlPlane) -> str:

@@ -94,6 +94,22 @@ def test_every_field_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ({}, ""),
+        ({"directory": "/srv/a"}, "/srv/a"),
+        ({"context": "edge"}, "edge"),
+        ({"kubeconfig": "/k/edge"}, "/k/edge"),
+        ({"kubeconfig": "/k/all", "context": "edge"}, "edge@/k/all"),
+        ({"kubeconfigSecretRef": {"name": "edge"}}, "team/edge"),
+        ({"kubeconfigSecretRef": {"name": "all", "key": "k"}, "context": "e"}, "e@team/all:k"),
+    ],
+)
+def test_a_target_has_a_name_for_people(target: dict[str, Any], name: str) -> None:
+    assert parse_stack(stack({"namespace": "team"}, target=target)).target_name == name
+
+
+@pytest.mark.parametrize(
     ("value", "path"),
     [
         ({"spec": {"source": SOURCE}}, "metadata.name"),
@@ -132,6 +148,13 @@ def test_every_field_is_read() -> None:
         (source(tag=None, channel="prod-1"), "spec.source.channel"),
         (source(channelRepository="h.io/all"), "spec.source.channelRepository"),
         (source(tag=None, channel="a", channelRepository="all"), "spec.source.channelRepository"),
+        (stack(target={"directory": "a", "context": "b"}), "spec.target.context"),
+        (stack(target={"directory": "a", "kubeconfig": "b"}), "spec.target.kubeconfig"),
+        (
+            stack(target={"kubeconfigSecretRef": {"name": "a"}, "kubeconfig": "b"}),
+            "spec.target.kubeconfig",
+        ),
+        (stack(target={"context": 1}), "spec.target.context"),
         (stack(drift="sometimes"), "spec.drift"),
         (stack(prune="yes"), "spec.prune"),
         (stack(ignore=[{"kind": "X", "jsonPointers": ["spec"]}]), "spec.ignore[0].jsonPointers[0]"),

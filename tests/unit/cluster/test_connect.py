@@ -103,6 +103,38 @@ def test_a_broken_kubeconfig_is_named_without_quoting_it(
     assert "s3cret" not in str(raised.value)
 
 
+def test_an_unknown_context_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    both = config("one")
+    for plural in ("contexts", "clusters", "users"):
+        both[plural] += config("two")[plural]
+    path = write(tmp_path / "c", both)
+    assert find_access(path, "two").server == "https://two:6443"
+    with pytest.raises(ConfigError, match="no context named 'three'") as raised:
+        find_access(path, "three")
+    assert raised.value.hint == "it has: one, two"
+
+
+def test_a_change_is_noticed_and_only_where_it_matters(tmp_path: Path) -> None:
+    def both(token: str) -> dict[str, Any]:
+        content = config("one", **{"client-certificate": "me.crt", "client-key": "me.key"})
+        for plural in ("contexts", "clusters", "users"):
+            content[plural] += config("two", token=token)[plural]
+        return content
+
+    for name in ("me.crt", "me.key"):
+        (tmp_path / name).write_text("old")
+    path = write(tmp_path / "c", both("a"))
+    one, two = find_access(path, "one").mark, find_access(path, "two").mark
+    assert one == find_access(path, "one").mark != two
+
+    write(path, both("another"))
+    assert find_access(path, "one").mark == one
+    assert find_access(path, "two").mark != two
+
+    (tmp_path / "me.crt").write_text("renewed")
+    assert find_access(path, "one").mark != one
+
+
 def test_a_missing_kubeconfig_says_how_to_name_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--kubeconfig"):
         find_access(tmp_path / "absent")

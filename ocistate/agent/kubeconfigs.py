@@ -1,0 +1,70 @@
+"""How a Stack's cluster is reached: by a kubeconfig from a Secret, or from the agent's files.
+
+Whoever writes a Stack into a cluster names a Secret of its own namespace, and nothing of the
+agent's machine; whoever writes the agent's files may name its kubeconfigs and their contexts.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ocistate.agent.api import Stack
+from ocistate.cluster.client import KubeClient
+from ocistate.cluster.connect import Access, access_from_text, find_access
+from ocistate.errors import ClusterUnavailable, ConfigError
+from ocistate.objects import ObjectId
+
+_KEYS: Final = ("value", "kubeconfig")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKubeconfigs:
+    """Kubeconfigs in Secrets of the Stacks' own namespaces, each read as ``reader`` says."""
+
+    reader: Callable[[Stack], KubeClient]
+
+    async def __call__(self, stack: Stack) -> Access:
+        """Raises ClusterError, ConfigError."""
+        text = await self._read(stack)
+        return access_from_text(text, stack.context or None)
+
+    async def _read(self, stack: Stack) -> str:
+        id = ObjectId("", "Secret", stack.namespace, stack.kubeconfig_secret)
+        obj = await self.reader(stack).get(id)
+        data = (obj or {}).get("data") or {}
+        wanted = (stack.kubeconfig_key,) if stack.kubeconfig_key else _KEYS
+        encoded = next((data[key] for key in wanted if key in data), None)
+        if encoded is None:
+            what = "does not exist" if obj is None else f"has no key {' or '.join(wanted)}"
+            raise ClusterUnavailable(
+                f"the kubeconfig Secret {stack.namespace}/{stack.kubeconfig_secret} {what}",
+                hint="mend spec.target.kubeconfigSecretRef, or the Secret",
+            )
+        try:
+            return base64.b64decode(encoded, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise ConfigError(f"the Secret {id} holds no kubeconfig") from None
+
+
+@dataclass(frozen=True, slots=True)
+class FileKubeconfigs:
+    """Kubeconfig files that Stacks name, else the agent's own; and the contexts in them."""
+
+    kubeconfig: Path | None
+    context: str | None
+
+    async def __call__(self, stack: Stack) -> Access:
+        """Raises ConfigError."""
+        try:
+            if stack.kubeconfig is not None:
+                return find_access(stack.kubeconfig, stack.context or None)
+            return find_access(self.kubeconfig, stack.context or self.context)
+        except ConfigError as error:
+            field = "kubeconfig" if stack.kubeconfig else "context" if stack.context else ""
+            where = f"Stack {stack}: " + (f"spec.target.{field}: " if field else "")
+            raise ConfigError(f"{where}{error.message}", hint=error.hint) from None
