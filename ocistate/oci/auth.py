@@ -2,7 +2,7 @@
 
 A secret goes only to the host that asked for it: credentials to the registry they are stored for,
 and to the token server that this registry names; a token to the registry that named the server.
-Nothing here sends anything; ``oci/http.py`` does.
+Nothing here sends anything; ``oci/authorize.py`` does.
 """
 
 from __future__ import annotations
