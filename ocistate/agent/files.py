@@ -15,7 +15,8 @@ from ocistate.artifact.manifests import is_manifest_path
 from ocistate.artifact.yamldoc import read_documents
 from ocistate.errors import ConfigError, InvalidManifest
 from ocistate.reference import Reference
-from ocistate.signing.policy import Material, Reader, TrustPolicy, parse_policy
+from ocistate.signing.policy import TrustPolicy
+from ocistate.signing.policy_object import Material, Reader, parse_policy
 
 _MAX_MATERIAL: Final = 4 * 1024 * 1024
 

@@ -17,13 +17,8 @@ from ocistate.cluster.client import KubeClient
 from ocistate.cluster.status import StatusError
 from ocistate.errors import ClusterError, ConfigError
 from ocistate.objects import ObjectId
-from ocistate.signing.policy import (
-    Material,
-    TrustPolicy,
-    faulty_policy,
-    parse_policy,
-    references,
-)
+from ocistate.signing.policy import TrustPolicy
+from ocistate.signing.policy_object import Material, faulty_policy, parse_policy, references
 
 log = logging.getLogger("ocistate.agent")
 

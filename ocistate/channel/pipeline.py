@@ -29,13 +29,8 @@ from ocistate.fields import Fields
 from ocistate.oci.tags import check_artifact_tag
 from ocistate.reference import Reference, parse_reference
 from ocistate.semver import parse_range
-from ocistate.signing.policy import (
-    API_VERSION,
-    Reader,
-    TrustPolicy,
-    parse_attestation,
-    parse_signers,
-)
+from ocistate.signing.policy import API_VERSION, TrustPolicy
+from ocistate.signing.policy_object import Reader, parse_attestation, parse_signers
 
 KIND: Final = "Pipeline"
 

@@ -97,7 +97,7 @@ def channel_for(
     from ocistate.channel.record import check_channel
     from ocistate.channel.trust import ChannelTrust
     from ocistate.signing.keys import load_public_key, read_key
-    from ocistate.signing.policy import TrustedKey
+    from ocistate.signing.policy import trusted_key
     from ocistate.steps.channels import Channel, channel_of, place_of
 
     if policy is not None and channel_keys:
@@ -114,7 +114,7 @@ def channel_for(
         )
     if not public:
         _warn_unverified()
-    keys = tuple(TrustedKey(name=f"key {key.fingerprint[:12]}", key=key) for key in public)
+    keys = tuple(trusted_key("", key) for key in public)
     return Channel(
         name=check_channel(name), repository=place_of(repository), trust=ChannelTrust(keys=keys)
     )

@@ -49,7 +49,8 @@ from ocistate.signing.envelope import parse_bundle, parse_statement
 from ocistate.signing.found import Format, Found
 from ocistate.signing.keyless import certify
 from ocistate.signing.keys import load_private_key, load_public_key
-from ocistate.signing.policy import TrustedKey, parse_policy, policy_of_flags, trust_root
+from ocistate.signing.policy import TrustedKey, policy_of_flags, trust_root
+from ocistate.signing.policy_object import parse_policy
 from ocistate.signing.simple import SIGNATURE_ANNOTATION
 
 CORPUS: Final = Path(__file__).parent / "corpus"

@@ -26,7 +26,8 @@ from ocistate.signing.envelope import (
     build_statement,
     pae,
 )
-from ocistate.signing.policy import TrustPolicy, parse_policy
+from ocistate.signing.policy import TrustPolicy
+from ocistate.signing.policy_object import parse_policy
 from ocistate.steps.sign import sign_artifact
 from ocistate.steps.sign_legacy import sign_legacy
 from ocistate.steps.verify import explain

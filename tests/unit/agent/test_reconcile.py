@@ -21,7 +21,8 @@ from ocistate.channel.rings import Cluster
 from ocistate.errors import ClusterUnavailable, Unavailable
 from ocistate.oci import open_store
 from ocistate.oci.store import Store
-from ocistate.signing.policy import TrustPolicy, parse_policy
+from ocistate.signing.policy import TrustPolicy
+from ocistate.signing.policy_object import parse_policy
 from ocistate.steps.fetch import Content
 from tests.unit.agent.parts import Key, Publisher, condition, config_map, policy, stack
 

@@ -10,31 +10,20 @@ import pytest
 from ocistate.errors import AttestationNotMet, InputError, NotSigned, UsageError
 from ocistate.signing.decide import decide
 from ocistate.signing.envelope import (
-    PAYLOAD_TYPE,
     SIGN_PREDICATE,
-    build_bundle,
-    build_statement,
-    pae,
 )
 from ocistate.signing.found import Found
 from ocistate.signing.keys import KeySigner
-from ocistate.signing.policy import TrustPolicy, parse_policy
+from ocistate.signing.policy import TrustPolicy
 from ocistate.signing.predicates import SHORTHANDS, build_predicate, predicate_type
 from tests.keys import make_signer
+from tests.unit.signing.parts import ALICE, DIGEST, MALLORY, OTHER, policy, signed
 
-DIGEST = "sha256:" + "ab" * 32
-OTHER = "sha256:" + "cd" * 32
 TESTS = "https://example.com/tests"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-ALICE, TESTER, MALLORY = make_signer(), make_signer(), make_signer()
-
-
-def policy(**spec: Any) -> TrustPolicy:
-    keys = [{"name": "alice", "pem": ALICE.public_key.pem}]
-    obj = {"metadata": {"name": "p"}, "spec": {"repositories": ["**"], "keys": keys, **spec}}
-    return parse_policy(obj)
+TESTER = make_signer()
 
 
 def required() -> TrustPolicy:
@@ -45,9 +34,7 @@ def required() -> TrustPolicy:
 def attested(
     by: KeySigner = ALICE, kind: str = TESTS, *, digest: str = DIGEST, predicate: Any = None
 ) -> Found:
-    payload = build_statement(digest, kind, {} if predicate is None else predicate)
-    raw = build_bundle(payload, by.sign(pae(PAYLOAD_TYPE, payload)), by.public_key.fingerprint)
-    return Found(origin="sha256:" + "ef" * 32, raw=raw)
+    return signed(by, digest, kind=kind, predicate=predicate)
 
 
 def test_an_attestation_by_a_signer_holds_and_is_given_out() -> None:

@@ -24,7 +24,8 @@ from ocistate.signing import keyless
 from ocistate.signing.decide import decide
 from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statement, pae
 from ocistate.signing.found import Found
-from ocistate.signing.policy import TrustPolicy, parse_policy
+from ocistate.signing.policy import TrustPolicy
+from ocistate.signing.policy_object import parse_policy
 from tests.keys import make_signer
 from tests.sigstore.authority import (
     GITHUB,

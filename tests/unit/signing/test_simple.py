@@ -14,7 +14,6 @@ from ocistate.signing.decide import decide
 from ocistate.signing.envelope import (
     PAYLOAD_TYPE,
     SIGN_PREDICATE,
-    build_bundle,
     build_statement,
     pae,
 )
@@ -29,13 +28,7 @@ from ocistate.signing.simple import (
     parse_simple,
     signature_annotation,
 )
-from tests.keys import make_signer
-
-DIGEST = "sha256:" + "ab" * 32
-OTHER = "sha256:" + "cd" * 32
-
-
-ALICE, MALLORY = make_signer(), make_signer()
+from tests.unit.signing.parts import ALICE, DIGEST, MALLORY, OTHER, signed
 
 
 def policy(*, allow_legacy: bool = True) -> TrustPolicy:
@@ -127,11 +120,7 @@ def test_a_legacy_signature_by_certificate_does_not_count_as_one_by_key() -> Non
 
 
 def test_one_key_in_two_formats_is_one_signer() -> None:
-    payload = build_statement(DIGEST, SIGN_PREDICATE, {})
-    bundle = Found(
-        origin="b", raw=build_bundle(payload, ALICE.sign(pae(PAYLOAD_TYPE, payload)), "")
-    )
-    decision = decide(policy(), DIGEST, [bundle, simple()])
+    decision = decide(policy(), DIGEST, [signed(), simple()])
     assert [verdict.counts for verdict in decision.verdicts] == [True, False]
 
 
