@@ -5,6 +5,7 @@ A verb's module is imported when the verb is used, so that ``--help`` and comple
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any, Final
@@ -96,7 +97,10 @@ def cli(debug: bool) -> None:
 
 def run(args: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    sys.exit(main(sys.argv[1:] if args is None else args))
+    code = main(sys.argv[1:] if args is None else args)
+    # The end of the process frees all there is; to look for cycles in it first takes 20 ms.
+    gc.freeze()
+    sys.exit(code)
 
 
 def main(args: list[str]) -> int:
