@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from ocistate.cli.channel_options import (
-    channel_for,
+    ChannelTrust,
+    Choice,
     channel_trust_options,
+    choice_options,
     parse_lifetime,
-    read_policies,
 )
 from ocistate.cli.keys import Load, required_signer, signer_facts, signer_options
-from ocistate.cli.options import REFERENCE, run_async, store_options
+from ocistate.cli.options import Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, warn
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
@@ -30,11 +30,8 @@ if TYPE_CHECKING:
 
 
 @click.command("approve")
-@click.argument("reference", type=REFERENCE, metavar="REPO[:TAG|@DIGEST]")
+@choice_options("approve")
 @click.option("--channel", "name", required=True, metavar="CHANNEL", help="Where it may go.")
-@click.option("--from", "from_", metavar="CHANNEL", help="Approve what this channel names now.")
-@click.option("--digest", metavar="DIGEST", help="Approve this digest.")
-@click.option("--tag", metavar="TAG", help="Approve what this tag names now.")
 @click.option("--reason", required=True, help="Why; it is part of what is signed.")
 @click.option("--expires", metavar="7d", help="How long it counts (d, h, m); else for ever.")
 @signer_options
@@ -42,17 +39,13 @@ if TYPE_CHECKING:
 @store_options
 @output_option("name", "json", "yaml")
 def approve_command(
-    reference: Reference,
+    choice: Choice,
     name: str,
-    from_: str | None,
-    digest: str | None,
-    tag: str | None,
     reason: str,
     expires: str | None,
     load: Load | None,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-    connect: Callable[[Reference], Store],
+    trust: ChannelTrust,
+    connect: Connect,
     output: str,
 ) -> None:
     """Approve that an artifact goes into a channel, as a pipeline's gate may ask for.
@@ -63,25 +56,13 @@ def approve_command(
     from ocistate.channel.approval import MAX_TEXT
     from ocistate.channel.record import check_channel, show_time
 
-    given = [reference.target, from_, digest, tag]
-    if sum(value is not None for value in given) != 1:
-        raise UsageError(
-            "what to approve must be said once",
-            hint="give one of --from CHANNEL, --digest, --tag, or write REPO:TAG",
-        )
     check_channel(name)
     if len(reason) > MAX_TEXT:
         raise UsageError(f"--reason has more than {MAX_TEXT} characters")
-    base = reference.base
-    source = None
-    if from_ is not None:
-        source = channel_for(from_, base, policy=policy, channel_keys=channel_keys)
-    elif digest:
-        reference = base.with_digest(digest)
-    elif tag:
-        reference = base.with_tag(tag)
+    base = choice.reference.base
+    source = trust.channel(choice.channel, base) if choice.channel is not None else None
     lifetime = None if expires in (None, "never") else parse_lifetime(expires or "")
-    policies = read_policies(policy)
+    policies = trust.policies()
     if not policies:
         warn("the artifact's signature is not checked; give --policy")
     signer = required_signer(load)
@@ -89,7 +70,7 @@ def approve_command(
 
     async def approve() -> tuple[Approval, str]:
         async with connect(base) as store:
-            target = await _target(store, source, reference)
+            target = await _target(store, source, choice.reference)
             return await _approve(
                 store, target, name, reason, policies, signer,
                 now=now, expires=now + lifetime if lifetime else None,

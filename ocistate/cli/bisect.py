@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ocistate.cli.channel_options import channel_trust_options, read_channel
-from ocistate.cli.options import REFERENCE, run_async, store_options
+from ocistate.cli.channel_options import ChannelTrust, channel_trust_options, read_channel
+from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
@@ -39,9 +39,8 @@ def bisect_command(
     command: tuple[str, ...],
     good: str,
     bad: str | None,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-    connect: Callable[[Reference], Store],
+    trust: ChannelTrust,
+    connect: Connect,
     output: str,
 ) -> None:
     """Find the first bad release between a good and a bad one, by halves.
@@ -50,7 +49,7 @@ def bisect_command(
     in $OCISTATE_REFERENCE. As for 'git bisect run', it says by its exit code how the release is: 0
     good, 125 cannot be told, 1 to 127 bad; any other ends the search.
     """
-    links = run_async(_links(connect(reference), reference, channel, policy, channel_keys))
+    links = run_async(_links(connect(reference), reference, channel, trust))
     begin, end = _place(links, good), _place(links, bad) if bad else len(links) - 1
     if begin >= end:
         raise UsageError(
@@ -80,15 +79,11 @@ def bisect_command(
 
 
 async def _links(
-    store: Store,
-    reference: Reference,
-    channel: str,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
+    store: Store, reference: Reference, channel: str, trust: ChannelTrust
 ) -> list[Link]:
     """The channel's links, the oldest first."""
     async with store:
-        _, history = await read_channel(store, reference, channel, policy, channel_keys)
+        _, history = await read_channel(store, reference, channel, trust)
         return list(reversed(history.links))
 
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.channel_options import (
-    channel_for,
+    ChannelTrust,
+    Writing,
     channel_trust_options,
-    why_of,
     writer_options,
 )
 from ocistate.cli.channel_show import list_command, show_command, verify_command
-from ocistate.cli.keys import load_signer_for
-from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, required_target, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result
 from ocistate.cli.records import record_row
 from ocistate.errors import Conflict
@@ -24,10 +23,7 @@ from ocistate.reference import Reference
 if TYPE_CHECKING:
     from ocistate.channel.record import Record
     from ocistate.channel.trust import Trusted
-    from ocistate.oci.store import Store
     from ocistate.steps.channels import Channel, Make
-
-Connect = Callable[[Reference], "Store"]
 
 
 @click.group("channel")
@@ -51,11 +47,8 @@ def init_command(
     reference: Reference,
     name: str,
     restart: bool,
-    key: str,
-    reason: str,
-    expires: str | None,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
+    writing: Writing,
+    trust: ChannelTrust,
     connect: Connect,
     output: str,
 ) -> None:
@@ -64,17 +57,16 @@ def init_command(
     With --restart its first record in the policy's epoch, whatever the channel's name holds now.
     """
     from ocistate.channel.change import begun
-    from ocistate.cli.channel_options import read_policies
     from ocistate.steps.channels import Writer, place_of
     from ocistate.steps.releases import find_candidate, pins_of
 
     required_target(reference, "channel init")
-    signer = load_signer_for(key)
-    channel = channel_for(name, reference, policy=policy, channel_keys=channel_keys, signer=signer)
-    why = why_of(reason or "the channel begins", expires)
+    signer = writing.signer()
+    channel = trust.channel(name, reference, signer=signer)
+    why = writing.why("the channel begins")
 
     async def begin() -> Trusted:
-        found = await find_candidate(connect, reference, read_policies(policy))
+        found = await find_candidate(connect, reference, trust.policies())
         note(f"{reference.with_digest(found.digest)}: {found.trust}")
         draft = begun(name, place_of(reference), pins_of([found]), why)
 
@@ -106,21 +98,16 @@ def _rewrite(verb: str, text: str) -> Callable[..., Any]:
     def command(
         reference: Reference,
         name: str,
-        key: str,
-        reason: str,
-        expires: str | None,
-        policy: str | None,
-        channel_keys: tuple[str, ...],
+        writing: Writing,
+        trust: ChannelTrust,
         connect: Connect,
         output: str,
     ) -> None:
         from ocistate.steps.channels import Writer
 
-        signer = load_signer_for(key)
-        channel = channel_for(
-            name, reference, policy=policy, channel_keys=channel_keys, signer=signer
-        )
-        make = _maker(verb, channel, why_of(reason or verb, expires))
+        signer = writing.signer()
+        channel = trust.channel(name, reference, signer=signer)
+        make = _maker(verb, channel, writing.why(verb))
 
         async def write() -> Trusted:
             async with connect(reference) as store:

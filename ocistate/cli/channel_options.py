@@ -7,12 +7,14 @@ import getpass
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ocistate.cli.options import REFERENCE
 from ocistate.cli.output import warn
 from ocistate.errors import Untrusted, UsageError
 from ocistate.reference import Reference
@@ -29,8 +31,64 @@ _LIFETIME: Final = re.compile(r"([1-9][0-9]{0,4})([dhm])")
 _ACTORS: Final = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BITBUCKET_STEP_TRIGGERER_UUID")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelTrust:
+    """Whose records count, as ``--policy`` or ``--channel-key`` say it."""
+
+    policy: str | None
+    keys: tuple[str, ...]
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything is said; records are not verified otherwise."""
+        return bool(self.policy or self.keys)
+
+    def policies(self) -> tuple[TrustPolicy, ...]:
+        """The TrustPolicies of ``--policy``; none without it."""
+        return read_policies(self.policy) if self.policy is not None else ()
+
+    def channel(
+        self,
+        name: str,
+        repository: Reference,
+        *,
+        signer: Signer | None = None,
+        required: bool = True,
+    ) -> Channel:
+        """A channel under the trust that the options name.
+
+        Where nothing else is named, a ``signer``'s own key counts. Without any key, and where
+        trust is not ``required``, nothing is verified, and a warning says so. Raises UsageError,
+        NoPolicy.
+        """
+        from ocistate.channel.record import check_channel
+        from ocistate.channel.trust import ChannelTrust as Trust
+        from ocistate.signing.keys import load_public_key, read_key
+        from ocistate.signing.policy import trusted_key
+        from ocistate.steps.channels import Channel, channel_of, place_of
+
+        if self.policy is not None and self.keys:
+            raise UsageError("--policy and --channel-key exclude each other")
+        if self.policy is not None:
+            return channel_of(name, repository, self.policies())
+        public = [load_public_key(read_key(key), origin=key) for key in self.keys]
+        if signer is not None and not public:
+            public.append(signer.public_key)
+        if not public and required:
+            raise UsageError(
+                "whose records count is not said",
+                hint="give --policy FILE with channelKeys, or --channel-key FILE.pub",
+            )
+        if not public:
+            _warn_unverified()
+        keys = tuple(trusted_key("", key) for key in public)
+        return Channel(
+            name=check_channel(name), repository=place_of(repository), trust=Trust(keys=keys)
+        )
+
+
 def channel_trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Whose records count: ``policy`` and ``channel_keys`` for the verb."""
+    """Whose records count: the verb gets ``trust``."""
 
     @click.option(
         "--policy",
@@ -45,97 +103,125 @@ def channel_trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="A public key that signs channels; repeatable; instead of --policy.",
     )
     @functools.wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return command(*args, **kwargs)
+    def wrapper(
+        *args: Any, policy: str | None, channel_keys: tuple[str, ...], **kwargs: Any
+    ) -> Any:
+        return command(*args, trust=ChannelTrust(policy=policy, keys=channel_keys), **kwargs)
 
     return wrapper
 
 
-def writer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
     """Who signs the new record, why, and for how long it is valid."""
-    for option in (
-        click.option(
-            "--expires",
-            metavar="7d",
-            help="How long the record is valid (d, h, m), or 'never'; else as the one before.",
-        ),
-        click.option("--reason", default="", help="Why; it is part of the signed record."),
-        click.option(
-            "--key",
-            required=True,
-            metavar="KEY",
-            help="The private channel key: a file or env://NAME.",
-        ),
-    ):
-        command = option(command)
-    return command
+
+    key: str
+    reason: str
+    expires: str | None
+
+    def signer(self) -> Signer:
+        """The channel key of ``--key``. Raises UsageError, KeyFileError."""
+        from ocistate.cli.keys import load_signer_for
+
+        return load_signer_for(self.key)
+
+    def why(self, default: str = "", *, source: str = "") -> Why:
+        """Who asks for a change, when and why. Raises UsageError."""
+        from ocistate.channel.change import Why
+
+        return Why(
+            now=datetime.now(UTC).replace(microsecond=0),
+            reason=self.reason or default,
+            actor=actor_here(),
+            source=source,
+            lifetime=None if self.expires is None else parse_lifetime(self.expires),
+        )
 
 
-def read_policies(policy: str | None) -> tuple[TrustPolicy, ...]:
-    """The TrustPolicies of ``--policy``; none without it."""
-    if policy is None:
-        return ()
+def writer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Who signs the new record, why, and for how long: the verb gets ``writing``."""
+
+    @click.option(
+        "--key",
+        required=True,
+        metavar="KEY",
+        help="The private channel key: a file, env://NAME, or exec:COMMAND for a KMS or HSM.",
+    )
+    @click.option("--reason", default="", help="Why; it is part of the signed record.")
+    @click.option(
+        "--expires",
+        metavar="7d",
+        help="How long the record is valid (d, h, m), or 'never'; else as the one before.",
+    )
+    @functools.wraps(command)
+    def wrapper(*args: Any, key: str, reason: str, expires: str | None, **kwargs: Any) -> Any:
+        writing = Writing(key=key, reason=reason, expires=expires)
+        return command(*args, writing=writing, **kwargs)
+
+    return wrapper
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The one artifact that is meant: what a channel pins, a digest, or what a tag names."""
+
+    reference: Reference
+    channel: str | None
+
+    @property
+    def tag(self) -> str:
+        """The tag that names it, if one does."""
+        return self.reference.tag or ""
+
+
+def choice_options(does: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``REPO[:TAG|@DIGEST]``, ``--from``, ``--digest`` and ``--tag``: the verb gets ``choice``.
+
+    ``does`` is what the verb does to it, as a word. Raises UsageError unless it is said once.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.argument("reference", type=REFERENCE, metavar="REPO[:TAG|@DIGEST]")
+        @click.option(
+            "--from", "from_", metavar="CHANNEL", help=f"{does.title()} what this channel pins."
+        )
+        @click.option("--digest", metavar="DIGEST", help=f"{does.title()} this digest.")
+        @click.option("--tag", metavar="TAG", help=f"{does.title()} what this tag names.")
+        @functools.wraps(command)
+        def wrapper(
+            *args: Any,
+            reference: Reference,
+            from_: str | None,
+            digest: str | None,
+            tag: str | None,
+            **kwargs: Any,
+        ) -> Any:
+            given = [reference.target, from_, digest, tag]
+            if sum(value is not None for value in given) != 1:
+                raise UsageError(
+                    f"what to {does} must be said once",
+                    hint="give one of --from CHANNEL, --digest, --tag, or write REPO:TAG",
+                )
+            base = reference.base
+            if digest or tag:
+                reference = base.with_digest(digest) if digest else base.with_tag(tag or "")
+            return command(*args, choice=Choice(reference=reference, channel=from_), **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+def read_policies(policy: str) -> tuple[TrustPolicy, ...]:
+    """The TrustPolicies of a file. Raises ConfigError."""
     from ocistate.agent.files import load_files
 
     return load_files(Path(policy)).policies
 
 
-def channel_for(
-    name: str,
-    repository: Reference,
-    *,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-    signer: Signer | None = None,
-    required: bool = True,
-) -> Channel:
-    """The channel under the trust that the options name.
-
-    Where nothing else is named, a ``signer``'s own key counts. Without any key, and where trust is
-    not ``required``, nothing is verified, and a warning says so. Raises UsageError, NoPolicy.
-    """
-    from ocistate.channel.record import check_channel
-    from ocistate.channel.trust import ChannelTrust
-    from ocistate.signing.keys import load_public_key, read_key
-    from ocistate.signing.policy import trusted_key
-    from ocistate.steps.channels import Channel, channel_of, place_of
-
-    if policy is not None and channel_keys:
-        raise UsageError("--policy and --channel-key exclude each other")
-    if policy is not None:
-        return channel_of(name, repository, read_policies(policy))
-    public = [load_public_key(read_key(key), origin=key) for key in channel_keys]
-    if signer is not None and not public:
-        public.append(signer.public_key)
-    if not public and required:
-        raise UsageError(
-            "whose records count is not said",
-            hint="give --policy FILE with channelKeys, or --channel-key FILE.pub",
-        )
-    if not public:
-        _warn_unverified()
-    keys = tuple(trusted_key("", key) for key in public)
-    return Channel(
-        name=check_channel(name), repository=place_of(repository), trust=ChannelTrust(keys=keys)
-    )
-
-
 @functools.cache
 def _warn_unverified() -> None:
     warn("the channel's records are not verified; give --policy or --channel-key")
-
-
-def why_of(reason: str, expires: str | None, *, source: str = "") -> Why:
-    """Who asks for a change, when and why. Raises UsageError."""
-    from ocistate.channel.change import Why
-
-    return Why(
-        now=datetime.now(UTC).replace(microsecond=0),
-        reason=reason,
-        actor=actor_here(),
-        source=source,
-        lifetime=None if expires is None else parse_lifetime(expires),
-    )
 
 
 def parse_lifetime(text: str) -> timedelta:
@@ -161,11 +247,7 @@ def actor_here() -> str:
 
 
 async def read_channel(
-    store: Store,
-    repository: Reference,
-    name: str | None,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
+    store: Store, repository: Reference, name: str | None, trust: ChannelTrust
 ) -> tuple[Channel, History]:
     """A channel, the only one there is when none is named, and its history.
 
@@ -185,9 +267,7 @@ async def read_channel(
                 else "'ocistate channel init'",
             )
         name = there[0]
-    channel = channel_for(
-        name, repository, policy=policy, channel_keys=channel_keys, required=False
-    )
+    channel = trust.channel(name, repository, required=False)
     history = await read_history(store, channel, cache=RecordCache.open(channel))
     for link in history.links:
         if channel.trust.keys and link.problem:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel_options import channel_for, channel_trust_options
-from ocistate.cli.options import REFERENCE, run_async, store_options
+from ocistate.cli.channel_options import ChannelTrust, channel_trust_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.cli.records import record_row
 from ocistate.errors import ChannelError, ChannelFork, OcistateError
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from ocistate.channel.trust import Trusted
     from ocistate.oci.store import Store
 
-Connect = Callable[[Reference], "Store"]
-
 
 @click.command("list")
 @click.argument("reference", type=REFERENCE, metavar="REPO")
@@ -30,13 +27,12 @@ Connect = Callable[[Reference], "Store"]
 @output_option("table", "json", "yaml", "name")
 def list_command(
     reference: Reference,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
+    trust: ChannelTrust,
     connect: Connect,
     output: str,
 ) -> None:
     """List a repository's channels, and what each of them pins now."""
-    rows = run_async(_list(connect(reference), reference, policy, channel_keys))
+    rows = run_async(_list(connect(reference), reference, trust))
     if output in ("json", "yaml"):
         emit(rows, output)
     elif output == "name":
@@ -61,21 +57,18 @@ def list_command(
         )
 
 
-async def _list(
-    store: Store, reference: Reference, policy: str | None, channel_keys: tuple[str, ...]
-) -> list[dict[str, Any]]:
+async def _list(store: Store, reference: Reference, trust: ChannelTrust) -> list[dict[str, Any]]:
     from ocistate.steps.channels import channels_in
 
     async with store:
         names = channels_in(await store.tags())
-        verified = bool(policy or channel_keys)
-        if names and not verified:
-            channel_for(names[0], reference, policy=None, channel_keys=(), required=False)
+        if names and not trust.is_given:
+            trust.channel(names[0], reference, required=False)  # which warns of it, once
         gate = asyncio.Semaphore(8)
 
         async def one(name: str) -> dict[str, Any]:
             async with gate:
-                return await _row(store, reference, name, policy, channel_keys)
+                return await _row(store, reference, name, trust)
 
         return list(await asyncio.gather(*(one(name) for name in names)))
 
@@ -84,8 +77,7 @@ async def _row(
     store: Store,
     reference: Reference,
     name: str,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
+    trust: ChannelTrust,
 ) -> dict[str, Any]:
     from ocistate.channel.record import show_number
     from ocistate.channel.trust import check_policy, check_time
@@ -94,10 +86,8 @@ async def _row(
 
     signer, state = "", "not verified"
     try:
-        if policy or channel_keys:
-            channel = channel_for(
-                name, reference, policy=policy, channel_keys=channel_keys, required=True
-            )
+        channel = trust.channel(name, reference, required=False)
+        if trust.is_given:
             trusted = await read_newest(store, channel)
             record, digest, signer = trusted.record, trusted.digest, trusted.signer
             state = "on hold" if record.hold else "verified"
@@ -109,12 +99,6 @@ async def _row(
             except ChannelError as error:
                 state = error.reason
         else:
-            from ocistate.channel.trust import ChannelTrust
-            from ocistate.steps.channels import Channel
-
-            channel = Channel(
-                name=name, repository=place_of(reference), trust=ChannelTrust(keys=())
-            )
             record, digest = await find_record(store, channel), ""
     except OcistateError as error:
         return {"channel": name, "state": error.reason, "problem": str(error)}
@@ -139,8 +123,7 @@ async def _row(
 def show_command(
     reference: Reference,
     name: str,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
+    trust: ChannelTrust,
     connect: Connect,
     output: str,
 ) -> None:
@@ -149,7 +132,7 @@ def show_command(
     from ocistate.channel.trust import check_policy, check_time
     from ocistate.steps.channels import read_newest
 
-    channel = channel_for(name, reference, policy=policy, channel_keys=channel_keys)
+    channel = trust.channel(name, reference)
 
     async def read() -> Trusted:
         async with connect(reference) as store:
@@ -197,8 +180,7 @@ def show_command(
 def verify_command(
     reference: Reference,
     name: str,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
+    trust: ChannelTrust,
     connect: Connect,
     output: str,
 ) -> None:
@@ -210,7 +192,7 @@ def verify_command(
     from ocistate.steps.channels import read_newest
     from ocistate.steps.history import read_history
 
-    channel = channel_for(name, reference, policy=policy, channel_keys=channel_keys)
+    channel = trust.channel(name, reference)
 
     async def prove() -> tuple[Trusted, Any]:
         async with connect(reference) as store:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from ocistate.cli.channel_options import channel_for, channel_trust_options
+from ocistate.cli.channel_options import ChannelTrust, channel_trust_options
 from ocistate.cli.differences import difference_rows, print_differences, summary_of
-from ocistate.cli.options import required_target, run_async, store_options
+from ocistate.cli.options import Connect, required_target, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result
 from ocistate.cli.stacks import Where, cluster_options
 from ocistate.errors import UsageError
@@ -36,9 +35,8 @@ def diff_command(
     stack_name: str,
     where: Where,
     exit_code: bool,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-    connect: Callable[[Reference], Store],
+    trust: ChannelTrust,
+    connect: Connect,
     output: str,
 ) -> int:
     """Show what differs between two artifacts, object by object and field by field.
@@ -76,7 +74,7 @@ def diff_command(
     async def target(store: Store, reference: Reference, pointer: str) -> str:
         if len(operands) == 2:
             return pointer
-        return await _resolve(store, reference, pointer, policy, channel_keys)
+        return await _resolve(store, reference, pointer, trust)
 
     async def both() -> tuple[str, str, tuple[ObjectDiff, ...]]:
         from ocistate.steps.compare import compare, open_side
@@ -101,13 +99,7 @@ def diff_command(
     return 1 if exit_code and differences else 0
 
 
-async def _resolve(
-    store: Store,
-    repository: Reference,
-    pointer: str,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-) -> str:
+async def _resolve(store: Store, repository: Reference, pointer: str, trust: ChannelTrust) -> str:
     """The tag or digest that a pointer inside a repository means."""
     if pointer.startswith("sha256:"):
         return repository.with_digest(pointer).target or ""
@@ -116,7 +108,4 @@ async def _resolve(
     from ocistate.steps.releases import find_digest
 
     name, _, wanted = pointer.partition("@")
-    channel = channel_for(
-        name, repository, policy=policy, channel_keys=channel_keys, required=False
-    )
-    return await find_digest(store, channel, wanted)
+    return await find_digest(store, trust.channel(name, repository, required=False), wanted)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocistate.cli.channel_options import read_policies
-from ocistate.cli.options import REFERENCE, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.errors import ConfigError
 from ocistate.reference import Reference
@@ -16,7 +18,57 @@ from ocistate.reference import Reference
 if TYPE_CHECKING:
     from ocistate.channel.fleet import Fleet, Member
     from ocistate.channel.record import Record
-    from ocistate.oci.store import Store
+    from ocistate.signing.policy import TrustedKey
+    from ocistate.steps.channels import Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """Which clusters count, and where their reports are."""
+
+    policy: str
+    place: Reference | None
+
+    def channel(self, name: str, repository: Reference) -> tuple[Channel, tuple[TrustedKey, ...]]:
+        """A channel and the clusters that a policy enrols for it.
+
+        Raises ConfigError where there are none, NoPolicy.
+        """
+        from ocistate.signing.select import select_policy
+        from ocistate.steps.channels import channel_of
+
+        policies = read_policies(self.policy)
+        channel = channel_of(name, repository.base, policies)
+        policy = select_policy(policies, repository.base.name)
+        if not policy.reporters:
+            raise ConfigError(
+                f"the TrustPolicy {policy.name!r} enrols no cluster",
+                hint="name clusters and their public keys in its spec.reporters",
+            )
+        return channel, policy.reporters
+
+
+def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which clusters count, and where their reports are: the verb gets ``reports``."""
+
+    @click.option(
+        "--policy",
+        required=True,
+        metavar="FILE",
+        help="A file with TrustPolicies: their reporters are the clusters that count.",
+    )
+    @click.option(
+        "--reports",
+        "place",
+        type=REFERENCE,
+        metavar="REPO",
+        help="Where the reports are, if not beside the channel.",
+    )
+    @functools.wraps(command)
+    def wrapper(*args: Any, policy: str, place: Reference | None, **kwargs: Any) -> Any:
+        return command(*args, reports=Reports(policy=policy, place=place), **kwargs)
+
+    return wrapper
 
 
 @click.group("fleet")
@@ -27,28 +79,16 @@ def fleet_command() -> None:
 @fleet_command.command("status")
 @click.argument("reference", type=REFERENCE, metavar="REPO")
 @click.argument("name", metavar="CHANNEL")
-@click.option(
-    "--policy",
-    required=True,
-    metavar="FILE",
-    help="A file with TrustPolicies: their reporters are the clusters that count.",
-)
-@click.option(
-    "--reports",
-    type=REFERENCE,
-    metavar="REPO",
-    help="Where the reports are, if not beside the channel.",
-)
+@report_options
 @click.option("--exit-code", is_flag=True, help="Exit with 1 unless all are healthy and current.")
 @store_options
 @output_option("table", "json", "yaml", "name")
 def status_command(
     reference: Reference,
     name: str,
-    policy: str,
-    reports: Reference | None,
+    reports: Reports,
     exit_code: bool,
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     output: str,
 ) -> int:
     """Show what each cluster runs of a channel, since when, and how it is.
@@ -57,7 +97,7 @@ def status_command(
     signed it; clusters that are silent, were never seen, or whose reports are not to be believed
     come first.
     """
-    record, fleet = run_async(_status(connect, reference, name, policy, reports))
+    record, fleet = run_async(_status(connect, reference, name, reports))
     if output in ("json", "yaml"):
         emit(
             {
@@ -83,29 +123,17 @@ def status_command(
 
 
 async def _status(
-    connect: Callable[[Reference], Store],
-    reference: Reference,
-    name: str,
-    policy_file: str,
-    reports: Reference | None,
+    connect: Connect, reference: Reference, name: str, reports: Reports
 ) -> tuple[Record, Fleet]:
     from datetime import UTC, datetime
 
-    from ocistate.signing.select import select_policy
-    from ocistate.steps.channels import channel_of, read_newest
+    from ocistate.steps.channels import read_newest
     from ocistate.steps.reports import read_fleet
 
-    policies = read_policies(policy_file)
-    channel = channel_of(name, reference.base, policies)
-    policy = select_policy(policies, reference.base.name)
-    if not policy.reporters:
-        raise ConfigError(
-            f"the TrustPolicy {policy.name!r} enrols no cluster",
-            hint="name clusters and their public keys in its spec.reporters",
-        )
-    async with connect(reference) as store, connect(reports or reference) as told:
+    channel, reporters = reports.channel(name, reference)
+    async with connect(reference) as store, connect(reports.place or reference) as told:
         record = (await read_newest(store, channel)).record
-        fleet = await read_fleet(told, channel, policy.reporters, record, datetime.now(UTC))
+        fleet = await read_fleet(told, channel, reporters, record, datetime.now(UTC))
     return record, fleet
 
 

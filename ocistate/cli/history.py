@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel_options import channel_for, channel_trust_options
-from ocistate.cli.options import REFERENCE, run_async, store_options
+from ocistate.cli.channel_options import ChannelTrust, channel_trust_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table, warn
 from ocistate.cli.records import record_row
 from ocistate.reference import Reference
@@ -37,9 +36,8 @@ def history_command(
     name: str | None,
     limit: int | None,
     git: bool,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-    connect: Callable[[Reference], Store],
+    trust: ChannelTrust,
+    connect: Connect,
     output: str,
 ) -> None:
     """Show the releases of a channel, or of all: number, time, who, digest, revision, why.
@@ -48,9 +46,7 @@ def history_command(
     record. With --policy or --channel-key the signature of each is verified.
     """
     rows: list[dict[str, Any]] = []
-    for channel, history in run_async(
-        _read(connect(reference), reference, name, limit, policy, channel_keys)
-    ):
+    for channel, history in run_async(_read(connect(reference), reference, name, limit, trust)):
         rows += _rows(channel, history, git=git)
         for fork in history.forks:
             warn(f"fork of {channel.name}: {fork}")
@@ -72,8 +68,7 @@ async def _read(
     reference: Reference,
     name: str | None,
     limit: int | None,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
+    trust: ChannelTrust,
 ) -> list[tuple[Channel, History]]:
     from ocistate.channel.history import MAX_RECORDS
     from ocistate.steps.channels import channels_in
@@ -82,9 +77,7 @@ async def _read(
     found = []
     async with store:
         for each in [name] if name else channels_in(await store.tags()):
-            channel = channel_for(
-                each, reference, policy=policy, channel_keys=channel_keys, required=False
-            )
+            channel = trust.channel(each, reference, required=False)
             history = await read_history(
                 store, channel, limit=limit or MAX_RECORDS, cache=RecordCache.open(channel)
             )

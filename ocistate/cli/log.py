@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel_options import channel_trust_options, read_channel
+from ocistate.cli.channel_options import ChannelTrust, channel_trust_options, read_channel
 from ocistate.cli.differences import field_rows, print_change, print_fields, show_value
-from ocistate.cli.options import REFERENCE, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table, warn
 from ocistate.cli.records import record_row
 from ocistate.errors import NotFound
@@ -24,27 +26,85 @@ if TYPE_CHECKING:
     from ocistate.steps.objects import ObjectChange, Release
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """One object over a channel's releases, the newest first."""
+
+    fetcher: CachedFetcher
+    releases: Sequence[Release]
+    id: ObjectId
+
+
+async def _read_past(
+    store: Store, reference: Reference, channel: str, resource: str, trust: ChannelTrust
+) -> Past:
+    """The object that is named, from the release CHANNEL@NUMBER back, or from the newest."""
+    from ocistate.channel.history import find_release
+    from ocistate.oci.cached import CachedFetcher
+    from ocistate.steps.objects import find_object, parse_object_name, read_releases
+
+    name = parse_object_name(resource)
+    channel, _, wanted = channel.partition("@")
+    _, history = await read_channel(store, reference, channel, trust)
+    links = list(history.links)
+    if wanted:
+        found = find_release(links, wanted)
+        if found is None:
+            raise NotFound(
+                f"the channel has no release {wanted}", hint="'ocistate history' shows its releases"
+            )
+        links = links[links.index(found) :]
+    fetcher = CachedFetcher.of(store)
+    releases = await read_releases(fetcher, links)
+    for release in releases:
+        if release.problem:
+            warn(f"{release.link.record} is passed over: {release.problem}")
+    return Past(fetcher=fetcher, releases=releases, id=find_object(releases, name))
+
+
+Open = Callable[[], AbstractAsyncContextManager[Past]]
+
+
+def _past_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which object, of which channel: the verb gets ``past``, which opens its past."""
+
+    @click.argument("reference", type=REFERENCE, metavar="REPO")
+    @click.argument("channel", default="", metavar="[CHANNEL[@NUMBER]]")
+    @click.option(
+        "--resource",
+        required=True,
+        metavar="KIND/[NAMESPACE/]NAME",
+        help="The object, such as Deployment/shop/api or Deployment.apps/shop/api.",
+    )
+    @channel_trust_options
+    @store_options
+    @functools.wraps(command)
+    def wrapper(
+        *args: Any,
+        reference: Reference,
+        channel: str,
+        resource: str,
+        trust: ChannelTrust,
+        connect: Connect,
+        **kwargs: Any,
+    ) -> Any:
+        @asynccontextmanager
+        async def past() -> AsyncIterator[Past]:
+            async with connect(reference) as store:
+                yield await _read_past(store, reference, channel, resource, trust)
+
+        return command(*args, past=past, **kwargs)
+
+    return wrapper
+
+
 @click.command("log")
-@click.argument("reference", type=REFERENCE, metavar="REPO")
-@click.argument("channel", required=False, metavar="[CHANNEL[@NUMBER]]")
-@click.option(
-    "--resource",
-    required=True,
-    metavar="KIND/[NAMESPACE/]NAME",
-    help="The object, such as Deployment/shop/api or Deployment.apps/shop/api.",
-)
+@_past_options
 @click.option("-p", "--patch", is_flag=True, help="Show the fields that changed.")
-@channel_trust_options
-@store_options
 @output_option("table", "json", "yaml", "name")
 def log_command(
-    reference: Reference,
-    channel: str | None,
-    resource: str,
+    past: Open,
     patch: bool,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-    connect: Callable[[Reference], Store],
     output: str,
 ) -> None:
     """Show each release of a channel that changed one object, the newest first.
@@ -52,8 +112,7 @@ def log_command(
     As 'git log -p' of a file does: who released it, when and why, and with -p which fields changed.
     The values of Secrets are never shown.
     """
-    named = (reference, channel, resource, policy, channel_keys)
-    rows = run_async(_log(connect(reference), *named, patch=patch))
+    rows = run_async(_log(past, patch=patch))
     if output in ("json", "yaml"):
         emit(rows, output)
         return
@@ -74,24 +133,10 @@ def log_command(
 
 
 @click.command("blame")
-@click.argument("reference", type=REFERENCE, metavar="REPO")
-@click.argument("channel", required=False, metavar="[CHANNEL[@NUMBER]]")
-@click.option(
-    "--resource",
-    required=True,
-    metavar="KIND/[NAMESPACE/]NAME",
-    help="The object, such as Deployment/shop/api or Deployment.apps/shop/api.",
-)
-@channel_trust_options
-@store_options
+@_past_options
 @output_option("table", "json", "yaml")
 def blame_command(
-    reference: Reference,
-    channel: str | None,
-    resource: str,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-    connect: Callable[[Reference], Store],
+    past: Open,
     output: str,
 ) -> None:
     """Show of each field of an object which release gave it the value it has.
@@ -99,8 +144,7 @@ def blame_command(
     The object is the channel's newest, or that of the release named. The values of Secrets are
     never shown.
     """
-    named = (reference, channel, resource, policy, channel_keys)
-    rows = run_async(_blame(connect(reference), *named))
+    rows = run_async(_blame(past))
     if output in ("json", "yaml"):
         emit(rows, output)
         return
@@ -119,53 +163,11 @@ def blame_command(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Past:
-    """One object over a channel's releases, the newest first."""
-
-    fetcher: CachedFetcher
-    releases: Sequence[Release]
-    id: ObjectId
-
-
-async def _past(
-    store: Store,
-    reference: Reference,
-    channel: str | None,
-    resource: str,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-) -> _Past:
-    """The object that is named, from the release CHANNEL@NUMBER back, or from the newest."""
-    from ocistate.channel.history import find_release
-    from ocistate.oci.cached import CachedFetcher
-    from ocistate.steps.objects import find_object, parse_object_name, read_releases
-
-    name = parse_object_name(resource)
-    channel, _, wanted = (channel or "").partition("@")
-    _, history = await read_channel(store, reference, channel, policy, channel_keys)
-    links = list(history.links)
-    if wanted:
-        found = find_release(links, wanted)
-        if found is None:
-            raise NotFound(
-                f"the channel has no release {wanted}", hint="'ocistate history' shows its releases"
-            )
-        links = links[links.index(found) :]
-    fetcher = CachedFetcher.of(store)
-    releases = await read_releases(fetcher, links)
-    for release in releases:
-        if release.problem:
-            warn(f"{release.link.record} is passed over: {release.problem}")
-    return _Past(fetcher=fetcher, releases=releases, id=find_object(releases, name))
-
-
-async def _log(store: Store, *named: Any, patch: bool) -> list[dict[str, Any]]:
+async def _log(open_past: Open, *, patch: bool) -> list[dict[str, Any]]:
     from ocistate.artifact.diff import diff_objects, mask_secrets
     from ocistate.steps.objects import object_changes, read_object
 
-    async with store:
-        past = await _past(store, *named)
+    async with open_past() as past:
         rows = []
         for change in object_changes(past.releases, past.id):
             row = _row(change)
@@ -177,12 +179,11 @@ async def _log(store: Store, *named: Any, patch: bool) -> list[dict[str, Any]]:
         return rows
 
 
-async def _blame(store: Store, *named: Any) -> list[dict[str, Any]]:
+async def _blame(open_past: Open) -> list[dict[str, Any]]:
     from ocistate.artifact.blame import blame
     from ocistate.steps.objects import entry_in, object_changes, read_object
 
-    async with store:
-        past = await _past(store, *named)
+    async with open_past() as past:
         newest = next((each for each in past.releases if each.inventory is not None), None)
         if newest is None or entry_in(newest, past.id) is None:
             at = f"{newest.link.record} has" if newest else "no release that can be read has"

@@ -46,7 +46,7 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     "gc": ("ocistate.cli.gc:gc_command", "Remove old artifacts that nothing needs."),
     "tag": ("ocistate.cli.tag:tag_command", "Give an artifact more tags."),
     "promote": ("ocistate.cli.promote:promote_command", "Move a channel to an artifact."),
-    "rollback": ("ocistate.cli.promote:rollback_command", "Move a channel back, and hold it."),
+    "rollback": ("ocistate.cli.rollback:rollback_command", "Move a channel back, and hold it."),
     "channel": ("ocistate.cli.channel:channel_command", "Begin, show, verify, refresh channels."),
     "pipeline": (
         "ocistate.cli.pipeline:pipeline_command",

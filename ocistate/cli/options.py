@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ocistate.oci.store import Store
     from ocistate.signing.policy import TrustPolicy
 
+Connect = Callable[[Reference], "Store"]
+"""Opens the store that holds a reference's repository."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 

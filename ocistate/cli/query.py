@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel_options import channel_for, channel_trust_options
+from ocistate.cli.channel_options import ChannelTrust, channel_trust_options
 from ocistate.cli.ls import registry_of, repositories_of
-from ocistate.cli.options import run_async, store_options
+from ocistate.cli.options import Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table, warn
 from ocistate.errors import UsageError
 from ocistate.reference import Reference, parse_reference
 
 if TYPE_CHECKING:
-    from ocistate.oci.store import Store
     from ocistate.steps.query import Answer, Hit, Query
 
 
@@ -36,9 +34,8 @@ def query_command(
     places: tuple[str, ...],
     channel: str | None,
     tag: str | None,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-    connect: Callable[[Reference], Store],
+    trust: ChannelTrust,
+    connect: Connect,
     output: str,
     **criteria: Any,
 ) -> None:
@@ -61,7 +58,7 @@ def query_command(
 
         if problem := check_syntax(query.where):
             raise UsageError(f"--where {query.where!r} {problem}")
-    answers = run_async(_search(places, query, channel, tag, policy, channel_keys, connect))
+    answers = run_async(_search(places, query, channel, tag, trust, connect))
     hits = [hit for answer in answers for hit in answer.hits]
     for answer in answers:
         for problem in answer.problems:
@@ -94,9 +91,8 @@ async def _search(
     query: Query,
     channel: str | None,
     tag: str | None,
-    policy: str | None,
-    channel_keys: tuple[str, ...],
-    connect: Callable[[Reference], Store],
+    trust: ChannelTrust,
+    connect: Connect,
 ) -> list[Answer]:
     from ocistate.steps.channels import channels_in
     from ocistate.steps.query import Answer, Place, places_of_channels, places_of_tags, search
@@ -127,16 +123,7 @@ async def _search(
                 ]
                 found, problems = await places_of_channels(
                     store,
-                    [
-                        channel_for(
-                            name,
-                            reference,
-                            policy=policy,
-                            channel_keys=channel_keys,
-                            required=False,
-                        )
-                        for name in names
-                    ],
+                    [trust.channel(name, reference, required=False) for name in names],
                 )
             answer = await search(store, found, query)
             answers.append(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel_options import read_policies, why_of, writer_options
-from ocistate.cli.keys import load_signer_for
-from ocistate.cli.options import REFERENCE, run_async, store_options
+from ocistate.cli.channel_options import Writing, writer_options
+from ocistate.cli.fleet import Reports, member_facts, report_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.errors import ChannelHeld, ConfigError, Conflict, NotFound, RolloutWaits
 from ocistate.reference import Reference
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from ocistate.channel.record import Record
     from ocistate.channel.rings import Ring, Rollout
     from ocistate.channel.trust import Trusted
-    from ocistate.oci.store import Store
     from ocistate.signing.keys import Signer
     from ocistate.steps.rollout import Looked
-
-Connect = Callable[[Reference], "Store"]
 
 
 def read_rings(text: str | None) -> tuple[Ring, ...]:
@@ -51,8 +48,7 @@ class _Site:
 
     reference: Reference
     name: str
-    policy: str
-    reports: Reference | None
+    reports: Reports
     connect: Connect
 
     async def look(self, signer: Signer | None = None) -> Looked:
@@ -60,96 +56,60 @@ class _Site:
         return (await self._at(signer, None, None))[0]
 
     async def step(
-        self, signer: Signer, choose: Callable[[Looked], Verdict], reason: str, expires: str | None
+        self, signer: Signer, choose: Callable[[Looked], Verdict], writing: Writing
     ) -> tuple[Looked, Verdict, Trusted]:
         """Look, choose, and write what was chosen; the record there is then."""
-        return await self._at(signer, choose, (reason, expires))
+        return await self._at(signer, choose, writing)
 
     async def _at(
         self,
         signer: Signer | None,
         choose: Callable[[Looked], Verdict] | None,
-        why: tuple[str, str | None] | None,
+        writing: Writing | None,
     ) -> tuple[Looked, Verdict, Trusted]:
         from datetime import UTC, datetime
 
         from ocistate.channel.trust import check_policy
-        from ocistate.signing.select import select_policy
-        from ocistate.steps.channels import Writer, channel_of, read_newest
+        from ocistate.steps.channels import Writer, read_newest
         from ocistate.steps.rollout import look_at, take_step
 
-        policies = read_policies(self.policy)
-        channel = channel_of(self.name, self.reference.base, policies)
-        policy = select_policy(policies, self.reference.base.name)
-        if not policy.reporters:
-            raise ConfigError(
-                f"the TrustPolicy {policy.name!r} enrols no cluster",
-                hint="name clusters and their public keys in its spec.reporters",
-            )
+        channel, reporters = self.reports.channel(self.name, self.reference)
         async with (
             self.connect(self.reference) as store,
-            self.connect(self.reports or self.reference) as told,
+            self.connect(self.reports.place or self.reference) as told,
         ):
             writer = Writer(store=store, channel=channel, signer=signer) if signer else None
             newest = await (writer.newest() if writer else read_newest(store, channel))
             if newest is None:
                 raise NotFound(f"{store.reference} has no channel {channel.name}")
             check_policy(newest.record, channel.trust)
-            looked = await look_at(newest, channel, told, policy.reporters, datetime.now(UTC))
-            if writer is None or choose is None or why is None:
+            looked = await look_at(newest, channel, told, reporters, datetime.now(UTC))
+            if writer is None or choose is None or writing is None:
                 return looked, "wait", newest
             verdict = choose(looked)
             if verdict == "wait":
                 return looked, verdict, newest
-            text = why[0] or _reason(newest.record, verdict, looked)
             # Another ring gets what the first one got: it comes from the same place.
             source = str(newest.record) if verdict == "back" else newest.record.source
-            written = await take_step(writer, newest, verdict, why_of(text, why[1], source=source))
-            return looked, verdict, written
+            why = writing.why(_reason(newest.record, verdict, looked), source=source)
+            return looked, verdict, await take_step(writer, newest, verdict, why)
 
 
-def _options(*, writes: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """What all verbs need: the channel, the policy, where reports are; and who signs."""
-    options: list[Callable[..., Any]] = [
-        click.argument("reference", type=REFERENCE, metavar="REPO"),
-        click.argument("name", metavar="CHANNEL"),
-        click.option(
-            "--policy",
-            required=True,
-            metavar="FILE",
-            help="A file with TrustPolicies: their reporters are the clusters that count.",
-        ),
-        click.option(
-            "--reports",
-            type=REFERENCE,
-            metavar="REPO",
-            help="Where the reports are, if not beside the channel.",
-        ),
-    ]
-    if writes:
-        options.append(writer_options)
+def _site_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which channel, which clusters count and where their reports are: the verb gets ``site``."""
 
-    def wrap(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def wrapper(
-            reference: Reference,
-            name: str,
-            policy: str,
-            reports: Reference | None,
-            connect: Connect,
-            **rest: Any,
-        ) -> Any:
-            site = _Site(
-                reference=reference, name=name, policy=policy, reports=reports, connect=connect
-            )
-            return command(site, **rest)
+    @click.argument("reference", type=REFERENCE, metavar="REPO")
+    @click.argument("name", metavar="CHANNEL")
+    @report_options
+    @store_options
+    @functools.wraps(command)
+    def wrapper(
+        *args: Any, reference: Reference, name: str, reports: Reports, connect: Connect, **rest: Any
+    ) -> Any:
+        site = _Site(reference=reference, name=name, reports=reports, connect=connect)
+        return command(*args, site=site, **rest)
 
-        decorated: Callable[..., Any] = store_options(wrapper)
-        for option in reversed(options):
-            decorated = option(decorated)
-        return decorated
-
-    return wrap
+    return wrapper
 
 
 @click.group("rollout")
@@ -161,8 +121,8 @@ def rollout_command() -> None:
 
 
 @rollout_command.command("status")
+@_site_options
 @output_option("table", "json", "yaml", "name")
-@_options(writes=False)
 def status_command(site: _Site, output: str) -> None:
     """Show the rings, their clusters, and what is waited for."""
     looked = run_async(site.look())
@@ -170,12 +130,11 @@ def status_command(site: _Site, output: str) -> None:
 
 
 @rollout_command.command("advance")
+@_site_options
 @click.option("--force", is_flag=True, help="Though the open rings have not proven it yet.")
+@writer_options
 @output_option("name", "json", "yaml")
-@_options(writes=True)
-def advance_command(
-    site: _Site, force: bool, key: str, reason: str, expires: str | None, output: str
-) -> None:
+def advance_command(site: _Site, force: bool, writing: Writing, output: str) -> None:
     """Open the next ring, or end the rollout when all are open.
 
     Only when every cluster of the open rings has been well on the release for the ring's soak time;
@@ -198,26 +157,28 @@ def advance_command(
             )
         return "finish" if rollout.open == len(rollout.rings) else "advance"
 
-    _report(*run_async(site.step(load_signer_for(key), choose, reason, expires)), output)
+    _report(*run_async(site.step(writing.signer(), choose, writing)), output)
 
 
 @rollout_command.command("abort")
+@_site_options
+@writer_options
 @output_option("name", "json", "yaml")
-@_options(writes=True)
-def abort_command(site: _Site, key: str, reason: str, expires: str | None, output: str) -> None:
+def abort_command(site: _Site, writing: Writing, output: str) -> None:
     """Go back to the stable digests in every cluster, and put the channel on hold."""
 
     def choose(looked: Looked) -> Verdict:
         _under_way(looked)
         return "back"
 
-    _report(*run_async(site.step(load_signer_for(key), choose, reason, expires)), output)
+    _report(*run_async(site.step(writing.signer(), choose, writing)), output)
 
 
 @rollout_command.command("run")
+@_site_options
+@writer_options
 @output_option("name", "json", "yaml")
-@_options(writes=True)
-def run_command(site: _Site, key: str, reason: str, expires: str | None, output: str) -> int:
+def run_command(site: _Site, writing: Writing, output: str) -> int:
     """Do what is due: open the next ring, end the rollout, or go back. For a scheduled job.
 
     Several jobs may run it at once. Exits with 1 when the rollout went back.
@@ -226,9 +187,9 @@ def run_command(site: _Site, key: str, reason: str, expires: str | None, output:
     def choose(looked: Looked) -> Verdict:
         return looked.step.verdict if looked.step is not None else "wait"
 
-    signer = load_signer_for(key)
+    signer = writing.signer()
     try:
-        looked, verdict, written = run_async(site.step(signer, choose, reason, expires))
+        looked, verdict, written = run_async(site.step(signer, choose, writing))
     except Conflict as error:
         note(f"{error.message}: nothing is left to do here.")
         looked = run_async(site.look(signer))
@@ -330,7 +291,6 @@ def _rows(looked: Looked, rollout: Rollout) -> list[tuple[str, ...]]:
 def _facts(looked: Looked) -> dict[str, Any]:
     from ocistate.channel.record import show_time
     from ocistate.channel.rings import write_rollout
-    from ocistate.cli.fleet import member_facts
 
     record, rollout, step = looked.newest.record, looked.newest.record.rollout, looked.step
     return {
