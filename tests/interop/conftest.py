@@ -10,15 +10,13 @@ import pytest
 
 from tests.interop import theirs
 from tests.interop.theirs import Cosign
-from tests.tool import ocistate
+from tests.keys import Key
 
 
 @pytest.fixture(scope="session")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A private key of ours; the public one lies beside it with the suffix .pub."""
-    folder = tmp_path_factory.mktemp("key")
-    ocistate("keygen", folder / "ours")
-    return folder / "ours.key"
+    return Key.make().write(tmp_path_factory.mktemp("key") / "ours")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 
 from testbed.registries import Distribution, Registry
 from tests.interop.theirs import Cosign
+from tests.keys import Key
 from tests.tool import Done, ocistate, run
 
 OLDER = "--new-bundle-format=false"
@@ -100,7 +101,7 @@ def test_many_sign_at_once_and_none_is_lost(
     name = ocistate("push", manifests, f"{distribution.host}/older-many:v1").line
     prefixes = [tmp_path / f"k{place}" for place in range(4)]
     for prefix in prefixes:
-        ocistate("keygen", prefix)
+        Key.make().write(prefix)
 
     def sign(prefix: Path) -> None:
         ocistate("sign", name, "--key", prefix.with_suffix(".key"), "--format", "both")
