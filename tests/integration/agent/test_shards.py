@@ -169,7 +169,7 @@ def objects(team: Tenant) -> dict[str, dict[str, str]]:
 
 def test_shards_are_shared_and_move_to_who_is_left(world: World, replicas: Any) -> None:
     team = world.tenant()
-    names = [f"app-{n}" for n in range(8)]
+    names = [f"app-{n}" for n in range(16)]  # so many that neither can have none by chance
     pair = replicas("e", "f", shards=4)
     wait_for("each has two", lambda: [each.shards for each in pair] == [2, 2])
     for name in names:

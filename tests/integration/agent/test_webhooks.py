@@ -6,6 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -86,8 +87,10 @@ def post_or_none(world: World) -> int | None:
 
 def test_authentic_webhooks_are_limited_too(world: World) -> None:
     body = json.dumps({"events": []}).encode()
-    codes = [
-        post(world, "/hooks/distribution", body, Authorization=f"Bearer {WEBHOOK_SECRET}")
-        for _ in range(150)
-    ]
-    assert set(codes) == {202, 429}
+
+    def one(number: int) -> int:
+        return post(world, "/hooks/distribution", body, Authorization=f"Bearer {WEBHOOK_SECRET}")
+
+    # Several at a time: on a busy machine one after the other would not be too many.
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(one, range(300))) == {202, 429}
