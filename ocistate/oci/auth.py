@@ -7,14 +7,19 @@ Nothing here sends anything; ``oci/authorize.py`` does.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ocistate.errors import ProtocolError, Unauthorized
 from ocistate.oci.links import web_address
+
+if TYPE_CHECKING:
+    from ocistate.oci.credentials import Credentials
 
 _PARAMETER: Final = re.compile(r'([a-zA-Z]+)=(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))')
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
@@ -23,6 +28,8 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 _DEFAULT_LIFETIME: Final = 60.0
 """Seconds: the distribution token spec, "expires_in" when it is left out."""
 _MARGIN: Final = 10.0
+_LOOK_SECONDS: Final = 300.0
+"""How long credentials hold that were found in files or told by a helper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +65,49 @@ class Tokens:
         self._tokens[key] = (token, now + max(0.0, min(float(seconds), 3600.0) - _MARGIN))
         return token
 
-    def drop(self, key: tuple[str, str, str], token: str) -> None:
-        """Forget a token that was refused, unless there is another one by now."""
-        if self._tokens.get(key, ("", 0.0))[0] == token:
-            self._tokens.pop(key, None)
+    def drop(self, token: str) -> None:
+        """Forget a token that was refused."""
+        self._tokens = {key: kept for key, kept in self._tokens.items() if kept[0] != token}
+
+
+@dataclass(slots=True)
+class Access:
+    """What a registry was seen to ask for, and what was shown and bought there.
+
+    It may only be shared by those who have the very same credentials.
+    """
+
+    tokens: Tokens = field(default_factory=Tokens, repr=False)
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    """Held while credentials are looked for and tokens asked for: one is enough for all."""
+    challenge: Challenge | None = None
+    credentials: Credentials | None = field(default=None, repr=False)
+    _until: float = -math.inf
+
+    def give(self, credentials: Credentials) -> None:
+        """These credentials and no others, wherever others may be found."""
+        self.credentials, self._until = credentials, math.inf
+
+    def keep(self, credentials: Credentials | None, now: float) -> None:
+        """These credentials, or none, were found where they are kept."""
+        if credentials != self.credentials:
+            self.tokens = Tokens()
+        self.credentials, self._until = credentials, now + _LOOK_SECONDS
+
+    def must_look(self, now: float) -> bool:
+        """Whether credentials have to be looked for."""
+        return now >= self._until
+
+    def refused(self, authorization: str) -> None:
+        """The registry does not let us in with this: another token may be allowed what this one is
+        not, and there may be other credentials by now."""
+        self.tokens.drop(authorization.removeprefix("Bearer "))
+        self.doubt()
+
+    def doubt(self) -> None:
+        """Look for credentials again before they are used."""
+        if self._until != math.inf:
+            self._until = -math.inf
 
 
 def parse_challenges(headers: list[str]) -> list[Challenge]:

@@ -5,27 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import httpx2 as httpx
 
 from ocistate.canonical import parse_json
 from ocistate.errors import ProtocolError
 from ocistate.oci.answers import read_body, unavailable
-from ocistate.oci.auth import Challenge, Tokens, check_realm, parse_challenges, refused
-
-if TYPE_CHECKING:
-    from ocistate.oci.credentials import Credentials
+from ocistate.oci.auth import Access, Challenge, check_realm, parse_challenges, refused
 
 _MAX_TOKEN_BODY: Final = 256 * 1024
 
 
 @dataclass(slots=True)
 class Authorizer:
-    """What one registry, at the URL ``base``, was seen to ask for, and what answers that.
+    """Answers what one registry, at the URL ``base``, asks for.
 
-    ``client`` gives the HTTP client for a URL. ``credentials`` are these and no others, wherever
-    others may be found; None: they are looked for when they are asked for, in ``docker_config``
+    ``client`` gives the HTTP client for a URL. What was learned is kept in ``access``. Unless
+    credentials are given there, they are looked for when they are asked for, in ``docker_config``
     where that is given.
     """
 
@@ -33,34 +30,17 @@ class Authorizer:
     base: str
     client: Callable[[str], httpx.AsyncClient]
     clock: Callable[[], float]
+    access: Access
     repository: str = ""
     docker_config: bytes | None = field(default=None, repr=False)
-    credentials: Credentials | None = field(default=None, repr=False)
-    _challenge: Challenge | None = None
-    _tokens: Tokens = field(default_factory=Tokens, repr=False)
-    _looked: bool = field(init=False)
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
-    """Held while credentials are looked for and tokens asked for: one is enough for all."""
 
-    def __post_init__(self) -> None:
-        self._looked = self.credentials is not None
-
-    @property
-    def asks(self) -> bool:
-        """Whether the registry was seen to ask for credentials."""
-        return self._challenge is not None
-
-    def take(self, headers: list[str], scope: str, sent: str | None) -> bool:
-        """Take note of what the ``WWW-Authenticate`` of a 401 asks for; False: nothing we know.
-
-        ``sent`` is the header that was refused.
-        """
+    def take(self, headers: list[str]) -> bool:
+        """Take note of what the ``WWW-Authenticate`` of a 401 asks for; False: nothing we know."""
         challenges = parse_challenges(headers)
         known = next((c for c in challenges if c.scheme in ("bearer", "basic")), None)
         if known is None:
             return False
-        self._challenge = known
-        self._tokens.drop(_token_key(known, scope), (sent or "").removeprefix("Bearer "))
+        self.access.challenge = known
         return True
 
     async def header(self, scope: str, doing: str) -> str | None:
@@ -68,25 +48,26 @@ class Authorizer:
 
         Raises Unauthorized, Unavailable, ProtocolError.
         """
-        challenge = self._challenge
+        access = self.access
+        challenge = access.challenge
         if challenge is None:
             return None
-        async with self._asking:
-            if not self._looked:
+        async with access.asking:
+            if access.must_look(self.clock()):
                 from ocistate.oci.credentials import find_credentials
 
                 # A credential helper is another program, and may take its time.
-                self.credentials = await asyncio.to_thread(
+                credentials = await asyncio.to_thread(
                     find_credentials, self.host, self.docker_config, repository=self.repository
                 )
-                self._looked = True
+                access.keep(credentials, self.clock())
             if challenge.scheme == "basic":
-                return self.credentials.basic if self.credentials else None
+                return access.credentials.basic if access.credentials else None
             key = _token_key(challenge, scope)
-            token = self._tokens.get(key, self.clock())
+            token = access.tokens.get(key, self.clock())
             if token is None:
                 answer = await self._ask_token_server(key, doing)
-                token = self._tokens.put(key, answer, self.clock())
+                token = access.tokens.put(key, answer, self.clock())
             return f"Bearer {token}"
 
     async def _ask_token_server(self, key: tuple[str, str, str], doing: str) -> Any:
@@ -94,7 +75,7 @@ class Authorizer:
         realm = check_realm(key[0], self.base)
         client = self.client(realm)
         parameters: dict[str, Any] = {"service": key[1], "client_id": "ocistate"}
-        credentials = self.credentials
+        credentials = self.access.credentials
         headers = {"Accept": "application/json"}
         if credentials is not None and credentials.identity_token:
             form = parameters | {
@@ -111,6 +92,7 @@ class Authorizer:
         response = await client.send(request, stream=True)
         try:
             if response.status_code in (400, 401, 403):
+                self.access.doubt()
                 raise refused(self.host, credentials is not None, doing)
             if response.status_code != 200:
                 why = f"its token server answered {response.status_code}"

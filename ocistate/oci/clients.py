@@ -1,32 +1,51 @@
-"""HTTP clients that many repositories' stores share, so that a look at each costs no connection.
+"""What many repositories' stores share, so that a look at each costs no connection and no token.
 
     async with Clients() as clients:
         options = StoreOptions(clients=clients)
 
 Nothing is shared where the registry, whom it is trusted by or the certificate that is shown differ.
-Credentials are no part of a client, and cookies are taken from nobody.
+Credentials are no part of an HTTP client, and cookies are taken from nobody; tokens are shared by
+those alone who have the very same credentials for the very same repository.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Self
+from typing import Final, Self
 
 import httpx2 as httpx
 
+from ocistate.oci.auth import Access
+
+_KEEP_SECONDS: Final = 3600.0
+
 
 class Clients:
-    """Clients by what they may be shared for. They belong to one event loop."""
+    """Clients, and accesses, by what they may be shared for. They belong to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clients: dict[Hashable, httpx.AsyncClient] = {}
+        self._accesses: dict[Hashable, tuple[Access, float]] = {}
+        self._clock = clock
 
     def get(self, key: Hashable, make: Callable[[], httpx.AsyncClient]) -> httpx.AsyncClient:
         """The client for a key, made when there is none yet."""
         if key not in self._clients:
             self._clients[key] = make()
         return self._clients[key]
+
+    def access(self, key: Hashable) -> Access:
+        """What was learned and bought by those with this key; those not used for an hour go."""
+        now = self._clock()
+        known = self._accesses.get(key)
+        if known is None:
+            kept = self._accesses.items()
+            self._accesses = {k: each for k, each in kept if now - each[1] < _KEEP_SECONDS}
+        access = known[0] if known is not None else Access()
+        self._accesses[key] = (access, now)
+        return access
 
     async def __aenter__(self) -> Self:
         return self

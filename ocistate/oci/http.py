@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from dataclasses import InitVar, dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -33,7 +34,7 @@ from ocistate.oci.answers import (
     read_body,
     unavailable,
 )
-from ocistate.oci.auth import refused
+from ocistate.oci.auth import Access, refused
 from ocistate.oci.authorize import Authorizer
 from ocistate.oci.clients import no_cookies
 from ocistate.oci.links import check_link
@@ -82,6 +83,7 @@ class Http:
     """Held while a blob is on its way: so many at a time, and no more."""
     _trust: Trust = field(init=False)
     _clients: dict[tuple[str, bool], httpx.AsyncClient] = field(default_factory=dict, repr=False)
+    _access: Access = field(init=False, repr=False)
     _authorizer: Authorizer = field(init=False, repr=False)
     _warned: set[str] = field(default_factory=set, repr=False)
 
@@ -91,20 +93,33 @@ class Http:
         self._trust = find_trust(self.host, self.options)
         plain = self.options.insecure or (is_loopback(self.host) and not self._trust.is_given)
         self.base = f"{'http' if plain else 'https'}://{endpoint}"
+        shared = self.options.clients
+        if credentials is not None or shared is None:
+            self._access = Access()
+            if credentials is not None:
+                self._access.give(credentials)
+        else:
+            self._access = shared.access(self._who())
         self._authorizer = Authorizer(
             host=self.host,
             base=self.base,
             client=self._client,
             clock=self.clock,
+            access=self._access,
             repository=self.repository,
             docker_config=self.options.docker_config,
-            credentials=credentials,
         )
 
     @property
     def asks(self) -> bool:
         """Whether the registry was seen to ask for credentials."""
-        return self._authorizer.asks
+        return self._access.challenge is not None
+
+    def _who(self) -> Hashable:
+        """Equal where another store would show the registry the very same credentials."""
+        config = self.options.docker_config
+        mark = hashlib.sha256(config).digest() if config is not None else None
+        return (self.base, self.repository, self._trust.mark, mark)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -199,12 +214,8 @@ class Http:
         try:
             self._show_warnings(response)
             if response.status_code not in accept:
-                raise await error_of(
-                    response,
-                    self.host,
-                    doing,
-                    has_credentials=self._authorizer.credentials is not None,
-                )
+                known = self._access.credentials is not None
+                raise await error_of(response, self.host, doing, has_credentials=known)
             yield response
         finally:
             await response.aclose()
@@ -241,9 +252,12 @@ class Http:
         """Send with what the registry is known to ask for; once more when it asks for something."""
         sent = await self._authorizer.header(scope, doing)
         response = await self._follow(method, path, headers, body, sent)
-        if response.status_code != 401 or not self._is_ours(str(response.url)):
+        if response.status_code not in (401, 403) or not self._is_ours(str(response.url)):
             return response
-        if not self._authorizer.take(response.headers.get_list("www-authenticate"), scope, sent):
+        if sent is not None:
+            self._access.refused(sent)
+        asked = response.headers.get_list("www-authenticate")
+        if response.status_code == 403 or not self._authorizer.take(asked):
             return response
         await response.aclose()
         authorization = await self._authorizer.header(scope, doing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
@@ -15,6 +16,7 @@ import pytest
 
 from ocistate.errors import DigestMismatch, LimitExceeded, NotFound, Unauthorized, Unavailable
 from ocistate.oci import ClientCertificate, StoreOptions, open_store
+from ocistate.oci.clients import Clients
 from ocistate.oci.model import (
     EMPTY_CONFIG,
     Descriptor,
@@ -406,3 +408,40 @@ def test_one_token_is_enough_for_many_requests_at_once(
 
     run(lambda: open_store(parse_reference(f"{registry.host}/many/x"), options), story)
     assert registry.tokens.asked == ["repository:many/x:pull"]
+
+
+def test_stores_that_share_clients_share_tokens_with_the_same_credentials_and_no_others(
+    guarded: dict[str, Distribution], tmp_path: Path
+) -> None:
+    registry = guarded["token"]
+    assert registry.tokens is not None
+    asked = registry.tokens.asked
+    reference = parse_reference(f"{registry.host}/shared/x")
+    right = options_for(registry, tmp_path)
+    pair = base64.b64encode(f"{registry.username}:wrong".encode()).decode()
+    wrong = json.dumps({"auths": {registry.host: {"auth": pair}}}).encode()
+    nothing = json.dumps({"auths": {}}).encode()
+
+    async def story() -> None:
+        async with Clients() as clients:
+
+            async def look(config: bytes | None) -> None:
+                options = replace(right, docker_config=config, clients=clients)
+                async with open_store(reference, options) as store:
+                    with pytest.raises(NotFound):
+                        await store.resolve("v1")
+
+            asked.clear()
+            for _ in range(3):
+                await look(right.docker_config)
+            assert asked == ["repository:shared/x:pull"]
+            for config in (wrong, nothing, wrong):
+                asked.clear()
+                with pytest.raises(Unauthorized):
+                    await look(config)
+                assert asked == ["repository:shared/x:pull"], "it has to ask for itself"
+            asked.clear()
+            await look(right.docker_config)
+            assert asked == [], "what others were refused changes nothing"
+
+    asyncio.run(story())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ocistate.errors import ConfigError, ProtocolError
-from ocistate.oci.auth import Tokens, check_realm, parse_challenges
+from ocistate.oci.auth import Access, Tokens, check_realm, parse_challenges
 from ocistate.oci.credentials import Credentials, find_credentials
 
 AUTH = base64.b64encode(b"robot:s3cret:with:colons").decode()
@@ -177,10 +177,32 @@ def test_tokens_are_kept_until_shortly_before_they_end() -> None:
     assert tokens.get(("realm", "service", "other scope"), now=0.0) is None
     tokens.put(key, {"access_token": "u"}, now=0.0)
     assert tokens.get(key, now=30.0) == "u"
-    tokens.drop(key, "another")
+    tokens.drop("another")
     assert tokens.get(key, now=0.0) == "u"
-    tokens.drop(key, "u")
+    tokens.drop("u")
     assert tokens.get(key, now=0.0) is None
+
+
+def test_credentials_are_looked_for_again_after_a_while_and_when_they_are_refused() -> None:
+    access, key = Access(), ("realm", "service", "scope")
+    one, other = Credentials(username="one"), Credentials(username="other")
+    assert access.must_look(now=0.0)
+    access.keep(one, now=0.0)
+    access.tokens.put(key, {"token": "t"}, now=0.0)
+    assert not access.must_look(now=299.0)
+    assert access.must_look(now=300.0)
+    access.keep(one, now=1.0)
+    assert access.tokens.get(key, now=1.0) == "t"
+    access.refused("Bearer t")
+    assert access.must_look(now=1.0)
+    assert access.tokens.get(key, now=1.0) is None
+    access.tokens.put(key, {"token": "u"}, now=1.0)
+    access.keep(other, now=1.0)
+    assert access.tokens.get(key, now=1.0) is None, "others bought it"
+    access.give(one)
+    access.refused("Basic x")
+    assert not access.must_look(now=10.0**9)
+    assert access.credentials == one
 
 
 @pytest.mark.parametrize("seconds", [10**9, -5, "long", None, True, float("inf")])

@@ -42,8 +42,10 @@ class Registry:
             assert (await store.resolve("v1")).digest == DIGEST
 
 
-def with_registry(work: Callable[[Registry], Awaitable[None]]) -> Registry:
-    registry = Registry()
+def with_registry(
+    work: Callable[[Registry], Awaitable[None]], registry: Registry | None = None
+) -> Registry:
+    registry = registry or Registry()
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,6 +83,63 @@ def test_without_shared_clients_each_store_has_its_own() -> None:
             await registry.look(f"team-{number}", StoreOptions())
 
     assert with_registry(work).connections == 2
+
+
+@dataclass
+class Guarded(Registry):
+    """Asks for a token: the last one that its own token server gave out, and no other."""
+
+    tokens: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := (await reader.readuntil(b"\r\n\r\n")).decode():
+            if head.startswith("GET /token"):
+                self.tokens += 1
+                body = f'{{"token": "t{self.tokens}", "expires_in": 300}}'
+                writer.write(
+                    f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+                )
+            elif f"authorization: bearer t{self.tokens}\r" in head.lower():
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\nDocker-Content-Digest: "
+                    + DIGEST.encode()
+                    + b"\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\n\r\n"
+                )
+            else:
+                realm = f"http://127.0.0.1:{self.port}/token"
+                challenge = f'WWW-Authenticate: Bearer realm="{realm}",service="s"'
+                writer.write(
+                    f"HTTP/1.1 401 No\r\nContent-Length: 0\r\n{challenge}\r\n\r\n".encode()
+                )
+
+
+def test_a_token_is_asked_for_once_and_again_when_it_is_refused() -> None:
+    async def work(registry: Registry) -> None:
+        assert isinstance(registry, Guarded)
+        async with Clients() as clients:
+            options = StoreOptions(clients=clients, docker_config=b"{}")
+            for _ in range(3):
+                await registry.look("team", options)
+            assert registry.tokens == 1
+            registry.tokens = 2  # the one we have holds no more
+            await registry.look("team", options)
+            assert registry.tokens == 3
+            await registry.look("team", options)
+            assert registry.tokens == 3
+
+    with_registry(work, Guarded())
+
+
+def test_an_access_that_nobody_uses_is_forgotten() -> None:
+    now = 0.0
+    clients = Clients(clock=lambda: now)
+    one, other = clients.access("one"), clients.access("other")
+    now = 1800.0
+    assert clients.access("one") is one
+    now = 3700.0
+    clients.access("new")
+    assert clients.access("one") is one
+    assert clients.access("other") is not other
 
 
 def test_what_is_trusted_otherwise_shares_nothing(tmp_path: Path) -> None:
