@@ -97,7 +97,7 @@ async def _objects(field: Field, count: int) -> Figures:
     _say("drift")
     drifts = sorted(await _drift(field, count))
     _say("restart")
-    memory_later = field.agent.megabytes()
+    memory_later, peak = field.agent.megabytes(), field.agent.highest()
     field.agent.stop()
     begun = time.perf_counter()
     field.agent.start()
@@ -134,6 +134,7 @@ async def _objects(field: Field, count: int) -> Figures:
         f"restart with {count} objects, to a clean pass": below(restarted, unit="s", most=10),
         f"memory with {count} objects": below(memory, unit="MB", most=bar),
         f"memory with {count} objects, after changes": below(memory_later, unit="MB", most=bar),
+        f"memory with {count} objects, at its highest": below(peak, unit="MB", most=bar),
         f"deletion of {count} objects": against(deleted, median(deletes), unit="s", most=1.25),
     }
 
@@ -226,7 +227,7 @@ async def _stacks(field: Field, count: int) -> Figures:
     cpu, passes = field.agent.cpu(), field.agent.passes()
     await asyncio.sleep(60)
     cpu, passes = field.agent.cpu() - cpu, field.agent.passes() - passes
-    memory = field.agent.megabytes()
+    memory, peak = field.agent.megabytes(), field.agent.highest()
     _say("the same polls, bare")
     polls = await _bare_polls(field, passes)
     idle: Figure = below(100 * (cpu - polls) / 60, unit="% of a core", most=2)
@@ -234,6 +235,7 @@ async def _stacks(field: Field, count: int) -> Figures:
     return {
         f"{count} Stacks of 10 objects, idle, beside {passes} bare polls a minute": idle,
         f"{count} Stacks of 10 objects, memory": below(memory, unit="MB", most=150),
+        f"{count} Stacks of 10 objects, memory at its highest": below(peak, unit="MB", most=150),
     }
 
 

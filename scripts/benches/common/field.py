@@ -69,6 +69,10 @@ class AgentProcess:
         """Resident memory now."""
         return megabytes(self.pid)
 
+    def highest(self) -> float:
+        """The most memory that was ever resident."""
+        return megabytes(self.pid, "VmHWM")
+
     def passes(self, reason: str = "") -> int:
         """Passes ended since its start (with this reason on Ready), by its own metrics."""
         try:

@@ -63,10 +63,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def megabytes(pid: int) -> float:
-    """Resident memory of a process now."""
+def megabytes(pid: int, what: str = "VmRSS") -> float:
+    """Resident memory of a process now; with ``VmHWM`` the most there ever was."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    return int(status.partition(f"{what}:")[2].split()[0]) / 1024
 
 
 def measure(command: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Run:
