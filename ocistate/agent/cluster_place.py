@@ -284,6 +284,7 @@ class ClusterPlace:
             chosen = select_path(content, stack.source.path)
             documents = self.places.documents.setdefault(stack.uid, KnownDocuments())
             resources = [r for r in content.resources(documents).values() if r.path in chosen]
+            content.rest()
             desired = prepare(
                 resources,
                 owner=stack.uid,

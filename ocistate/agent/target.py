@@ -97,7 +97,7 @@ def allow_hint(digest: str) -> str:
     return f"if that is meant, annotate the Stack: {ALLOW_PRUNE}={digest}"
 
 
-def select_path(content: Content, path: str) -> dict[str, bytes]:
+def select_path(content: Content, path: str) -> Mapping[str, bytes]:
     """The files of one folder inside the artifact, or all. Raises ConfigError for none."""
     if not path:
         return content.files
@@ -170,7 +170,7 @@ class FolderPlace:
     def forget(self) -> None:
         """Nothing to forget."""
 
-    def _files(self, content: Content) -> dict[str, bytes]:
+    def _files(self, content: Content) -> Mapping[str, bytes]:
         if self.stack.force_namespace or self.stack.target_namespace:
             raise TargetError(
                 f"Stack {self.stack}: a folder has no namespace to put objects into",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Final
 
 from ocistate.canonical import DIGEST_PATTERN, canonical_json, parse_json
@@ -142,16 +143,17 @@ def _parse_entry(value: Any, where: str) -> Entry:
         raise ArtifactError(f"{where}.digest is {digest!r}")
     if not isinstance(index, int) or isinstance(index, bool) or index < 0:
         raise ArtifactError(f"{where}.index is {index!r}")
+    # What many entries, or an entry and its resource, have in common is kept once.
     return Entry(
         id=ObjectId(
-            group_of(api_version),
-            _text(value, "kind", where),
-            _text(value, "namespace", where) if "namespace" in value else "",
+            intern(group_of(api_version)),
+            intern(_text(value, "kind", where)),
+            intern(_text(value, "namespace", where)) if "namespace" in value else "",
             _text(value, "name", where),
         ),
-        api_version=api_version,
-        digest=digest,
-        path=_text(value, "path", where),
+        api_version=intern(api_version),
+        digest=intern(digest),
+        path=intern(_text(value, "path", where)),
         index=index,
     )
 

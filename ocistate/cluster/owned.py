@@ -232,7 +232,10 @@ class OwnedObjects:
         else:
             desired = self._desired.get(live.owner)
             if desired is not None and id not in self._expected:
-                live = checked(live, metadata, desired.by_id.get(id), live.owner)
+                wanted = desired.by_id.get(id)
+                live = checked(live, metadata, wanted, live.owner)
+                if known is None and wanted is not None:
+                    id = wanted.id  # one tuple for both
             drifted = known is not None and not live.intact
         self._store(id, live)
         self._note_health(resource, id, live, obj)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ocistate.artifact.content import (
     MAX_COMPRESSED_BYTES,
+    LayerPlan,
     compute_inventory,
     is_ours,
     plan_layers,
@@ -23,13 +25,29 @@ from ocistate.oci.store import Fetcher
 MAX_CONFIG_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Layers = Sequence[tuple[LayerPlan, bytes]]
+
+
+@dataclass(slots=True, kw_only=True)
 class Content:
     """An artifact in hand: every byte of it has been checked against its digest."""
 
     manifest: Manifest
     inventory: Inventory
-    files: dict[str, bytes]
+    layers: Layers = field(repr=False)
+    """As the store served them."""
+    _files: Mapping[str, bytes] | None = field(default=None, repr=False)
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """The files by path."""
+        if self._files is None:
+            self._files = _unpack(self.manifest, self.layers, self.inventory)
+        return self._files
+
+    def rest(self) -> None:
+        """Let go of the files, which can be unpacked again: compressed they take a tenth."""
+        self._files = None
 
     @property
     def digest(self) -> str:
@@ -64,18 +82,24 @@ async def fetch_inventory(store: Fetcher, manifest: Manifest) -> Inventory:
 
 async def fetch_content(store: Fetcher, manifest: Manifest) -> Content:
     """Everything an artifact holds. Raises StoreError, ArtifactError, InvalidManifest."""
-    layers = plan_layers(manifest)
-    ours = is_ours(manifest)
-    if ours:
-        inventory = await fetch_inventory(store, manifest)
-        data = await store.fetch_blob(layers[0].descriptor, limit=MAX_COMPRESSED_BYTES)
-        files = read_own_layer(data, inventory)
-        return Content(manifest=manifest, inventory=inventory, files=files)
-    parts = []
+    plans = plan_layers(manifest)
+    inventory = await fetch_inventory(store, manifest) if is_ours(manifest) else None
+    layers = []
     budget = MAX_COMPRESSED_BYTES
-    for layer in layers:
-        data = await store.fetch_blob(layer.descriptor, limit=budget)
+    for plan in plans:
+        data = await store.fetch_blob(plan.descriptor, limit=budget)
         budget -= len(data)
-        parts.append((layer, data))
-    files = read_layers(parts)
-    return Content(manifest=manifest, inventory=compute_inventory(files, manifest), files=files)
+        layers.append((plan, data))
+    files = _unpack(manifest, layers, inventory)
+    return Content(
+        manifest=manifest,
+        inventory=inventory or compute_inventory(files, manifest),
+        layers=layers,
+        _files=files,
+    )
+
+
+def _unpack(manifest: Manifest, layers: Layers, inventory: Inventory | None) -> dict[str, bytes]:
+    if inventory is not None and is_ours(manifest):
+        return read_own_layer(layers[0][1], inventory)
+    return read_layers(layers)
