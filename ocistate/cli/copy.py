@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.options import REFERENCE, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, two_store_options
 from ocistate.cli.output import emit, note, output_option, result, warn
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     help="How many requests are under way at once.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
-@store_options
+@two_store_options
 @output_option("name", "json", "yaml")
 def copy_command(
     source: Reference,
@@ -50,13 +49,15 @@ def copy_command(
     channels: bool,
     jobs: int,
     dry_run: bool,
-    connect: Callable[[Reference], Store],
+    connect_from: Connect,
+    connect_to: Connect,
     output: str,
 ) -> None:
     """Copy artifacts between registries, layouts and archives, with all that refers to them.
 
     Signatures, attestations and whatever else refers to an artifact come along, in old forms too.
-    Digests stay what they are; tags come last. What DST holds already is not sent again.
+    Digests stay what they are; tags come last. What DST holds already is not sent again. Where the
+    two registries are to be reached differently, --from-… and --to-… speak of one of them.
 
     \b
       ocistate copy reg.example.com/shop:v1 archive:shop.tar
@@ -67,8 +68,8 @@ def copy_command(
     _check(source, target, many, all_tags and bool(patterns))
     report = run_async(
         _copy(
-            connect(source),
-            connect(target),
+            connect_from(source),
+            connect_to(target),
             source,
             target,
             patterns=patterns if not all_tags else ("*",),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -39,35 +40,106 @@ REFERENCE = ReferenceType()
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Access:
+    """How to reach a registry, as the flags say it."""
+
+    insecure: bool
+    ca_file: Path | None
+    certificate: ClientCertificate | None
+
+    def over(self, other: _Access) -> _Access:
+        """These, and the other's where they say nothing."""
+        return _Access(
+            insecure=self.insecure or other.insecure,
+            ca_file=self.ca_file or other.ca_file,
+            certificate=self.certificate or other.certificate,
+        )
+
+    def store_options(self) -> StoreOptions:
+        """The same for a store."""
+        from ocistate.oci import StoreOptions
+
+        return StoreOptions(
+            insecure=self.insecure,
+            ca_file=self.ca_file,
+            client_certificate=self.certificate,
+            on_warning=warn,
+        )
+
+
+def _access_options(whose: str, side: str = "") -> Callable[[F], F]:
+    """The four flags, with ``side`` before their names; the verb gets ``SIDE_access``."""
+    flag = f"--{side}-" if side else "--"
+
+    def decorate(command: F) -> F:
+        @click.option(
+            f"{flag}insecure",
+            f"{side}_insecure",
+            is_flag=True,
+            help=f"Plain HTTP to {whose} that is not loopback.",
+        )
+        @click.option(
+            f"{flag}ca-file",
+            f"{side}_ca_file",
+            type=_FILE,
+            help=f"CA certificates (PEM) to trust for {whose}, instead of the system's.",
+        )
+        @click.option(
+            f"{flag}client-cert",
+            f"{side}_client_cert",
+            type=_FILE,
+            help=f"A certificate (PEM) to show {whose}.",
+        )
+        @click.option(
+            f"{flag}client-key",
+            f"{side}_client_key",
+            type=_FILE,
+            help=f"The private key (PEM) of {flag}client-cert.",
+        )
+        @functools.wraps(command)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            access = _Access(
+                insecure=kwargs.pop(f"{side}_insecure"),
+                ca_file=kwargs.pop(f"{side}_ca_file"),
+                certificate=_client_certificate(
+                    kwargs.pop(f"{side}_client_cert"), kwargs.pop(f"{side}_client_key"), flag
+                ),
+            )
+            return command(*args, **{f"{side}_access": access}, **kwargs)
+
+        return cast(F, wrapper)  # fmt: skip
+
+    return decorate
+
+
 def registry_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How to reach a registry; the verb gets ``options``."""
 
-    @click.option("--insecure", is_flag=True, help="Plain HTTP to a registry that is not loopback.")
-    @click.option(
-        "--ca-file",
-        type=_FILE,
-        help="CA certificates (PEM) to trust for the registry, instead of the system's.",
-    )
-    @click.option("--client-cert", type=_FILE, help="A certificate (PEM) to show the registry.")
-    @click.option("--client-key", type=_FILE, help="The private key (PEM) of --client-cert.")
+    @_access_options("a registry")
+    @functools.wraps(command)
+    def wrapper(*args: Any, _access: _Access, **kwargs: Any) -> Any:
+        return command(*args, options=_access.store_options(), **kwargs)
+
+    return wrapper
+
+
+def two_store_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How to reach two registries, alike or not: the verb gets ``connect_from``, ``connect_to``."""
+
+    @_access_options("either registry")
+    @_access_options("the registry of SRC", "from")
+    @_access_options("the registry of DST", "to")
     @functools.wraps(command)
     def wrapper(
-        *args: Any,
-        insecure: bool,
-        ca_file: Path | None,
-        client_cert: Path | None,
-        client_key: Path | None,
-        **kwargs: Any,
+        *args: Any, _access: _Access, from_access: _Access, to_access: _Access, **kwargs: Any
     ) -> Any:
-        from ocistate.oci import StoreOptions
-
-        options = StoreOptions(
-            insecure=insecure,
-            ca_file=ca_file,
-            client_certificate=_client_certificate(client_cert, client_key),
-            on_warning=warn,
+        return command(
+            *args,
+            connect_from=_connect(from_access.over(_access).store_options()),
+            connect_to=_connect(to_access.over(_access).store_options()),
+            **kwargs,
         )
-        return command(*args, options=options, **kwargs)
 
     return wrapper
 
@@ -78,14 +150,18 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @registry_options
     @functools.wraps(command)
     def wrapper(*args: Any, options: StoreOptions, **kwargs: Any) -> Any:
-        def connect(reference: Reference) -> Store:
-            from ocistate.oci import open_store
-
-            return open_store(reference.base, options)
-
-        return command(*args, connect=connect, **kwargs)
+        return command(*args, connect=_connect(options), **kwargs)
 
     return wrapper
+
+
+def _connect(options: StoreOptions) -> Connect:
+    def connect(reference: Reference) -> Store:
+        from ocistate.oci import open_store
+
+        return open_store(reference.base, options)
+
+    return connect
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,11 +196,13 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _client_certificate(certificate: Path | None, key: Path | None) -> ClientCertificate | None:
+def _client_certificate(
+    certificate: Path | None, key: Path | None, flag: str
+) -> ClientCertificate | None:
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
-        raise UsageError("--client-cert and --client-key go together", hint="give both")
+        raise UsageError(f"{flag}client-cert and {flag}client-key go together", hint="give both")
     from ocistate.oci import ClientCertificate
 
     try:

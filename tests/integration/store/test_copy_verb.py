@@ -16,6 +16,7 @@ from ocistate.oci import open_store
 from ocistate.oci.model import EMPTY_CONFIG, Manifest, build_manifest, describe
 from ocistate.oci.store import Store
 from ocistate.reference import parse_reference
+from testbed.registries import Distribution
 from tests.keys import make_signer
 from tests.tool import Done, ocistate
 
@@ -119,6 +120,39 @@ def test_what_makes_no_sense_is_refused(
     assert refused.code == code
     assert said in refused.err
     assert not (tmp_path / "target").exists()
+
+
+def test_each_side_is_reached_in_its_own_way(source: str, distribution: Distribution) -> None:
+    with Distribution(tls=True) as near, Distribution(mutual=True) as far:
+        for registry in (near, far):
+            assert registry.ca_file is not None
+        assert far.client is not None
+        first, second = f"{near.host}/two/sides", f"{far.host}/two/sides"
+        shown = ("client-cert", far.client.certificate), ("client-key", far.client.key)
+
+        def as_side(side: str, ca_file: Path | None, *more: tuple[str, Path]) -> list[str | Path]:
+            assert ca_file is not None
+            pairs = (("ca-file", ca_file), *more)
+            return [word for name, path in pairs for word in (f"--{side}-{name}", path)]
+
+        ocistate("copy", f"{source}:main", first, *as_side("to", near.ca_file))
+        here, there = as_side("from", near.ca_file), as_side("to", far.ca_file, *shown)
+        done = ocistate("copy", f"{first}:main", second, *here, *there)
+        assert done.line.startswith(f"{second}@sha256:")
+        # From TLS to plain HTTP: what one side is trusted by says nothing of the other.
+        back = as_side("from", far.ca_file, *shown)
+        ocistate("copy", f"{second}:main", f"{distribution.host}/two/sides", *back)
+        assert tags_of(f"{distribution.host}/two/sides") == ["main"]
+
+        # What is said of both holds where nothing is said of one.
+        both = ("--ca-file", str(near.ca_file))
+        ocistate("copy", f"{first}:main", second, *both, *there)
+        wrong = ocistate("copy", f"{first}:main", second, *both, check=False)
+        assert wrong.code == 13
+        assert f"{far.host} cannot be used" in wrong.err
+        half = ocistate("copy", f"{first}:main", second, *here, *there[:-2], check=False)
+        assert half.code == 2
+        assert "--to-client-cert and --to-client-key go together" in half.err
 
 
 def copy_channels(source: str, target: str, *, check: bool = True) -> Done:
