@@ -16,7 +16,7 @@ from ocistate.agent.api import Source, Stack
 from ocistate.agent.status import Followed, rfc3339
 from ocistate.channel.record import name_tag, read_time
 from ocistate.channel.rings import Cluster
-from ocistate.channel.trust import Accepted, Trusted, accept, check_order, verify_record
+from ocistate.channel.trust import Accepted, Trusted, accept, highest, verify_record
 from ocistate.errors import NotFound
 from ocistate.oci.mirrors import ask_replicas
 from ocistate.oci.store import Store
@@ -112,11 +112,7 @@ async def read_channel(
             accepted=accepted,
         )
 
-    found = await ask_replicas(store, read)
-    trusted = max(found, key=lambda one: one.record.number)
-    for other in found:
-        # Two of one number are a fork, whichever mirrors they lie in.
-        check_order(trusted, accept(other, now))
+    trusted = highest(await ask_replicas(store, read))
     digest = trusted.record.digest_of(place_of(source.repository), cluster)
     new = accept(trusted, now, accepted)
     if accepted is None or accepted.digest != new.digest:

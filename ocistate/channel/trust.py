@@ -14,6 +14,7 @@ not from the future, not expired; not before, and not beside, the record accepte
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -172,6 +173,17 @@ def check_order(trusted: Trusted, accepted: Accepted | None) -> None:
             f"{record} is {trusted.digest}, but {accepted.digest} was accepted under that number",
             hint="two records were signed under one number: promote once more, and see who signs",
         )
+
+
+def highest(found: Sequence[Trusted]) -> Trusted:
+    """Of one channel's records, from places that may lag behind, the one of the highest number.
+
+    Raises ChannelFork when two have one number, whichever places they lie in.
+    """
+    first = max(found, key=lambda one: one.record.number)
+    for other in found:
+        check_order(first, accept(other, other.record.issued_at))
+    return first
 
 
 def accept(trusted: Trusted, now: datetime, accepted: Accepted | None = None) -> Accepted:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ocistate.cli.channel_options import ChannelTrust, channel_trust_options, read_channel
-from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, source_options
 from ocistate.cli.output import emit, note, output_option, result
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
@@ -31,7 +31,7 @@ _NO_VERDICT: Final = 128
 @click.option("--good", required=True, metavar="NUMBER", help="A release that was good.")
 @click.option("--bad", metavar="NUMBER", help="A later one that is bad; the newest by default.")
 @channel_trust_options
-@store_options
+@source_options
 @output_option("table", "json", "yaml", "name")
 def bisect_command(
     reference: Reference,

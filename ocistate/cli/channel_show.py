@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.channel_options import ChannelTrust, channel_trust_options
-from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, source_options, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.cli.records import record_row
 from ocistate.errors import ChannelError, ChannelFork, OcistateError
@@ -118,7 +118,7 @@ async def _row(
 @click.argument("reference", type=REFERENCE, metavar="REPO")
 @click.argument("name", metavar="CHANNEL")
 @channel_trust_options
-@store_options
+@source_options
 @output_option("table", "json", "yaml", "name")
 def show_command(
     reference: Reference,

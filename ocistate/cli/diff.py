@@ -9,7 +9,7 @@ import click
 
 from ocistate.cli.channel_options import ChannelTrust, channel_trust_options
 from ocistate.cli.differences import difference_rows, print_differences, summary_of
-from ocistate.cli.options import Connect, required_target, run_async, store_options
+from ocistate.cli.options import Connect, required_target, run_async, source_options
 from ocistate.cli.output import emit, note, output_option, result
 from ocistate.cli.stacks import Where, cluster_options
 from ocistate.errors import UsageError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @cluster_options
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when they differ, as git does.")
 @channel_trust_options
-@store_options
+@source_options
 @output_option("table", "json", "yaml", "name")
 def diff_command(
     operands: tuple[str, ...],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.channel_options import ChannelTrust, channel_trust_options
-from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, source_options
 from ocistate.cli.output import emit, note, output_option, result, table, warn
 from ocistate.cli.records import record_row
 from ocistate.reference import Reference
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--git", "git", is_flag=True, help="Link each release to its commits.")
 @channel_trust_options
-@store_options
+@source_options
 @output_option("table", "json", "yaml", "name")
 def history_command(
     reference: Reference,

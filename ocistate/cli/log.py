@@ -12,7 +12,7 @@ import click
 
 from ocistate.cli.channel_options import ChannelTrust, channel_trust_options, read_channel
 from ocistate.cli.differences import field_rows, print_change, print_fields, show_value
-from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, source_options
 from ocistate.cli.output import emit, note, output_option, result, table, warn
 from ocistate.cli.records import record_row
 from ocistate.errors import NotFound
@@ -77,7 +77,7 @@ def _past_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="The object, such as Deployment/shop/api or Deployment.apps/shop/api.",
     )
     @channel_trust_options
-    @store_options
+    @source_options
     @functools.wraps(command)
     def wrapper(
         *args: Any,

@@ -31,6 +31,7 @@ from ocistate.channel.trust import (
     Trusted,
     authenticate,
     check_place,
+    highest,
 )
 from ocistate.errors import (
     ChannelFork,
@@ -43,6 +44,7 @@ from ocistate.errors import (
     TrustError,
     Untrusted,
 )
+from ocistate.oci.mirrors import ask_replicas
 from ocistate.oci.model import EMPTY_CONFIG, Manifest, build_manifest, describe
 from ocistate.oci.store import Store
 from ocistate.oci.tags import CHANNEL_PREFIX, is_channel
@@ -128,24 +130,37 @@ async def fetch_record(store: Store, target: str) -> tuple[bytes, str]:
 async def read_newest(store: Store, channel: Channel) -> Trusted:
     """What the channel's name holds: signed, and of this channel. Its age is not looked at.
 
-    Raises NotFound when there is no such channel.
+    A mirror is asked where the repository itself does not answer, or has no good record; of several
+    mirrors' the highest counts. Raises NotFound when there is no such channel, ChannelFork.
     """
     tag = name_tag(check_channel(channel.name))
-    try:
-        return channel.check(*await fetch_record(store, tag))
-    except NotFound:
-        raise NotFound(
-            f"{store.reference} has no channel {channel.name}",
-            hint="'ocistate channel init' begins one, 'ocistate channel list' shows what there is",
-        ) from None
+
+    async def read(replica: Store) -> Trusted:
+        try:
+            return channel.check(*await fetch_record(replica, tag))
+        except NotFound:
+            raise NotFound(
+                f"{replica.reference} has no channel {channel.name}",
+                hint="'ocistate channel init' begins one, 'ocistate channel list' shows all",
+            ) from None
+
+    return highest(await ask_replicas(store, read))
 
 
 async def read_number(store: Store, channel: Channel, epoch: int, sequence: int) -> Trusted:
-    """One record of a channel by its number. Raises NotFound, TrustError, ChannelError."""
-    trusted = channel.check(*await fetch_record(store, number_tag(channel.name, epoch, sequence)))
+    """One record of a channel by its number, from mirrors too, as ``read_newest``.
+
+    Raises NotFound, TrustError, ChannelError.
+    """
+    tag = number_tag(channel.name, epoch, sequence)
+
+    async def read(replica: Store) -> Trusted:
+        return channel.check(*await fetch_record(replica, tag))
+
+    trusted = highest(await ask_replicas(store, read))
     if trusted.record.number != (epoch, sequence):
         raise ChannelFork(
-            f"the tag {number_tag(channel.name, epoch, sequence)} holds {trusted.record}",
+            f"the tag {tag} holds {trusted.record}",
             hint="the tag was overwritten: 'ocistate history' shows the records as they are linked",
         )
     return trusted

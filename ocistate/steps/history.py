@@ -27,9 +27,10 @@ from ocistate.errors import (
     ProtocolError,
 )
 from ocistate.oci.cached import cache_folder
+from ocistate.oci.mirrors import MirroredStore, ask_replicas
 from ocistate.oci.store import Store
 from ocistate.signing.envelope import parse_bundle, parse_statement
-from ocistate.steps.channels import Channel, digest_at, fetch_record
+from ocistate.steps.channels import Channel, digest_at, fetch_record, read_newest
 
 _BATCH: Final = 64
 _AT_ONCE: Final = 16
@@ -93,12 +94,7 @@ async def read_history(
     ``all_tags`` looks at the tag of every number, also of those that the cache knows. Raises
     NotFound when there is no such channel, StoreError.
     """
-    newest = await digest_at(store, name_tag(channel.name))
-    if not newest:
-        raise NotFound(
-            f"{store.reference} has no channel {channel.name}",
-            hint="'ocistate channel list' shows the channels there are",
-        )
+    newest = await _newest(store, channel)
     walk = _Walk(store, channel, cache or RecordCache(Path(os.devnull)))
     history = await walk.run(newest, min(limit, MAX_RECORDS))
     if cache is not None:
@@ -107,6 +103,22 @@ async def read_history(
         await walk.look_at_tags([link.record for link in history.links])
     forks = find_forks(history.links, walk.tagged)
     return History(links=history.links, forks=forks, broken=history.broken, more=history.more)
+
+
+async def _newest(store: Store, channel: Channel) -> str:
+    """The digest of the record that the channel's name holds. Raises NotFound.
+
+    Only one that is proven may come from a mirror.
+    """
+    if isinstance(store, MirroredStore) and channel.trust.keys:
+        return (await read_newest(store, channel)).digest
+    newest = await digest_at(store, name_tag(channel.name))
+    if not newest:
+        raise NotFound(
+            f"{store.reference} has no channel {channel.name}",
+            hint="'ocistate channel list' shows the channels there are",
+        )
+    return newest
 
 
 @dataclass(slots=True)
@@ -174,7 +186,9 @@ class _Walk:
         target = what if isinstance(what, str) else number_tag(self.channel.name, *what)
         try:
             async with self._gate:
-                raw, digest = await fetch_record(self.store, target)
+                # Whoever has it: it counts only where the chain names its digest.
+                found = await ask_replicas(self.store, lambda each: fetch_record(each, target))
+                raw, digest = found[0]
         except (NotFound, ProtocolError, DigestMismatch, ChannelError) as error:
             return error.message
         if not isinstance(what, str):

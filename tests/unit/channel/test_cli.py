@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,26 @@ def test_a_release_goes_from_staging_to_prod_and_back(begun: Site) -> None:
     assert rows == site.json("history", site.store, "prod")  # from the cache
     verified = site("channel", "verify", site.store, "prod", *site.trust)
     assert verified.strip() == f"{site.store}@{site.digests[2]}"
+
+
+def test_a_channel_is_read_from_a_mirror_when_the_repository_is_gone(begun: Site) -> None:
+    site, mirror = begun, f"layout:{begun.root}/mirror"
+    site.promote("--tag", "v2")
+    site("copy", site.store, mirror, "--channels", "--all-tags")
+    shutil.rmtree(site.store.removeprefix("layout:"))
+    for verb in (("channel", "show"), ("history",)):
+        site(*verb, site.store, "prod", *site.trust, code=11)
+    assert site.json("channel", "show", site.store, "prod", "--mirror", mirror)["sequence"] == 2
+    rows = site.json("history", site.store, "prod", "--mirror", mirror)
+    assert [(row["number"], row["verified"]) for row in rows] == [("2", True), ("1", True)]
+    found = site.json("diff", site.store, "prod@1", "prod", "--mirror", mirror)
+    assert (found["before"], found["after"]) == (site.digests[0], site.digests[1])
+    changes = site.json(
+        "log", site.store, "prod", "--resource", "ConfigMap/app", "--mirror", mirror
+    )
+    assert [row["change"] for row in changes] == ["changed", "added"]
+    # What nothing proves comes from no mirror.
+    site("history", site.store, "prod", "--mirror", mirror, code=11)
 
 
 def test_a_dry_run_shows_and_writes_nothing(begun: Site) -> None:
