@@ -48,6 +48,18 @@ class Age(click.ParamType[timedelta]):
     metavar="PATTERN",
     help="Keep what has such a tag: a glob, or a range of versions; repeatable.",
 )
+@click.option(
+    "--undated",
+    type=click.Choice(["keep", "oldest"]),
+    default="keep",
+    show_default=True,
+    help="What does not say when it was created: keep it, or take it for older than all that do.",
+)
+@click.option(
+    "--untagged",
+    is_flag=True,
+    help="Remove what has lost its tags too; in a layout or archive, a registry lists no such.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be removed and why; remove nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @store_options
@@ -57,6 +69,8 @@ def gc_command(
     keep: int | None,
     keep_for: timedelta | None,
     keep_tags: tuple[str, ...],
+    undated: str,
+    untagged: bool,
     dry_run: bool,
     yes: bool,
     connect: Callable[[Reference], Store],
@@ -65,8 +79,9 @@ def gc_command(
     """Remove a repository's old artifacts, with the signatures and all else that refers to them.
 
     Kept are the newest (--keep) and the young (--keep-for), whatever a channel's record names, old
-    ones too, whatever --keep-tag names, what those need, and what does not say when it was created.
-    A tag that machines follow, such as 'prod', is a tag like any other here: name it.
+    ones too, whatever --keep-tag names, what those need, what does not say when it was created
+    (--undated) and what has no tag (--untagged). A tag that machines follow, such as 'prod', is a
+    tag like any other here: name it.
     """
     from ocistate.steps.retention import Rules
 
@@ -74,9 +89,20 @@ def gc_command(
         raise UsageError("what to keep is not said", hint="give --keep N, --keep-for 30d or both")
     if reference.target is not None:
         raise UsageError(f"{reference} names one artifact", hint="name the repository only")
+    if untagged and reference.scheme == "oci":
+        raise UsageError(
+            "a registry lists nothing without a tag",
+            hint="its own garbage collection removes that; --untagged is for layouts and archives",
+        )
     if not (dry_run or yes or sys.stdin.isatty()):
         raise UsageError("there is nobody to ask", hint="add --yes, or --dry-run to look first")
-    rules = Rules(keep=keep or 1, keep_for=keep_for, keep_tags=keep_tags)
+    rules = Rules(
+        keep=keep or 1,
+        keep_for=keep_for,
+        keep_tags=keep_tags,
+        undated_oldest=undated == "oldest",
+        untagged=untagged,
+    )
     plan, removals, freed = run_async(_gc(connect, reference, rules, dry_run, yes, output))
     if output in ("json", "yaml"):
         emit(_facts(reference, plan, removals, dry_run, freed), output)
@@ -128,12 +154,13 @@ async def _gc(
 def _tell(removal: Removal) -> None:
     artifact = removal.decision.artifact
     more = len(removal.digests) - 1
-    note(f"Removed {artifact.digest[:19]} ({', '.join(artifact.tags)}) and {more} more manifests.")
+    tags = ", ".join(artifact.tags) or "no tag"
+    note(f"Removed {artifact.digest[:19]} ({tags}) and {more} more manifests.")
 
 
 def _print(decisions: Sequence[Decision]) -> None:
     if not decisions:
-        note("There are no artifacts with tags.")
+        note("There are no artifacts to decide on.")
         return
     table(
         ("", "digest", "tags", "created", "why"),
@@ -141,7 +168,7 @@ def _print(decisions: Sequence[Decision]) -> None:
             (
                 "keep" if decision.keep else "remove",
                 decision.artifact.digest[:19],
-                _shorten(decision.artifact.tags),
+                _shorten(decision.artifact.tags) or "-",
                 _time(decision) or "-",
                 decision.reason,
             )

@@ -199,6 +199,41 @@ class IndexedStore(ABC):
     async def tags(self) -> list[str]:
         return self._listing().tags
 
+    async def untagged(self) -> list[Descriptor]:
+        """What is listed without a tag, on its own: no part of an index that is listed, not about
+        anything that is, and not so new that whoever wrote it may be about to tag it."""
+        listing = self._listing()
+        entries = [entry.descriptor for entry in listing.entries]
+        parts = {item.digest for entry in entries for item in self._all_members(entry)}
+        about = {
+            item.digest
+            for subject, items in self._scan().items()
+            if listing.find(subject) is not None or subject in parts
+            for item in items
+        }
+        tagged = {entry.descriptor.digest for entry in listing.entries if entry.tag}
+        return [
+            item
+            for item in entries
+            if item.digest not in tagged | parts | about and self._is_settled(item.digest)
+        ]
+
+    def _all_members(self, listed: Descriptor) -> list[Descriptor]:
+        """What an index lists, and what the indexes in it do."""
+        found: dict[str, Descriptor] = {}
+        waiting = [listed]
+        while waiting:
+            item = waiting.pop()
+            if item.media_type in INDEX_TYPES:
+                new = [m for m in self._members(item) if m.digest not in found]
+                found |= {m.digest: m for m in new}
+                waiting += new
+        return list(found.values())
+
+    def _is_settled(self, digest: str) -> bool:
+        """Whether a manifest was not written just now."""
+        return True
+
     async def referrers(self, digest: str, artifact_type: str | None = None) -> list[Descriptor]:
         return [
             item

@@ -85,10 +85,16 @@ class LayoutStore(IndexedStore):
             needed = {digest.removeprefix("sha256:") for digest in self._reachable()}
             for path in (self._root / "blobs" / "sha256").iterdir():
                 facts = path.stat()
-                if path.name not in needed and facts.st_mtime < time.time() - _GRACE:
+                if path.name not in needed and _is_old(facts):
                     path.unlink()
                     freed += facts.st_size
         return freed
+
+    def _is_settled(self, digest: str) -> bool:
+        try:
+            return _is_old(self._blob(digest).stat())
+        except OSError:
+            return False
 
     def _listing(self) -> Listing:
         path = self._root / "index.json"
@@ -193,6 +199,10 @@ class LayoutStore(IndexedStore):
         if not DIGEST_PATTERN.fullmatch(digest):
             raise ProtocolError(f"{digest!r} is not a digest")
         return self._root / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+
+def _is_old(facts: os.stat_result) -> bool:
+    return facts.st_mtime < time.time() - _GRACE
 
 
 def _state(facts: os.stat_result) -> tuple[int, int, int]:

@@ -1,6 +1,7 @@
 """Remove old artifacts from a repository, with what refers to them; never what is still needed.
 
 A registry lists tags, and no manifest without one: what has no tag is its own garbage collection's.
+A layout and an archive list all that they hold.
 What refers to an artifact is removed before the artifact itself, so that a run that is cut short
 finds the rest by its tag the next time.
 """
@@ -14,6 +15,7 @@ from datetime import datetime
 
 from ocistate.canonical import DIGEST_PATTERN
 from ocistate.errors import ArtifactError, NotFound
+from ocistate.oci.indexed import IndexedStore
 from ocistate.oci.model import Index, Manifest
 from ocistate.oci.parallel import each
 from ocistate.oci.store import Store
@@ -65,16 +67,19 @@ async def plan_gc(store: Store, rules: Rules, now: datetime) -> Plan:
     """
     tags = await store.tags()
     pinned = await _pinned(store, [tag for tag in tags if is_channel(tag)])
-    found = await each(filter(names_artifact, tags), lambda tag: _manifest(store, tag))
+    targets = list(filter(names_artifact, tags))
+    if rules.untagged and isinstance(store, IndexedStore):
+        targets += [item.digest for item in await store.untagged()]
+    found = await each(targets, lambda target: _manifest(store, target))
     artifacts: dict[str, Artifact] = {}
-    for tag, manifest in found:
+    for target, manifest in found:
         if manifest is None:
-            continue  # removed since the tags were listed
+            continue  # removed since it was listed
         digest = manifest.descriptor.digest
         known = artifacts.get(digest)
         artifacts[digest] = Artifact(
             digest=digest,
-            tags=(*(known.tags if known else ()), tag),
+            tags=(*(known.tags if known else ()), *((target,) if target != digest else ())),
             created=read_created(manifest.annotations.get(CREATED, "")),
             needs=_needs(manifest),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -15,17 +15,21 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 class Rules:
     """What is kept: the ``keep`` newest, those younger than ``keep_for``, those with a tag.
 
-    ``keep_tags`` are globs and ranges of versions.
+    ``keep_tags`` are globs and ranges of versions. What does not say when it was created is kept,
+    or is ``undated_oldest``: older than all that do. What has no tag is no matter of the rules, or
+    with ``untagged`` of those of age.
     """
 
     keep: int = 1
     keep_for: timedelta | None = None
     keep_tags: tuple[str, ...] = ()
+    undated_oldest: bool = False
+    untagged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A manifest that has tags. ``needs`` are the manifests it is nothing without."""
+    """A manifest, with its tags. ``needs`` are the manifests it is nothing without."""
 
     digest: str
     tags: tuple[str, ...]
@@ -47,14 +51,15 @@ def decide_retention(
 ) -> list[Decision]:
     """Keep or remove each artifact, the newest first. ``pinned`` says of digests who names them.
 
-    An artifact is removed only when nothing at all speaks for it. One whose age is not known is
-    kept, and so is what a kept one needs.
+    An artifact is removed only when nothing at all speaks for it. What a kept one needs is kept.
+    One without a tag is none of the newest, however new.
     """
     ordered = sorted(artifacts, key=lambda a: (a.created or _NEVER, a.digest), reverse=True)
+    newest = {artifact.digest for artifact in [a for a in ordered if a.tags][: rules.keep]}
     decisions = {
         artifact.digest: Decision(artifact=artifact, keep=bool(reason), reason=reason)
-        for place, artifact in enumerate(ordered)
-        for reason in (_reason(artifact, place, rules, pinned, now),)
+        for artifact in ordered
+        for reason in (_reason(artifact, newest, rules, pinned, now),)
     }
     waiting = [item.artifact for item in decisions.values() if item.keep]
     while waiting:
@@ -66,13 +71,19 @@ def decide_retention(
                 decisions[digest] = Decision(artifact=needed.artifact, keep=True, reason=reason)
                 waiting.append(needed.artifact)
     return [
-        item if item.keep else Decision(artifact=item.artifact, keep=False, reason=_against(rules))
+        item
+        if item.keep
+        else Decision(artifact=item.artifact, keep=False, reason=_against(item.artifact, rules))
         for item in decisions.values()
     ]
 
 
 def _reason(
-    artifact: Artifact, place: int, rules: Rules, pinned: Mapping[str, str], now: datetime
+    artifact: Artifact,
+    newest: Collection[str],
+    rules: Rules,
+    pinned: Mapping[str, str],
+    now: datetime,
 ) -> str:
     """Why an artifact is kept; empty when nothing speaks for it."""
     if artifact.digest in pinned:
@@ -80,19 +91,25 @@ def _reason(
     kept = select_tags(artifact.tags, rules.keep_tags)
     if kept:
         return f"the tag {kept[0]} is kept"
-    if artifact.created is None:
+    if artifact.created is None and not rules.undated_oldest:
         return "it does not say when it was created"
-    if place < rules.keep:
-        return "the newest" if rules.keep == 1 else f"one of the {rules.keep} newest"
-    if rules.keep_for is not None and now - artifact.created < rules.keep_for:
-        return f"younger than {show_age(rules.keep_for)}"
-    return ""
+    if artifact.digest in newest:
+        return _newest(rules)
+    if artifact.created is None or rules.keep_for is None:
+        return ""
+    young = now - artifact.created < rules.keep_for
+    return f"younger than {show_age(rules.keep_for)}" if young else ""
 
 
-def _against(rules: Rules) -> str:
-    older = "" if rules.keep_for is None else f" and older than {show_age(rules.keep_for)}"
-    newest = "the newest" if rules.keep == 1 else f"one of the {rules.keep} newest"
-    return f"not {newest}{older}"
+def _against(artifact: Artifact, rules: Rules) -> str:
+    first = f"not {_newest(rules)}" if artifact.tags else "it has no tag"
+    if artifact.created is None:
+        return f"{first} and does not say when it was created"
+    return first + ("" if rules.keep_for is None else f" and older than {show_age(rules.keep_for)}")
+
+
+def _newest(rules: Rules) -> str:
+    return "the newest" if rules.keep == 1 else f"one of the {rules.keep} newest"
 
 
 def show_age(age: timedelta) -> str:

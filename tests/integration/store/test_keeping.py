@@ -203,6 +203,56 @@ def test_what_is_removed_from_a_layout_leaves_no_bytes_behind(tmp_path: Path) ->
     assert len(left) == 4 * 4 * 2 + 1
 
 
+def test_what_has_lost_its_tags_goes_where_that_is_asked_for(place: str, tmp_path: Path) -> None:
+    async def prepare(store: Store) -> Manifest:
+        await put(store, "old", "moves", days=50)
+        lost = await put(store, "lost", "moves", days=40)
+        await put(store, "signature", kind=BUNDLE_TYPE, subject=lost.descriptor)
+        pinned = await put(store, "pinned", "moves", days=30)
+        await put_record(store, 1, pinned.descriptor.digest)
+        await put(store, "new", "moves", days=20)
+        return lost
+
+    lost = work(place, prepare)
+    arguments = ("gc", place, "--keep", "1", "--untagged", "-o", "json")
+    if not place.startswith(("layout:", "archive:")):
+        refused = ocistate(*arguments, "--yes", check=False)
+        assert refused.code == 2
+        assert "lists nothing without a tag" in refused.err
+        return
+    if place.startswith("layout:"):
+        facts = json.loads(ocistate(*arguments, "--yes").out)
+        assert facts["removed"] == [], "whoever wrote it may be about to tag it"
+        for blob in (tmp_path / "place" / "blobs" / "sha256").iterdir():
+            os.utime(blob, (0, 0))
+    assert json.loads(ocistate(*arguments[:-3], "--yes", "-o", "json").out)["removed"] == []
+    facts = json.loads(ocistate(*arguments, "--yes").out)
+    assert [(item["tags"], item["reason"], len(item["with"])) for item in facts["removed"]] == [
+        ([], "it has no tag", 1),
+        ([], "it has no tag", 0),
+    ]
+    assert facts["removed"][0]["digest"] == lost.descriptor.digest
+    assert (facts["freed"] > 0) == place.startswith("layout:")
+    assert [item["tags"] for item in facts["kept"]] == [["moves"], []]
+    assert "channel record prod@1" in facts["kept"][1]["reason"]
+
+
+def test_what_says_no_time_goes_first_where_that_is_asked_for(tmp_path: Path) -> None:
+    place = f"layout:{tmp_path}/place"
+
+    async def prepare(store: Store) -> None:
+        await put(store, "undated", "undated")
+        await put(store, "old", "old", days=9)
+        await put(store, "new", "new", days=1)
+
+    work(place, prepare)
+    arguments = ("gc", place, "--keep", "2", "--yes", "-o", "name")
+    assert ocistate(*arguments).out == ""
+    ocistate(*arguments, "--undated", "oldest")
+    names = ocistate("ls", place, "-o", "name").out.splitlines()
+    assert [name.rpartition(":")[2] for name in names] == ["new", "old"]
+
+
 def test_a_part_of_a_kept_artifact_is_not_removed(place: str) -> None:
     """An old artifact that has a tag, but is what a kept statement is about."""
 

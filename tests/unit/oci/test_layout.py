@@ -211,6 +211,29 @@ def test_what_refers_is_found_in_indexes_inside_the_index(tmp_path: Path) -> Non
     asyncio.run(story())
 
 
+def test_what_has_no_tag_is_told_unless_it_belongs_to_something(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = store_in(tmp_path)
+        old = await push(store, b"old", "moves")
+        new = await push(store, b"new", "moves")
+        gone = build_manifest(config=EMPTY_CONFIG, layers=())
+        orphan = await refer(store, gone, b"about what is gone")
+        for made in (await refer(store, new, b"x"), await refer(store, old, b"y"), orphan):
+            await store.push_manifest(made)
+        part = build_manifest(config=EMPTY_CONFIG, layers=(), annotations={"x": "part"})
+        await store.push_manifest(part)
+        inner = build_index((part.descriptor,))
+        await store.push_manifest(inner)
+        await store.push_manifest(build_index((inner.descriptor,)), "nested")
+        assert await store.untagged() == [], "all of it was written just now"
+        for blob in (tmp_path / "blobs" / "sha256").iterdir():
+            os.utime(blob, (0, 0))
+        found = {item.digest for item in await store.untagged()}
+        assert found == {old.descriptor.digest, orphan.descriptor.digest}
+
+    asyncio.run(story())
+
+
 def test_an_index_that_refers_to_an_artifact_is_listed(tmp_path: Path) -> None:
     async def story() -> None:
         store = store_in(tmp_path / "s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,11 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 def made(name: str, days: int | None, *tags: str, needs: tuple[str, ...] = ()) -> Artifact:
     created = None if days is None else NOW - timedelta(days=days)
     return Artifact(digest=name, tags=tags or (name,), created=created, needs=needs)
+
+
+def lost(name: str, days: int | None) -> Artifact:
+    """One that has no tag any more."""
+    return replace(made(name, days), tags=())
 
 
 def kept(
@@ -56,6 +62,29 @@ def test_what_does_not_say_its_age_is_kept_and_does_not_count_as_new() -> None:
     assert list(kept(Rules(keep=1), *OLD, made("x", None))) == ["a10", "x"]
 
 
+def test_what_does_not_say_its_age_is_older_than_all_that_do_where_that_is_asked_for() -> None:
+    rules = Rules(keep=1, keep_for=timedelta(days=15), undated_oldest=True)
+    undated = [made("x", None), made("y", None, "prod")]
+    assert list(kept(rules, *OLD, *undated)) == ["a10"]
+    assert list(kept(replace(rules, keep_tags=("prod",)), *OLD, *undated)) == ["a10", "y"]
+    assert list(kept(rules, *OLD, *undated, pinned={"x": "prod@7"})) == ["a10", "x"]
+    # Where there are not enough others it is one of the newest all the same.
+    assert list(kept(replace(rules, keep=6), *OLD, made("x", None))) == [
+        "a10", "a20", "a30", "a40", "a50", "x",
+    ]  # fmt: skip
+
+
+def test_what_has_no_tag_is_none_of_the_newest() -> None:
+    artifacts = [*OLD, lost("new", 1), lost("old", 60), lost("undated", None)]
+    reasons = kept(Rules(keep=2, untagged=True), *artifacts)
+    assert list(reasons) == ["a10", "a20", "undated"]
+    young = kept(Rules(keep=1, keep_for=timedelta(days=5), untagged=True), *artifacts)
+    assert young["new"] == "younger than 5d"
+    assert list(young) == ["new", "a10", "undated"]
+    assert "old" in kept(Rules(keep=1), *artifacts, pinned={"old": "prod@7"})
+    assert "old" in kept(Rules(keep=1), *artifacts, made("a", 2, needs=("old",)))
+
+
 def test_what_a_kept_one_needs_is_kept_and_what_that_needs() -> None:
     artifacts = [
         made("index", 1, needs=("part",)),
@@ -78,6 +107,16 @@ def test_why_something_goes_is_said() -> None:
         if not d.keep
     ]
     assert decision.reason == "not the newest and older than 30d"
+    rules = Rules(keep=2, undated_oldest=True)
+    given = [made("a", 1), made("b", 2), made("c", None), lost("d", 3), lost("e", None)]
+    reasons = {d.artifact.digest: d.reason for d in decide_retention(given, rules, {}, NOW)}
+    assert reasons == {
+        "a": "one of the 2 newest",
+        "b": "one of the 2 newest",
+        "c": "not one of the 2 newest and does not say when it was created",
+        "d": "it has no tag",
+        "e": "it has no tag and does not say when it was created",
+    }
 
 
 @pytest.mark.parametrize(("hours", "text"), [(36, "36h"), (24, "1d"), (720, "30d"), (1, "1h")])
