@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocistate.artifact.unpack import Limits, decompress, safe_path, untar
+from ocistate.artifact.unpack import FileSet, Limits, decompress, safe_path, untar, untar_into
 from ocistate.errors import UnsafeContent
 
 END = b"\0" * 1024
@@ -276,6 +276,70 @@ def test_names_end_at_their_first_nul_as_in_every_tar() -> None:
 def test_each_limit_is_kept(data: bytes) -> None:
     with pytest.raises(UnsafeContent):
         untar(data, limits=SMALL, skip_links=True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"".join(entry(b"f%d" % n, b"1") for n in range(5)) + END,
+        b"".join(entry(b"d%d/" % n, kind=b"5") for n in range(5)) + END,
+        entry(b"f", b"1" * 2048) + END,
+        b"".join(entry(b"f%d" % n, b"1" * 1024) for n in range(4)) + END,
+        entry(b"a" * 60, b"1") + END,
+        entry(b"a/b/c/d", b"1") + END,
+    ],
+    ids=["files", "folders", "file size", "all sizes", "path length", "path depth"],
+)
+def test_what_is_just_within_each_limit_is_read(data: bytes) -> None:
+    untar(data, limits=SMALL)
+
+
+def test_links_are_refused_unless_they_are_to_be_left_out() -> None:
+    link = entry(b"l", kind=b"2", link=b"/etc/passwd") + END
+    with pytest.raises(UnsafeContent, match="is a link"):
+        untar(link)
+    with pytest.raises(UnsafeContent, match="is a link"):
+        untar_into(FileSet(), link)
+
+
+def test_files_that_come_in_one_by_one_are_bounded_too() -> None:
+    found = FileSet(SMALL)
+    for number in range(3):
+        found.add(str(number), b"1" * 1365)
+    with pytest.raises(UnsafeContent, match="too large"):
+        found.add("x", b"12")
+    found.add("x", b"1")
+    assert found.total_bytes == 4096
+    found.add("y", b"")
+    with pytest.raises(UnsafeContent, match="more than 5 files"):
+        found.add("z", b"")
+    with pytest.raises(UnsafeContent, match="too large"):
+        FileSet(SMALL).add("x", b"1" * 2049)
+
+
+def test_one_file_is_never_in_another_ones_way() -> None:
+    found = FileSet()
+    found.add("a/b", b"1")
+    found.add_folder("c/d")
+    for path, says in (
+        ("a/b", "is there twice"),
+        ("A/B", "are one file on some file systems"),
+        ("a", "is a file and a folder"),
+        ("c", "is a file and a folder"),
+        ("C/D", "is a file and a folder"),
+        ("a/b/c", "'a/b' is a file, and a folder too"),
+    ):
+        with pytest.raises(UnsafeContent, match=says):
+            found.add(path, b"2")
+    with pytest.raises(UnsafeContent, match="is a file and a folder"):
+        found.add_folder("a/b")
+    assert found.files == {"a/b": b"1"}
+
+
+def test_an_entry_without_a_name_is_no_path() -> None:
+    with pytest.raises(UnsafeContent):
+        safe_path("")
+    assert safe_path("./") == ""
 
 
 def test_a_declared_size_is_refused_before_it_is_read() -> None:

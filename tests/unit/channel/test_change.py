@@ -18,6 +18,7 @@ from tests.unit.channel.parts import (
 def test_a_successor_is_numbered_and_linked() -> None:
     first = trusted(succeed(None, record(9)))
     assert (first.record.number, first.record.previous) == ((1, 1), "")
+    assert succeed(None, record(9), epoch=3).number == (3, 1)
     second = succeed(first, record(9))
     assert (second.number, second.previous) == ((1, 2), digest_of(first.record))
     bumped = succeed(first, record(9), epoch=4)
@@ -27,3 +28,4 @@ def test_a_successor_is_numbered_and_linked() -> None:
     with pytest.raises(EpochRefused, match="last sequence"):
         succeed(trusted(record(2**53 - 1)), record(9))
     assert succeed(trusted(record(2**53 - 1)), record(9), epoch=2).number == (2, 1)
+    assert succeed(trusted(record(2**53 - 2)), record(9)).sequence == 2**53 - 1

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 
 from ocistate.channel.record import Provenance, check_channel, number_tag, sign_record
-from ocistate.channel.trust import authenticate
+from ocistate.channel.rings import Cluster
+from ocistate.channel.trust import MAX_RECORD_BYTES, authenticate
 from ocistate.errors import (
     ForeignRecord,
     InvalidRecord,
     InvalidReference,
     InvalidSignature,
     OcistateError,
+    Untrusted,
 )
 from tests.unit.channel.parts import (
     ALICE,
     DIGESTS,
+    MALLORY,
     NOW,
     SHOP,
     raw_record,
     record,
     trust,
 )
+
+
+def certified(raw: bytes) -> bytes:
+    """The same, as if a certificate had signed it."""
+    value = json.loads(raw)
+    value["verificationMaterial"] = {"certificate": {"rawBytes": ""}}
+    return json.dumps(value).encode()
 
 
 def test_a_record_comes_back_as_it_was_made() -> None:
@@ -73,12 +84,35 @@ def test_a_record_comes_back_as_it_was_made() -> None:
         (raw_record(reason=5), InvalidRecord, "not text"),
         (raw_record(hold="yes"), InvalidRecord, "hold"),
         (raw_record(artifacts={"a": 1}), InvalidRecord, "artifacts"),
+        (raw_record(artifacts=[1]), InvalidRecord, "artifacts"),
+        (raw_record(reason="x" * 4097), InvalidRecord, "too long"),
+        (raw_record(subjects=[("a\x1b", DIGESTS[1])]), InvalidRecord, "subject.name"),
+        (raw_record(rollout=5), InvalidRecord, "openedAt"),
+        (raw_record(rollout={"rings": []}), InvalidRecord, "openedAt"),
+        (sign_record(record(), ALICE) + b" " * MAX_RECORD_BYTES, InvalidSignature, "larger than"),
+        (certified(sign_record(record(), ALICE)), Untrusted, "by identity"),
+        (sign_record(record(), MALLORY), Untrusted, f"(hint {MALLORY.public_key.fingerprint})"),
     ],
 )
 def test_what_is_no_record(raw: bytes, error: type[OcistateError], says: str) -> None:
     with pytest.raises(error) as caught:
         authenticate(raw, DIGESTS[9], trust())
     assert says in str(caught.value)
+
+
+def test_what_is_just_within_the_limits_is_a_record() -> None:
+    subjects = {f"r{n:03}": DIGESTS[1] for n in range(256)}
+    made = record(2**53 - 1, epoch=2**53 - 1, reason="x" * 4095 + "\n", subjects=subjects)
+    raw = sign_record(made, ALICE)
+    padded = raw.ljust(MAX_RECORD_BYTES)
+    assert authenticate(padded, DIGESTS[9], trust()).record == made
+
+
+def test_without_a_rollout_every_cluster_has_the_subjects() -> None:
+    made, cluster = record(1), Cluster(name="east")
+    assert made.digest_of(SHOP, cluster) == made.digest_of(SHOP) == DIGESTS[1]
+    assert made.ring_of(cluster) == 0
+    assert made.digests == {DIGESTS[1]}
 
 
 def test_nothing_is_signed_that_no_reader_would_take() -> None:

@@ -66,6 +66,10 @@ def test_what_may_not_be_followed(raw: bytes, error: type[OcistateError], says: 
     assert says in str(caught.value)
 
 
+def test_a_clock_may_be_five_minutes_off() -> None:
+    assert verify(sign_record(record(issued_at=NOW + timedelta(minutes=5)), ALICE))
+
+
 def test_the_signature_is_looked_at_before_anything_it_covers() -> None:
     with pytest.raises(Untrusted):
         verify(raw_record(MALLORY, sequence=-1, channel="staging", expires="never"))

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from ocistate.errors import InvalidSignature
 from ocistate.signing.envelope import (
     BUNDLE_TYPE,
+    MAX_BUNDLE_BYTES,
     SIGN_PREDICATE,
     build_bundle,
+    build_named_statement,
     build_statement,
     pae,
     parse_bundle,
@@ -118,7 +120,9 @@ def test_duplicate_keys_and_trailing_data_are_refused() -> None:
         {"subject": [{"digest": {"sha256": "AB" * 32}}]},
         {"subject": [{"digest": {"sha256": "ab"}}]},
         {"subject": "x"},
+        {"subject": 5},
         {"predicateType": None},
+        {"predicateType": "https://x/\x1b[2J"},
     ],
 )
 def test_statements_of_another_shape_are_refused(change: dict[str, Any]) -> None:
@@ -161,3 +165,45 @@ def test_a_bundle_that_would_grow_large_in_memory_is_refused_before_it_is_read()
     for parse in (parse_bundle, parse_envelope):
         with pytest.raises(InvalidSignature, match="parts"):
             parse(junk)
+
+
+def test_what_is_too_large_is_refused_by_its_size_alone() -> None:
+    good = build_bundle(b"payload", b"signature", "hint")
+    inner = encode(bundle()["dsseEnvelope"])
+    for parse, raw in ((parse_bundle, good), (parse_envelope, inner)):
+        padded = raw.ljust(MAX_BUNDLE_BYTES)
+        assert parse(padded).payload == b"payload"
+        with pytest.raises(InvalidSignature, match="too large"):
+            parse(padded + b" ")
+
+
+def test_a_bare_envelope_is_read_as_it_stands() -> None:
+    raw = encode(bundle()["dsseEnvelope"])
+    for certified in (False, True):
+        parsed = parse_envelope(raw, has_certificate=certified)
+        assert (parsed.payload, parsed.signature, parsed.raw) == (b"payload", b"signature", raw)
+        assert (parsed.hint, parsed.has_certificate) == ("", certified)
+    assert not parse_envelope(raw).has_certificate
+
+
+def test_what_a_terminal_would_obey_is_no_hint() -> None:
+    with pytest.raises(InvalidSignature, match="control"):
+        parse_bundle(build_bundle(b"payload", b"signature", "\x1b[2J"))
+
+
+def test_subjects_keep_their_names() -> None:
+    payload = build_named_statement([("a", DIGEST), ("", DIGEST)], "t", {})
+    assert json.loads(payload)["subject"][1] == {"digest": {"sha256": "ab" * 32}}
+    statement = parse_statement(payload)
+    assert (statement.names, statement.digests) == (("a", ""), (DIGEST, DIGEST))
+
+
+def test_why_something_is_no_json_is_said() -> None:
+    with pytest.raises(InvalidSignature, match="the bundle is not valid JSON: duplicate key 'a'"):
+        parse_bundle(b'{"a":1,"a":2}')
+
+
+def test_parts_of_every_kind_are_counted() -> None:
+    for junk in (b"[" + b"1," * 20_001, b'{"a":' * 20_001, b"[" * 20_001):
+        with pytest.raises(InvalidSignature, match="parts"):
+            parse_bundle(junk)

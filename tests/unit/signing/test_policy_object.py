@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 
-from ocistate.errors import (
-    ConfigError,
+from ocistate.errors import ConfigError
+from ocistate.fields import Fields
+from ocistate.signing.keys import KeySigner
+from ocistate.signing.policy_object import (
+    Material,
+    parse_attestation,
+    parse_policy,
+    parse_signers,
+    references,
 )
-from ocistate.signing.policy_object import Material, parse_policy, references
 from tests.unit.signing.parts import ALICE, BOB, MALLORY, policy
 
 
@@ -121,3 +127,45 @@ def test_a_policy_names_keys_kept_elsewhere_and_reads_them_through_its_reader() 
     found = parse_policy(obj, read=read)
     fingerprints = [trusted.key.fingerprint for trusted in (*found.keys, *found.channel_keys)]
     assert fingerprints == [k.public_key.fingerprint for k in (ALICE, MALLORY, BOB)]
+
+
+def test_who_signs_artifacts_moves_no_channel() -> None:
+    with pytest.raises(ConfigError, match=r"spec.channelKeys: the key .* is one of keys too"):
+        policy(channelKeys=[{"pem": ALICE.public_key.pem}])
+    assert policy(channelKeys=[{"pem": BOB.public_key.pem}]).channel_keys[0].key == BOB.public_key
+
+
+def enrolled(name: str, signer: KeySigner) -> dict[str, str]:
+    return {"name": name, "pem": signer.public_key.pem}
+
+
+def test_clusters_have_names_and_keys_of_their_own() -> None:
+    both = policy(reporters=[enrolled("east", BOB), enrolled("west", MALLORY)])
+    assert [(r.name, r.key) for r in both.reporters] == [
+        ("east", BOB.public_key),
+        ("west", MALLORY.public_key),
+    ]
+    for wrong, says in (
+        ([{"pem": BOB.public_key.pem}], r"spec.reporters\[0\].name: is missing"),
+        ([enrolled("east", BOB), enrolled("east", MALLORY)], "has the name east twice"),
+        ([enrolled("east", BOB), enrolled("west", BOB)], "has the key .* twice"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            policy(reporters=wrong)
+
+
+def test_a_policy_that_is_off_needs_nobody() -> None:
+    assert policy(keys=[], mode="off").mode == "off"
+
+
+def test_signers_and_attestations_are_read_on_their_own() -> None:
+    keys = [{"name": "bob", "pem": BOB.public_key.pem}]
+    who = [{"issuer": "https://i", "subject": "s"}]
+    found, people = parse_signers(Fields({"keys": keys, "identities": who}, path="gate"))
+    assert [key.name for key in found] == ["bob"]
+    assert [str(identity.subject) for identity in people] == ["s"]
+    for value in ({"keys": keys}, {"identities": who}):
+        required = parse_attestation(Fields({"predicateType": "t", **value}, path="gate"))
+        assert (required.predicate_type, len(required.keys + required.identities)) == ("t", 1)
+    with pytest.raises(ConfigError, match=r"gate.keys: is empty, and so is identities"):
+        parse_attestation(Fields({"predicateType": "t"}, path="gate"))
