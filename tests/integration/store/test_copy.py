@@ -31,25 +31,10 @@ from ocistate.oci.store import Store
 from ocistate.oci.tags import legacy_tag
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution, ReferrersRegistry, Registry
+from tests.artifacts import put
 from tests.tool import ROOT, ocistate, run
 
-TYPE = "application/vnd.example.thing"
 Opener = Callable[[], Store]
-
-
-async def put(
-    store: Store, text: bytes, tag: str | None = None, subject: Descriptor | None = None
-) -> Manifest:
-    layer = describe(text, "text/plain")
-    await store.push_blob(EMPTY_CONFIG, b"{}")
-    await store.push_blob(layer, text)
-    manifest = build_manifest(
-        config=EMPTY_CONFIG, layers=(layer,), artifact_type=TYPE, subject=subject
-    )
-    await store.push_manifest(manifest)
-    if tag:
-        await store.push_manifest(manifest, tag)
-    return manifest
 
 
 async def put_family(store: Store, name: str) -> Index:

@@ -13,25 +13,15 @@ import pytest
 
 from ocistate.channel.record import RECORD_TYPE, Record, name_tag, number_tag, sign_record
 from ocistate.oci import open_store
-from ocistate.oci.model import EMPTY_CONFIG, Manifest, build_manifest, describe
+from ocistate.oci.model import Manifest
 from ocistate.oci.store import Store
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution
+from tests.artifacts import put
 from tests.keys import make_signer
 from tests.tool import Done, ocistate
 
 SIGNER = make_signer()
-
-
-async def put(store: Store, content: bytes, *tags: str, kind: str = "text/plain") -> Manifest:
-    layer = describe(content, kind)
-    await store.push_blob(EMPTY_CONFIG, b"{}")
-    await store.push_blob(layer, content)
-    manifest = build_manifest(config=EMPTY_CONFIG, layers=(layer,), artifact_type=kind)
-    await store.push_manifest(manifest)
-    for tag in tags:
-        await store.push_manifest(manifest, tag)
-    return manifest
 
 
 async def put_record(store: Store, sequence: int, *digests: str, reason: str = "") -> None:

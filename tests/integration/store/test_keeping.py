@@ -18,7 +18,7 @@ import pytest
 from ocistate.channel.record import Record, name_tag, number_tag, sign_record
 from ocistate.errors import ArtifactError, NotFound
 from ocistate.oci import open_store
-from ocistate.oci.model import EMPTY_CONFIG, Descriptor, Manifest, build_manifest, describe
+from ocistate.oci.model import Descriptor, Manifest
 from ocistate.oci.store import Store
 from ocistate.oci.tags import fallback_tag, legacy_tag
 from ocistate.reference import parse_reference
@@ -26,6 +26,7 @@ from ocistate.signing.envelope import BUNDLE_TYPE
 from ocistate.steps.gc import plan_gc
 from ocistate.steps.retention import Rules
 from testbed.registries import Distribution, Registry
+from tests import artifacts
 from tests.keys import make_signer
 from tests.tool import ROOT, ocistate
 
@@ -61,21 +62,11 @@ async def put(
     subject: Descriptor | None = None,
     content: bytes | None = None,
 ) -> Manifest:
-    data = text.encode() if content is None else content
-    layer = describe(data, kind)
-    await store.push_blob(EMPTY_CONFIG, b"{}")
-    await store.push_blob(layer, data)
     notes = {"org.opencontainers.image.revision": f"main@sha1:{text}"}
     if days is not None:
         notes[CREATED] = (NOW - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    manifest = build_manifest(
-        config=EMPTY_CONFIG, layers=(layer,), artifact_type=kind, subject=subject,
-        annotations=notes,
-    )  # fmt: skip
-    await store.push_manifest(manifest)
-    for tag in tags:
-        await store.push_manifest(manifest, tag)
-    return manifest
+    data = text.encode() if content is None else content
+    return await artifacts.put(store, data, *tags, kind=kind, subject=subject, annotations=notes)
 
 
 async def put_record(store: Store, number: int, digest: str) -> None:

@@ -12,35 +12,18 @@ from ocistate.errors import DigestMismatch, NotFound, Unavailable
 from ocistate.oci import Mirror, StoreOptions, open_store
 from ocistate.oci.mirrors import MirroredStore
 from ocistate.oci.model import (
-    EMPTY_CONFIG,
     MANIFEST,
-    Descriptor,
-    Manifest,
-    build_manifest,
     describe,
 )  # fmt: skip
 from ocistate.oci.registry import RegistryStore
-from ocistate.oci.store import Store
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution, ReferrersRegistry
+from tests.artifacts import put
 from tests.integration.store.faulty import Registry, on
 from tests.tool import ocistate
 
 MB = 1024 * 1024
 QUICK = StoreOptions(silence=3.0, whole=10.0)
-
-
-async def put(
-    store: Store, content: bytes, tag: str | None, subject: Descriptor | None
-) -> Manifest:
-    layer = describe(content, "text/plain")
-    await store.push_blob(EMPTY_CONFIG, b"{}")
-    await store.push_blob(layer, content)
-    manifest = build_manifest(
-        config=EMPTY_CONFIG, layers=(layer,), subject=subject, artifact_type="application/x.y"
-    )
-    await store.push_manifest(manifest, tag)
-    return manifest
 
 
 def hurry(store: MirroredStore) -> None:
@@ -61,8 +44,8 @@ def test_what_the_first_has_not_comes_from_the_next(
 
     async def story() -> None:
         async with open_store(second) as mirror:
-            made = await put(mirror, b"content", "v1", None)
-            signature = await put(mirror, b"signed", None, made.descriptor)
+            made = await put(mirror, b"content", "v1")
+            signature = await put(mirror, b"signed", subject=made.descriptor)
         async with open_store(first, QUICK, [Mirror(reference=second)]) as store:
             digest = made.descriptor.digest
             assert store.reference == first
@@ -80,7 +63,7 @@ def test_what_the_first_has_not_comes_from_the_next(
             with pytest.raises(NotFound, match="the others"):
                 await store.fetch_blob(absent, limit=100)
             # What is written goes to the first.
-            await put(store, b"new", "v2", None)
+            await put(store, b"new", "v2")
         async with open_store(first) as alone:
             assert await alone.tags() == ["v2"]
 
@@ -97,7 +80,7 @@ def test_a_first_that_is_down_costs_the_tag_and_nothing_else(
 
     async def story() -> None:
         async with open_store(second) as mirror:
-            made = await put(mirror, b"content", "v1", None)
+            made = await put(mirror, b"content", "v1")
         async with open_store(first, QUICK, [Mirror(reference=second)]) as store:
             assert isinstance(store, MirroredStore)
             hurry(store)
@@ -142,7 +125,7 @@ def test_another_manifest_under_the_digest_is_passed_over(distribution: Distribu
 
     async def story() -> None:
         async with open_store(second) as mirror:
-            made = await put(mirror, b"content", None, None)
+            made = await put(mirror, b"content")
         first = parse_reference(name(lying))
         async with open_store(first, QUICK, [Mirror(reference=second)]) as store:
             assert (await store.fetch_manifest(made.descriptor.digest)).raw == made.raw

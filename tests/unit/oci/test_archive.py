@@ -18,27 +18,14 @@ import pytest
 
 from ocistate.errors import Conflict, DigestMismatch, NotFound, ProtocolError, StoreError
 from ocistate.oci.archive import ArchiveStore
-from ocistate.oci.model import EMPTY_CONFIG, Descriptor, Manifest, build_manifest, describe
-from ocistate.oci.store import Store
+from ocistate.oci.model import Manifest, describe
 from ocistate.reference import Reference
+from tests.artifacts import put
 from tests.tool import ROOT
 
 
 def archive(path: Path) -> ArchiveStore:
     return ArchiveStore(Reference(scheme="archive", registry="", repository=str(path)))
-
-
-async def put(
-    store: Store, text: bytes, tag: str | None = None, subject: Descriptor | None = None
-) -> Manifest:
-    layer = describe(text, "text/plain")
-    await store.push_blob(EMPTY_CONFIG, b"{}")
-    await store.push_blob(layer, text)
-    manifest = build_manifest(
-        config=EMPTY_CONFIG, layers=(layer,), artifact_type="text/example", subject=subject
-    )
-    await store.push_manifest(manifest, tag)
-    return manifest
 
 
 def write(path: Path, *texts: bytes) -> list[Manifest]:
