@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from ocistate.errors import ConfigError
-from ocistate.signing.policy import Match, parse_identity
+from ocistate.signing.policy import PUBLIC_GOOD, Match, parse_identity, trust_root
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,13 @@ def test_an_expression_must_match_the_whole() -> None:
     assert not match("team-a1")
     assert not match("a team-a")
     assert not Match(text="team-[a-z]+")("team-a")
+
+
+def test_a_trusted_root_is_known_by_its_media_type_and_told_apart_by_its_digest() -> None:
+    data = b'{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}'
+    root = trust_root(data, "root.json")
+    assert (root.data, root.digest) == (data, hashlib.sha256(data).hexdigest())
+    assert root != PUBLIC_GOOD
+    for wrong in (b"", b"[]", b"{}", b'{"mediaType":"application/json"}', data + b"x"):
+        with pytest.raises(ConfigError, match=r"root.json is not a Sigstore trusted root"):
+            trust_root(wrong, "root.json")

@@ -11,6 +11,7 @@ from ocistate.fields import Fields
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy_object import (
     Material,
+    faulty_policy,
     parse_attestation,
     parse_policy,
     parse_signers,
@@ -169,3 +170,16 @@ def test_signers_and_attestations_are_read_on_their_own() -> None:
         assert (required.predicate_type, len(required.keys + required.identities)) == ("t", 1)
     with pytest.raises(ConfigError, match=r"gate.keys: is empty, and so is identities"):
         parse_attestation(Fields({"predicateType": "t"}, path="gate"))
+
+
+def test_keys_and_identities_together_meet_a_threshold() -> None:
+    who = [{"issuer": "https://i", "subject": "s"}]
+    assert policy(threshold=2, identities=who).threshold == 2
+    with pytest.raises(ConfigError, match="asks for 3 signers, but there are 2"):
+        policy(threshold=3, identities=who)
+
+
+@pytest.mark.parametrize("obj", [{}, {"metadata": "x", "spec": "y"}, {"spec": {"repositories": 5}}])
+def test_what_says_nothing_at_all_is_a_faulty_policy_of_everything(obj: dict[str, Any]) -> None:
+    found = faulty_policy(obj, ConfigError("unreadable"))
+    assert (found.name, found.repositories, found.fault) == ("", (), "unreadable")
