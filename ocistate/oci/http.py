@@ -38,7 +38,7 @@ from ocistate.oci.auth import Access, refused
 from ocistate.oci.authorize import Authorizer
 from ocistate.oci.clients import no_cookies
 from ocistate.oci.links import check_link
-from ocistate.oci.open import StoreOptions
+from ocistate.oci.options import StoreOptions
 from ocistate.oci.tls import Trust, find_trust
 from ocistate.text import plain
 

@@ -23,7 +23,7 @@ from ocistate.oci.credentials import (
     registry_names,
 )
 from ocistate.oci.http import Http
-from ocistate.oci.open import StoreOptions
+from ocistate.oci.options import StoreOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from ocistate.oci.model import (
     parse_index,
     parse_manifest,
 )
-from ocistate.oci.open import StoreOptions
+from ocistate.oci.options import StoreOptions
 from ocistate.oci.source import BlobSource
 from ocistate.oci.store import MAX_MANIFEST_BYTES
 from ocistate.oci.tags import fallback_tag

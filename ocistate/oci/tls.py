@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ocistate.errors import ConfigError
-from ocistate.oci.open import ClientCertificate, StoreOptions
+from ocistate.oci.options import ClientCertificate, StoreOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

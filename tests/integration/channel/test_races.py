@@ -14,7 +14,7 @@ from ocistate.channel.trust import ChannelTrust
 from ocistate.errors import NotFound
 from ocistate.oci import open_store
 from ocistate.oci.model import Descriptor, Index, Manifest
-from ocistate.oci.open import StoreOptions
+from ocistate.oci.options import StoreOptions
 from ocistate.oci.registry import RegistryStore
 from ocistate.reference import parse_reference
 from ocistate.signing.policy import TrustedKey
