@@ -115,6 +115,7 @@ async def cluster_agent(
             namespaces=(namespace,) if namespace else None,
             givers=lambda stack: agent.givers(stack),
             takers=lambda stack: agent.takers(stack),
+            contests=lambda stack: agent.contests(stack.key),
         )
         resources.push_async_callback(places.watches.aclose)
         remote = RemotePlaces(
@@ -145,6 +146,7 @@ def _remote(
         fence=fence,
         givers=agent.givers,
         takers=agent.takers,
+        contests=lambda stack: agent.contests(stack.key),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,7 @@ from ocistate.artifact.known import KnownDocuments
 from ocistate.cluster.apply import IS_THERE, Options, apply
 from ocistate.cluster.client import KubeClient, service_account
 from ocistate.cluster.confine import confine
-from ocistate.cluster.contested import Contested
+from ocistate.cluster.contested import Contest, Contested
 from ocistate.cluster.explain import explain
 from ocistate.cluster.health import Health, Status, Summary, summarize
 from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL
@@ -74,6 +74,8 @@ class ClusterPlaces:
     """The owners that a Stack may take objects over from."""
     takers: Callable[[Stack], Collection[str]] = lambda stack: ()
     """The owners that a Stack leaves its objects to."""
+    contests: Callable[[Stack], Sequence[Contest]] = lambda stack: ()
+    """What a Stack's status says of contested objects."""
     fence: Callable[[tuple[str, str]], None] | None = None
     """Raises before a write that is another agent's to do."""
     noticed: Callable[[OcistateError | None], None] = lambda trouble: None
@@ -96,8 +98,16 @@ class ClusterPlaces:
 
     def place(self, stack: Stack, wake: Callable[[float], None]) -> ClusterPlace:
         """The place of one Stack."""
+        if stack.uid not in self._wakes:
+            for contest in self.contests(stack):
+                self.contested.resume(contest)
         self._wakes[stack.uid] = wake
         return ClusterPlace(self, stack)
+
+    def wake_in(self, stack: Stack, after: float) -> None:
+        """Have a Stack looked at in some seconds."""
+        if wake := self._wakes.get(stack.uid):
+            wake(after)
 
     def writer(self, stack: Stack) -> KubeClient:
         """The client that a Stack's objects are written and its secrets are read with."""
@@ -160,6 +170,7 @@ class ClusterPlace:
     async def drifted(self, content: Content) -> bool:
         owned = self.places.owned
         self._planned = None
+        self._doubt_overruled()
         if self._clean == (content.digest, owned.revision(self.stack.uid)):
             return False
         desired = await self._prepare(content)
@@ -190,13 +201,6 @@ class ClusterPlace:
         summary = self._summary(self._desired)
         counts = {status.value.lower(): count for status, count in summary.counts.items()}
         troubles = [f"{id}: {health.message}" for id, health in summary.worst[:3]]
-        fights = [
-            f"{id} is changed again and again" + (f" by {by}" if by else "")
-            for id, by in self.places.contested.ids().items()
-            if id in self._desired.by_id
-        ]
-        if fights:
-            troubles.append(f"contested, put back ever more slowly: {', '.join(fights[:3])}")
         if blind := self._unseen_kinds(self._kinds):
             who, way = "the agent", f"a ClusterRole with the label {VIEW_LABEL} gives it the right"
             if not self.places.impersonate:
@@ -207,7 +211,10 @@ class ClusterPlace:
             )
         message = "; ".join(troubles)
         return HealthReport(
-            counts={"total": summary.total, **counts}, worst=summary.status.value, message=message
+            counts={"total": summary.total, **counts},
+            worst=summary.status.value,
+            message=message,
+            contested=self._contests(self._desired),
         )
 
     async def explain(self) -> str:
@@ -222,6 +229,35 @@ class ClusterPlace:
             if found is not None:
                 return f"{found[0]}: {found[1].message}"
         return ""
+
+    def _doubt_overruled(self) -> None:
+        """Send again what admission overruled, when it is time: it may let us have our way now."""
+        contested, owned = self.places.contested, self.places.owned
+        if self.stack.drift != "correct":
+            return
+        for id in contested.due(owned.mine(self.stack.uid)):
+            owned.doubt(id)
+
+    def _contests(self, desired: Desired) -> tuple[Contest, ...]:
+        """What is contested now; it is looked at again when that may have changed."""
+        contested, mine = self.places.contested, self.places.owned.mine(self.stack.uid)
+        found = contested.of(desired.by_id)
+        moving = [contested.moves_in(each) for each in found if each.id in mine]
+        if moving and self.stack.drift == "correct":
+            self.places.wake_in(self.stack, max(min(moving), 0.1))
+        return found
+
+    def _note(self, plan: Plan, outcome: Outcome) -> None:
+        """What admission made of what was sent."""
+        contested = self.places.contested
+        for action in plan.write:
+            if action.wanted and action.live and action.live.marker != action.wanted.marker:
+                contested.forget(action.id)  # nobody has said anything to this yet
+        for result in outcome.results:
+            if result.state is State.DELETED:
+                contested.forget(result.id)
+            elif result.state in (State.APPLIED, State.UNCHANGED):
+                contested.answered(result.id, result.overruled)
 
     def _summary(self, desired: Desired) -> Summary:
         """Of the health of all; what is there and healthy is only counted."""
@@ -384,6 +420,7 @@ class ClusterPlace:
             outcome = await apply(
                 self.places.writer(self.stack), plan, Options(on_result=owned.note)
             )
+        self._note(plan, outcome)
         if any(result.id.kind == "CustomResourceDefinition" for result in outcome.results):
             self.places.watches.want(self._kinds)  # those that were not served are, maybe
         self._there |= {

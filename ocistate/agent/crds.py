@@ -276,6 +276,19 @@ def _stack_status() -> Schema:
             ),
             "resources": {"type": "object", "additionalProperties": {"type": "integer"}},
             "kinds": _list(_TEXT),
+            "contested": _described(
+                _list(
+                    _object(
+                        {
+                            **{key: _TEXT for key in ("group", "kind", "namespace", "name")},
+                            "reason": _enum("Flipped", "Overruled"),
+                            "by": _TEXT,
+                            "fields": _list(_TEXT),
+                        }
+                    )
+                ),
+                "Objects that others want otherwise.",
+            ),
             "lastHandledReconcileAt": _TEXT,
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,8 +15,9 @@ from ocistate.agent.instruments import REGISTRY
 from ocistate.agent.runtime import Agent
 from ocistate.agent.shards import Shards
 from ocistate.agent.status import Truth
+from ocistate.cluster.contested import Reason
 
-_CONDITIONS = ("Ready", "Verified", "Applied", "Healthy", "Stalled")
+_CONDITIONS = ("Ready", "Verified", "Applied", "Healthy", "Contested", "Stalled")
 _NUMBERS: Final[dict[Truth, int]] = {"True": 1, "False": 0, "Unknown": -1}
 
 
@@ -55,6 +57,11 @@ class _AgentCollector(Collector):
         )
         repairs = CounterMetricFamily(
             "ocistate_stack_drift_repairs", "Objects put back as they should be.", labels=labels
+        )
+        contested = GaugeMetricFamily(
+            "ocistate_stack_contested",
+            "The Stack's objects that others want otherwise.",
+            labels=[*labels, "reason"],
         )
         suspended = GaugeMetricFamily(
             "ocistate_stack_suspended", "1 while the Stack is suspended.", labels=labels
@@ -96,6 +103,9 @@ class _AgentCollector(Collector):
                 trusted.add_metric(list(key), _NUMBERS[status.current.verified])
             for outcome, count in self._agent.passes(key).items():
                 passes.add_metric([*key, outcome], count)
+            counts = Counter(contest.reason for contest in status.contested)
+            for reason in Reason:
+                contested.add_metric([*key, reason.value], counts[reason])
             repairs.add_metric(list(key), self._agent.repairs(key))
             suspended.add_metric(list(key), self._agent.is_suspended(key))
         yield from (
@@ -105,6 +115,7 @@ class _AgentCollector(Collector):
             trusted,
             passes,
             repairs,
+            contested,
             suspended,
             queue,
             reachable,

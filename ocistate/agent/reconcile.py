@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ocistate.agent.contests import CONDITION, SETTLED, say_contested
 from ocistate.agent.holding import hold_back, seconds_left, was_healthy, way_back
 from ocistate.agent.looking import Looking
 from ocistate.agent.services import Halt
@@ -338,9 +339,23 @@ class Pass(Looking):
         was = self.status.condition("Healthy")
         self.status = replace(self.status, resources=report.counts)
         self._condition("Healthy", truth, reason, report.message)
+        self._say_contested(report)
         if was is None or (was.status, was.reason) != (truth, reason):
             kind = "Normal" if truth != "False" else "Warning"
             self.services.event(self.stack, kind, reason, report.message or digest)
+
+    def _say_contested(self, report: HealthReport) -> None:
+        was = self.status.is_true(CONDITION)
+        self.status, news = say_contested(
+            self.status,
+            report.contested,
+            now=self.services.now(),
+            generation=self.stack.generation,
+        )
+        if news:
+            self.services.event(self.stack, "Warning", CONDITION, news)
+        elif was and not report.contested:
+            self.services.event(self.stack, "Normal", SETTLED, "nothing is contested any more")
 
     def _say_ready(self, truth: Truth, reason: str, report: HealthReport) -> None:
         applied = self.status.condition("Applied")

@@ -29,6 +29,7 @@ from ocistate.agent.status import Status, refused
 from ocistate.agent.step import step
 from ocistate.agent.target import Target
 from ocistate.channel.rings import Cluster
+from ocistate.cluster.contested import Contest
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.oci import StoreOptions
 from ocistate.oci.store import Store
@@ -306,6 +307,11 @@ class Agent:
     def reachable(self) -> Mapping[str, bool]:
         """Of each cluster that Stacks name: whether it answered when it was last asked."""
         return self.places.reachable()
+
+    def contests(self, key: Key) -> tuple[Contest, ...]:
+        """The objects of a Stack that others want otherwise."""
+        entry = self._entries.get(key)
+        return entry.status.contested if entry else ()
 
     def is_suspended(self, key: Key) -> bool:
         """Whether a Stack is to be left alone."""

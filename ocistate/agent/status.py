@@ -7,11 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from ocistate.cluster.contested import Contest, Reason
 from ocistate.errors import OcistateError
+from ocistate.objects import ObjectId
 
 Truth = Literal["True", "False", "Unknown"]
 
 HISTORY_LENGTH: Final = 10
+
+MOST_CONTESTS: Final = 20
+"""So many contested objects are named in a status."""
 
 _REFUSED: Final[tuple[tuple[str, Truth], ...]] = (("Ready", "False"), ("Stalled", "True"))
 
@@ -120,6 +125,8 @@ class Status:
     channels: tuple[Followed, ...] = ()
     """What was accepted of each channel that was ever followed, the latest first."""
     last_handled_reconcile_at: str = ""
+    contested: tuple[Contest, ...] = ()
+    """The objects that others want otherwise, at most `MOST_CONTESTS` of them."""
 
     def condition(self, type_: str) -> Condition | None:
         """One condition by type."""
@@ -263,6 +270,19 @@ def status_to_dict(status: Status) -> dict[str, Any]:
             "generation": status.held_back.generation,
             "reconcileAt": status.held_back.reconcile_at,
         }
+    if status.contested:
+        value["contested"] = [
+            {
+                "group": c.id.group,
+                "kind": c.id.kind,
+                "namespace": c.id.namespace,
+                "name": c.id.name,
+                "reason": c.reason.value,
+                "by": c.by,
+                "fields": list(c.fields),
+            }
+            for c in status.contested
+        ]
     if status.last_handled_reconcile_at:
         value["lastHandledReconcileAt"] = status.last_handled_reconcile_at
     return value
@@ -347,6 +367,21 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
             for f in _mappings(value.get("channels"))
         ),
         last_handled_reconcile_at=_text(value.get("lastHandledReconcileAt")),
+        contested=tuple(
+            Contest(
+                id=ObjectId(
+                    _text(c.get("group")),
+                    _text(c.get("kind")),
+                    _text(c.get("namespace")),
+                    _text(c.get("name")),
+                ),
+                reason=Reason(c["reason"]),
+                by=_text(c.get("by")),
+                fields=_texts(c.get("fields")),
+            )
+            for c in _mappings(value.get("contested"))
+            if c.get("reason") in tuple(Reason)
+        ),
     )
 
 

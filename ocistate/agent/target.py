@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ocistate.agent.api import ALLOW_PRUNE, Stack
+from ocistate.cluster.contested import Contest
 from ocistate.cluster.plan import guard_removal
 from ocistate.cluster.prepare import IgnoreRule
 from ocistate.errors import ConfigError, TargetError
@@ -49,6 +50,8 @@ class HealthReport:
     worst: str = ""
     """``Healthy``, ``Progressing`` or ``Degraded``: of all of them together."""
     message: str = ""
+    contested: tuple[Contest, ...] = ()
+    """What others want otherwise, and neither side gives in."""
 
 
 class Target(Protocol):

@@ -110,16 +110,24 @@ async def _apply(
             "mode": trust.mode,
             "dryRun": dry_run,
         }
-        results: list[dict[str, str]] = []
+        results: list[dict[str, Any]] = []
 
         def show(done: Result) -> None:
             error = str(done.error) if done.error else ""
             results.append(
-                {"object": str(done.id), "verb": done.verb, "state": done.state, "error": error}
+                {
+                    "object": str(done.id),
+                    "verb": done.verb,
+                    "state": done.state,
+                    "error": error,
+                    "overruled": list(done.overruled),
+                }
             )
             if output == "table":
                 sign = _SIGNS.get(done.verb, " ")
                 why = error or (done.reason if done.state == "skipped" else "")
+                if done.overruled:
+                    why = f"admission overrules {', '.join(done.overruled)}"
                 result(f"{sign} {done.id} {done.state}" + (f": {why}" if why else ""))
 
         into = namespace or client.access.namespace

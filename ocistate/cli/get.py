@@ -62,6 +62,7 @@ def get_command(
                 "ready",
                 "verified",
                 "healthy",
+                "contested",
                 "reason",
             ),
             [
@@ -75,6 +76,7 @@ def get_command(
                     row["ready"]["status"],
                     _verified(row["verified"]),
                     row["healthy"]["status"],
+                    str(len(row["contested"]) or ""),
                     row["ready"]["reason"],
                 )
                 for row in rows
@@ -143,6 +145,7 @@ def _row(namespace: str, name: str, target: str, status: dict[str, Any]) -> dict
         "ready": condition("Ready"),
         "verified": condition("Verified"),
         "healthy": condition("Healthy"),
+        "contested": status.get("contested", []),
         "resources": status["resources"],
         "history": status["history"],
         "lastAttempt": status.get("lastAttempt"),

@@ -100,6 +100,11 @@ def _lines(
     if counts:
         total = counts.pop("total", 0)
         lines.append(f"Objects: {total}" + "".join(f", {v} {k}" for k, v in counts.items()))
+    if status.get("contested"):
+        from ocistate.agent.status import status_from_dict
+
+        lines.append("Contested:")
+        lines += [f"  {contest}" for contest in status_from_dict(status).contested]
     attempt = status.get("lastAttempt") or {}
     if attempt.get("error"):
         lines.append(

@@ -23,6 +23,7 @@ from ocistate.cluster.client import KubeClient
 from ocistate.cluster.kinds import Kinds
 from ocistate.cluster.live import live_of
 from ocistate.cluster.outcome import Outcome, Result, State
+from ocistate.cluster.overruled import read_answer
 from ocistate.cluster.plan import Action, Live, Plan, Verb
 from ocistate.cluster.prepare import Mode, Wanted, body
 from ocistate.cluster.prune import Prune
@@ -31,6 +32,7 @@ from ocistate.cluster.stages import Stage
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.takeover import has_former_manager, leave_fields, take_over
 from ocistate.cluster.tasks import together
+from ocistate.cluster.transport import JSON
 from ocistate.errors import ApplyFailed, ClusterError, ClusterUnavailable, OcistateError
 from ocistate.objects import ObjectId
 
@@ -191,15 +193,15 @@ class _Run:
     async def _apply(self, action: Action, wanted: Wanted, obj: dict[str, Any]) -> Result:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                metadata = await self._send(obj)
+                metadata, others = await self._send(obj)
                 if (
                     self.options.takeover
                     and not self.options.dry_run
                     and has_former_manager(metadata)
                 ):
                     await take_over(self.client, wanted.id, version=_version(wanted))
-                    metadata = await self._send(obj)
-                return _written(action, metadata)
+                    metadata, others = await self._send(obj)
+                return replace(_written(action, metadata), overruled=others)
             except StatusError as error:
                 if wanted.mode is Mode.RECREATE and is_immutable(error):
                     return await self._recreate(action, wanted, obj)
@@ -208,11 +210,12 @@ class _Run:
             await self._pause(attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _send(self, obj: dict[str, Any]) -> wire.Metadata:
+    async def _send(self, obj: dict[str, Any]) -> tuple[wire.Metadata, tuple[str, ...]]:
+        """The metadata of what the server made of it, and the fields that it stored otherwise."""
         data = await self.client.apply_raw(
-            obj, force=self.options.force, dry_run=self.options.dry_run
+            obj, force=self.options.force, dry_run=self.options.dry_run, accept=JSON
         )
-        return wire.decode_as(wire.PARTIAL, data).metadata
+        return read_answer(obj, data)
 
     async def _create(self, action: Action, obj: dict[str, Any]) -> Result:
         for attempt in range(1, _ATTEMPTS + 1):

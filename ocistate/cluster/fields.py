@@ -78,7 +78,7 @@ def _lost_items(node: Mapping[str, Any], items: list[Any], path: str) -> Iterato
                 yield place
             continue
         if keyed is None:
-            keyed = [(json.loads(key[2:]), node[key]) for key in node if key.startswith("k:")]
+            keyed = keyed_items(node)
         for keys, child in keyed:
             # A key that the item leaves out was defaulted by the server (protocol: TCP).
             if all(name not in item or item[name] == want for name, want in keys.items()):
@@ -86,6 +86,11 @@ def _lost_items(node: Mapping[str, Any], items: list[Any], path: str) -> Iterato
                 break
         else:
             yield place
+
+
+def keyed_items(node: Mapping[str, Any]) -> list[tuple[dict[str, Any], Any]]:
+    """The items of a list that are told apart by keys: these, and the fields held of each."""
+    return [(json.loads(key[2:]), node[key]) for key in node if key.startswith("k:")]
 
 
 def _go_json(value: Any) -> str:

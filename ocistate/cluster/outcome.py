@@ -24,7 +24,8 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One object's result. ``live`` is what to remember of it; ``error`` says why it failed."""
+    """One object's result. ``live`` is what to remember of it; ``error`` says why it failed;
+    ``overruled`` are the fields that the API server did not store as they were sent."""
 
     id: ObjectId
     verb: Verb
@@ -32,6 +33,7 @@ class Result:
     reason: str = ""
     error: OcistateError | None = None
     live: Live | None = None
+    overruled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

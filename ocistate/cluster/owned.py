@@ -245,6 +245,12 @@ class OwnedObjects:
             self._tell(live.owner, id, What.DRIFTED, last_writer(metadata))
         return id
 
+    def doubt(self, id: ObjectId) -> None:
+        """Have the next plan send an object again, though nobody seems to have changed it."""
+        live = self.get(id)
+        if live is not None:
+            self._store(id, replace(live, intact=None))
+
     def forget(self, id: ObjectId, uid: str = "") -> None:
         """Note that an object is gone, or no longer carries the label."""
         live = self.get(id)

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from testbed.kubeapi import kubeconfig
 from tests.integration.agent.test_faults import equal
 from tests.integration.agent.test_health import definition, deployment, may_be_seen
 from tests.integration.agent.world import World, path_of
-from tests.unit.agent.parts import AgentProcess, condition, config_map, policy, wait_for
+from tests.unit.agent.parts import AgentProcess, config_map, policy, wait_for
 
 ADMISSION = "admissionregistration.k8s.io/v1"
 
@@ -287,48 +286,10 @@ def test_what_admission_changes_in_our_requests_is_not_fought(world: World) -> N
         team.create(source={"interval": "1h"})
         team.wait_data("app", v="7")
         team.wait_ready()
+        assert "/app: admission overrules .data.v" in team.wait_condition("Contested", "True")
         before = versions(world, team.namespace)
         time.sleep(2.0)  # not a wait: how long nothing must happen
         assert versions(world, team.namespace) == before
-
-
-def test_another_writer_that_never_gives_up_is_named_and_does_not_keep_us_busy(
-    world: World,
-) -> None:
-    team = world.tenant()
-    digest = team.push(config_map("app", v="1"), config_map("calm", v="1"))
-    team.create(source={"interval": "1h"})
-    team.wait_ready(digest)
-    stop = threading.Event()
-    writes = 0
-
-    def fight() -> None:
-        nonlocal writes
-        while not stop.is_set():
-            if team.data("app") == {"v": "1"}:
-                team.change("app", {"data": {"v": "9"}})
-                writes += 1
-            stop.wait(0.02)
-
-    thread = threading.Thread(target=fight)
-    thread.start()
-    try:
-        message = wait_for(
-            "the fight told",
-            lambda: next(
-                (c[2] for c in [condition(team.status(), "Healthy")] if "contested" in c[2]), ""
-            ),
-        )
-        assert "app" in message
-        assert "somebody" in message
-        team.change("calm", {"data": {"v": "9"}})
-        team.wait_data("calm", v="1")
-    finally:
-        stop.set()
-        thread.join()
-    assert writes < 12, "each repair waits longer than the one before"
-    team.edit(ignore=[{"kind": "ConfigMap", "name": "app", "jsonPointers": ["/data/v"]}])
-    team.wait_ready(digest)
 
 
 def test_an_autoscaler_gets_the_field_that_is_left_to_it(world: World) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocistate.agent.contests import say_contested
 from ocistate.agent.status import (
     HISTORY_LENGTH,
+    MOST_CONTESTS,
     Attempt,
     Condition,
     Current,
@@ -22,7 +24,9 @@ from ocistate.agent.status import (
     status_from_dict,
     status_to_dict,
 )
+from ocistate.cluster.contested import Contest, Reason
 from ocistate.errors import ConfigError
+from ocistate.objects import ObjectId
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -63,6 +67,16 @@ STATUSES = st.builds(
     resources=st.dictionaries(TEXT, NUMBER),
     kinds=st.lists(TEXT).map(tuple),
     last_handled_reconcile_at=TEXT,
+    contested=st.lists(
+        st.builds(
+            Contest,
+            id=st.builds(ObjectId, TEXT, TEXT, TEXT, TEXT),
+            reason=st.sampled_from(Reason),
+            by=TEXT,
+            fields=st.lists(TEXT, max_size=2).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXT,
@@ -82,7 +96,9 @@ def test_what_is_written_is_read_back(status: Status) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(sorted(status_to_dict(Status()).keys() | {"current", "lastAttempt"})),
+        st.sampled_from(
+            sorted(status_to_dict(Status()).keys() | {"current", "lastAttempt", "contested"})
+        ),
         ANYTHING,
     )
 )
@@ -141,3 +157,33 @@ def test_a_refused_spec_is_neither_ready_nor_forgotten() -> None:
         "Ready": ("False", "InvalidConfiguration"),
         "Stalled": ("True", "InvalidConfiguration"),
     }
+
+
+def contest(name: str, reason: Reason = Reason.OVERRULED) -> Contest:
+    fields = (".data.v",) if reason is Reason.OVERRULED else ()
+    return Contest(id=ObjectId("", "ConfigMap", "n", name), reason=reason, fields=fields)
+
+
+def test_a_contest_is_told_once_and_ends() -> None:
+    quiet, news = say_contested(Status(), [], now=NOW, generation=1)
+    assert (quiet, news) == (Status(), "")
+    first, news = say_contested(quiet, [contest("a")], now=NOW, generation=1)
+    assert news == "ConfigMap/n/a: admission overrules .data.v"
+    assert first.is_true("Contested")
+    again, news = say_contested(first, [contest("a")], now=LATER, generation=1)
+    assert (again, news) == (first, "")
+    both = [contest("a"), contest("b", Reason.FLIPPED)]
+    second, news = say_contested(again, both, now=LATER, generation=1)
+    assert news == "ConfigMap/n/b is changed again and again"
+    over, news = say_contested(second, [], now=LATER, generation=1)
+    assert (over.contested, news) == ((), "")
+    (condition,) = over.conditions
+    assert (condition.status, condition.reason) == ("False", "Settled")
+
+
+def test_many_contests_are_counted_and_few_are_told() -> None:
+    many = [contest(f"{number:04}") for number in range(1000)]
+    status, news = say_contested(Status(), many, now=NOW, generation=1)
+    assert len(status.contested) == MOST_CONTESTS
+    assert "and 997 more" in status.conditions[0].message
+    assert len(news) < 400
