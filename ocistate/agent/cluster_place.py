@@ -43,6 +43,9 @@ _SYNC_SECONDS: Final = 60.0
 _GATHER_SECONDS: Final = 0.2
 """Many objects tell of their health in a row: one pass is for all of them."""
 
+_TRIM_SECONDS: Final = 2.0
+"""A kind that nobody needs may be needed again at once, as when a Stack is made anew."""
+
 Kind = tuple[str, str]
 
 
@@ -86,6 +89,9 @@ class ClusterPlaces:
     documents: dict[str, KnownDocuments] = field(default_factory=dict)
     """By Stack: what its last artifact held, so that of the next only what is new is parsed."""
     _wakes: dict[str, Callable[[float], None]] = field(default_factory=dict)
+    _needs: dict[str, frozenset[Kind]] = field(default_factory=dict)
+    """By Stack: the kinds that must be watched for it."""
+    _trimming: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         self.owned = OwnedObjects(self._changed)
@@ -127,6 +133,28 @@ class ClusterPlaces:
         self._wakes.pop(stack.uid, None)
         self.documents.pop(stack.uid, None)
         self.owned.undesire(stack.uid)
+        if self._needs.pop(stack.uid, None):
+            self._trim_soon()
+
+    def need(self, stack: Stack, kinds: Collection[Kind]) -> None:
+        """Watch these kinds for a Stack; those that it needed before are let go after a while."""
+        before = self._needs.get(stack.uid, frozenset())
+        self._needs[stack.uid] = frozenset(kinds)
+        self.watches.want(frozenset(kinds) - self.watches.kinds)
+        if not before <= self._needs[stack.uid]:
+            self._trim_soon()
+
+    def _trim_soon(self) -> None:
+        if self._trimming is None or self._trimming.done():
+            self._trimming = asyncio.create_task(self._trim())
+
+    async def _trim(self) -> None:
+        await asyncio.sleep(_TRIM_SECONDS)
+        # What a Stack left behind on purpose is seen still: it may have to be removed with it.
+        kept = [self.owned.kinds(owner) for owner in self._needs]
+        if ended := await self.watches.trim(frozenset().union(*self._needs.values(), *kept)):
+            names = ", ".join(sorted(map(kind_text, ended)))
+            log.info("no Stack needs these kinds any more, they are not watched: %s", names)
 
     def _changed(self, change: Change) -> None:
         wake = self._wakes.get(change.owner)
@@ -163,9 +191,11 @@ class ClusterPlace:
     _kinds: frozenset[Kind] = frozenset()
 
     def kinds(self, content: Content) -> tuple[str, ...]:
-        return tuple(
-            sorted({kind_text((e.id.group, e.id.kind)) for e in content.inventory.resources})
-        )
+        named = {(e.id.group, e.id.kind) for e in content.inventory.resources}
+        mine = self.places.owned.mine(self.stack.uid)
+        # What it has left behind, since it is protected or pruning is off, goes with the Stack.
+        left = {(id.group, id.kind) for id, live in mine.items() if not live.deleting}
+        return tuple(sorted(map(kind_text, named | left)))
 
     async def drifted(self, content: Content) -> bool:
         owned = self.places.owned
@@ -368,7 +398,7 @@ class ClusterPlace:
 
     async def _see(self, kinds: set[Kind]) -> None:
         watches = self.places.watches
-        watches.want(kinds - watches.kinds)
+        self.places.need(self.stack, kinds)
         if not await watches.synced(kinds, timeout=_SYNC_SECONDS):
             troubles = "; ".join(str(e) for e in watches.troubles.values())
             raise ClusterUnavailable(

@@ -176,6 +176,8 @@ class RemotePlace:
     _until: float = 0.0
 
     def kinds(self, content: Content) -> tuple[str, ...]:
+        if self._at is not None:
+            return self._at[1].kinds(content)
         return tuple(
             sorted({kind_text((e.id.group, e.id.kind)) for e in content.inventory.resources})
         )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence, Set
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -196,10 +196,15 @@ class Watches:
                     watch.task = asyncio.create_task(self._follow(watch), name=f"watch {kind}")
                 watch.woken.set()
 
-    async def trim(self, kinds: Iterable[tuple[str, str]]) -> None:
-        """Watch no longer what is neither among these kinds nor has owned objects."""
-        needed = set(kinds) | self._owned.kinds()
-        await self._end([key for key in self._watches if key[:2] not in needed])
+    async def trim(self, needed: Set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Watch nothing but these kinds, and know nothing of others any more; return the kinds
+        that were ended."""
+        keys = [key for key in self._watches if key[:2] not in needed]
+        await self._end(keys)
+        for group, kind, namespace in keys:
+            if (group, kind, namespace) not in self._watches:  # nor wanted again meanwhile
+                self._vanished(group, kind, namespace)
+        return {key[:2] for key in keys}
 
     async def synced(
         self, kinds: Iterable[tuple[str, str]] | None = None, *, timeout: float | None = None
@@ -286,14 +291,13 @@ class Watches:
         if resource is not None and not (namespace and not resource.namespaced):
             return resource
         if resource is None and group not in kinds.stale_groups:
-            self._vanished(watch)
+            self._vanished(*watch.key)
         watch.since = ""
         self._well(watch)
         await _first(watch.woken.wait(), self._sleep(_ABSENT_PAUSE))
         return None
 
-    def _vanished(self, watch: _Watch) -> None:
-        group, kind, namespace = watch.key
+    def _vanished(self, group: str, kind: str, namespace: str) -> None:
         gone = ApiResource(group=group, version="", kind=kind, plural="", namespaced=True)
         self._owned.only(gone, namespace, ())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,47 @@ def test_health_and_metrics_are_served(world: World) -> None:
     assert len(queried) > 10
     for name in queried:
         assert {name, name.removesuffix("_total"), name.removesuffix("_bucket")} & found, name
+
+
+def watchers(world: World, resource: str) -> int:
+    """How many watches of a resource the API server has open, whoever has opened them."""
+    text = world.cluster.request("GET", "/metrics").body
+    return sum(
+        int(float(line.rsplit(" ", 1)[1]))
+        for line in text.splitlines()
+        if line.startswith("apiserver_longrunning_requests{")
+        and f'resource="{resource}"' in line
+        and 'verb="WATCH"' in line
+    )
+
+
+def test_a_kind_that_no_stack_has_any_more_is_not_watched_until_one_has_it(world: World) -> None:
+    team, other = world.tenant(), world.tenant()
+    limits = {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "limits"},
+        "spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}}]},
+    }
+    before = watchers(world, "limitranges")
+    team.push(config_map("app", v="1"), limits)
+    other.push(config_map("app", v="1"), limits)
+    for each in (team, other):
+        each.create()
+        each.wait_ready()
+    assert watchers(world, "limitranges") == before + 1, "one for all"
+
+    # One has it no longer, since its artifact has not: the other one's is seen still.
+    team.push(config_map("app", v="2"))
+    team.wait_gone("LimitRange", "limits")
+    time.sleep(3.0)  # not a wait: how long nothing must happen
+    other.delete("LimitRange", "limits")
+    wait_for("put back", lambda: other.get("LimitRange", "limits"))
+    other.delete("Stack", "app", "ocistate.dev/v1alpha1")
+    wait_for("no watch", lambda: watchers(world, "limitranges") == before)
+
+    digest = team.push(config_map("app", v="3"), limits)
+    team.wait_ready(digest)
+    assert watchers(world, "limitranges") == before + 1
+    team.delete("LimitRange", "limits")
+    wait_for("put back", lambda: team.get("LimitRange", "limits"))
