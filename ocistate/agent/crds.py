@@ -276,6 +276,15 @@ def _stack_status() -> Schema:
             ),
             "resources": {"type": "object", "additionalProperties": {"type": "integer"}},
             "kinds": _list(_TEXT),
+            "target": _described(
+                _object(
+                    {
+                        "kubeconfigSecretRef": _object({"name": _TEXT, "key": _TEXT}),
+                        "context": _TEXT,
+                    }
+                ),
+                "The other cluster that its objects are in.",
+            ),
             "contested": _described(
                 _list(
                     _object(

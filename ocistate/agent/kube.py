@@ -17,7 +17,7 @@ from ocistate.agent.events import Events
 from ocistate.agent.files import fingerprint, load_files
 from ocistate.agent.policies import REFRESH_SECONDS, Policies
 from ocistate.agent.runtime import Agent
-from ocistate.agent.status import Status, refused, status_from_dict, status_to_dict
+from ocistate.agent.status import Status, elsewhere, refused, status_from_dict, status_to_dict
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.status import StatusError
 from ocistate.errors import ClusterError, ConfigError, OcistateError
@@ -384,6 +384,7 @@ def _check_reach(stack: Stack) -> None:
 def _departed(obj: Mapping[str, Any]) -> Stack:
     """Of a Stack whose spec can't be read, just what its status and its removal need."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
+    target = elsewhere((obj.get("status") or {}).get("target"))
     return Stack(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -392,5 +393,8 @@ def _departed(obj: Mapping[str, Any]) -> Stack:
         source=Source(repository=Reference(scheme="layout", registry="", repository="")),
         service_account=str(spec.get("serviceAccountName") or ""),
         deletion_policy="orphan" if spec.get("deletionPolicy") == "orphan" else "delete",
+        kubeconfig_secret=target.secret if target else "",
+        kubeconfig_key=target.key if target else "",
+        context=target.context if target else "",
         deleting=True,
     )

@@ -17,6 +17,7 @@ from ocistate.agent.services import Halt
 from ocistate.agent.status import (
     Attempt,
     Current,
+    Elsewhere,
     HistoryEntry,
     LastHealthy,
     Status,
@@ -216,6 +217,7 @@ class Pass(Looking):
         """Make the target equal. ``changed``: this process has not applied it as a whole yet;
         ``new``: no other one has, either."""
         stack, target = self.stack, self.services.target(self.stack)
+        self._say_where()
         self._revision = content.inventory.revision
         if new:
             self._begin()
@@ -244,6 +246,25 @@ class Pass(Looking):
             self._condition("Applied", "True", "Applied", f"{self._digest}: {done}")
         if changed:
             self._adopt(content, trust, new=new)
+
+    def _say_where(self) -> None:
+        """Remember in which cluster the objects are, from before the first of them is there."""
+        stack, before = self.stack, self.status.target
+        now = None
+        if stack.kubeconfig_secret:
+            now = Elsewhere(
+                secret=stack.kubeconfig_secret, key=stack.kubeconfig_key, context=stack.context
+            )
+        if before == now:
+            return
+        if self.status.current is not None:
+            where = before or "the agent's own cluster"
+            message = (
+                f"applied to {where} until now: if that is another cluster, what is there stays, "
+                f"with the mark {stack.uid}; delete it, or see 'ocistate orphans'"
+            )
+            self.services.event(stack, "Warning", "TargetChanged", message)
+        self.status = replace(self.status, target=now)
 
     def _begin(self) -> None:
         """Have the time run in which the digest must be applied and healthy."""

@@ -13,7 +13,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -42,6 +42,10 @@ _RETRY_SECONDS: Final = 5.0
 
 _LOOK_SECONDS: Final = 1.0
 """Between two looks at a registry that webhooks ask for."""
+
+
+_ORPHAN_TRIES: Final = 3
+"""Tries to take our marks off what is left in place; a cluster that is gone has none to take."""
 
 
 class Keeper(Protocol):
@@ -101,8 +105,23 @@ class Entry:
     """A later generation of the spec, and why it can't be read; ``stack`` is the one before."""
     saved: Status | None = None
     passes: Counter[str] = field(default_factory=Counter)
+    removals: int = 0
+    """How often it could not be removed."""
     asked: float = -math.inf
     """When a webhook last asked for a look."""
+
+
+def _where_it_is(entry: Entry) -> Stack:
+    """The Stack with the target that its objects were applied to, whatever its spec says since."""
+    stack, where = entry.stack, entry.status.target
+    if where is None:
+        return stack
+    return replace(
+        stack,
+        kubeconfig_secret=where.secret,
+        kubeconfig_key=where.key,
+        context=where.context,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,28 +429,41 @@ class Agent:
         return after
 
     async def _delete(self, entry: Entry) -> float | None:
-        stack = entry.stack
+        stack = _where_it_is(entry)
         try:
-            await self._clear(stack)
+            try:
+                await self._clear(stack)
+            except OcistateError as error:
+                entry.removals += 1
+                if stack.deletion_policy != "orphan" or entry.removals < _ORPHAN_TRIES:
+                    raise
+                self.event(stack, "Warning", error.reason, f"let go as it is: {error}")
             await self.keeper.forget(stack)
         except OcistateError as error:
-            log.warning(
-                "cannot remove: %s", error, extra={"stack": str(stack), "reason": error.reason}
-            )
-            self.event(stack, "Warning", error.reason, str(error))
-            entry.status = entry.status.with_condition(
-                "Ready",
-                "False",
-                error.reason,
-                f"cannot be removed: {error}",
-                now=self.now(),
-                generation=stack.generation,
-            )
-            entry.memo.failures += 1
-            return float(min(60, 2**entry.memo.failures))
+            return await self._stays(entry, error)
         self.folder.forget(stack.key)
         self.drop_stack(stack.key)
         return None
+
+    async def _stays(self, entry: Entry, error: OcistateError) -> float:
+        """Say why it cannot go yet, and what helps; the seconds until the next try."""
+        stack = entry.stack
+        log.warning("cannot remove: %s", error, extra={"stack": str(stack), "reason": error.reason})
+        self.event(stack, "Warning", error.reason, str(error))
+        entry.status = entry.status.with_condition(
+            "Ready",
+            "False",
+            error.reason,
+            f"cannot be removed: {error}. It is tried again; to leave its objects where they are, "
+            "set spec.deletionPolicy to orphan",
+            now=self.now(),
+            generation=stack.generation,
+        )
+        try:
+            await self.save(stack, entry.status)
+        except OcistateError as trouble:
+            log.warning("cannot keep the status: %s", trouble, extra={"stack": str(stack)})
+        return float(min(60, 2**entry.removals))
 
     async def _clear(self, stack: Stack) -> None:
         if stack.deletion_policy == "orphan":
@@ -441,7 +473,7 @@ class Agent:
         try:
             removed = await self.target(stack).remove()
             log.info("removed", extra={"stack": str(stack), "objects": removed})
-        except ClusterError as error:
+        except (ClusterError, ConfigError) as error:
             if not await self.keeper.is_abandoned(stack):
                 raise
             log.warning("let go as it is: %s", error, extra={"stack": str(stack)})

@@ -109,6 +109,20 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """Another cluster that objects were applied to: the Secret with its kubeconfig, and the
+    context in it."""
+
+    secret: str
+    key: str = ""
+    context: str = ""
+
+    def __str__(self) -> str:
+        context = f"the context {self.context} of " if self.context else ""
+        return f"{context}the Secret {self.secret}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """What the agent says of a Stack, and all it must remember of it between two runs."""
 
@@ -125,6 +139,9 @@ class Status:
     channels: tuple[Followed, ...] = ()
     """What was accepted of each channel that was ever followed, the latest first."""
     last_handled_reconcile_at: str = ""
+    target: Elsewhere | None = None
+    """Where its objects are, also when the spec can't be read any more; None: in the agent's own
+    cluster."""
     contested: tuple[Contest, ...] = ()
     """The objects that others want otherwise, at most `MOST_CONTESTS` of them."""
 
@@ -270,6 +287,12 @@ def status_to_dict(status: Status) -> dict[str, Any]:
             "generation": status.held_back.generation,
             "reconcileAt": status.held_back.reconcile_at,
         }
+    if status.target:
+        where = status.target
+        value["target"] = {
+            "kubeconfigSecretRef": {"name": where.secret, "key": where.key},
+            "context": where.context,
+        }
     if status.contested:
         value["contested"] = [
             {
@@ -367,6 +390,7 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
             for f in _mappings(value.get("channels"))
         ),
         last_handled_reconcile_at=_text(value.get("lastHandledReconcileAt")),
+        target=elsewhere(value.get("target")),
         contested=tuple(
             Contest(
                 id=ObjectId(
@@ -383,6 +407,16 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
             if c.get("reason") in tuple(Reason)
         ),
     )
+
+
+def elsewhere(target: Any) -> Elsewhere | None:
+    """The other cluster that the ``target`` of a Stack's status names."""
+    for found in _mappings([target]):
+        for reference in _mappings([found.get("kubeconfigSecretRef")]):
+            if name := _text(reference.get("name")):
+                key, context = _text(reference.get("key")), _text(found.get("context"))
+                return Elsewhere(secret=name, key=key, context=context)
+    return None
 
 
 def _text(value: Any) -> str:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 from testbed.controlplane import ControlPlane
 from testbed.kubeapi import Answer
-from tests.integration.agent.world import World, path_of
-from tests.unit.agent.parts import config_map, stack, wait_for
+from tests.integration.agent.world import Tenant, World, path_of
+from tests.unit.agent.parts import condition, config_map, stack, wait_for
+
+
+def edge(other: ControlPlane, team: Tenant) -> dict[str, Any]:
+    """The Secret with the other cluster's kubeconfig."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "edge", "namespace": team.namespace},
+        "data": {"value": base64.b64encode(embedded(other).encode()).decode()},
+    }
+
+
+def space(team: Tenant) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": team.namespace}}
 
 
 def test_a_stack_goes_to_the_cluster_of_its_kubeconfig(
     world: World, elsewhere: ControlPlane
 ) -> None:
     here, there, other = world.tenant(), world.tenant(), elsewhere
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "edge", "namespace": there.namespace},
-        "data": {"value": base64.b64encode(embedded(other).encode()).decode()},
-    }
-    world.apply(secret)
-    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": there.namespace}}
-    first = there.push(space, config_map("app", v="1"), config_map("old", v="1"))
+    world.apply(edge(other, there))
+    first = there.push(space(there), config_map("app", v="1"), config_map("old", v="1"))
     there.create(target={"kubeconfigSecretRef": {"name": "edge"}, "context": "wrong"})
     message = there.wait_condition("Ready", "False", "InvalidConfiguration")
     assert "no context named 'wrong' (it has: ocistate-testbed)" in message
@@ -42,7 +50,7 @@ def test_a_stack_goes_to_the_cluster_of_its_kubeconfig(
     wait_for("drift is repaired there", lambda: live().body.get("data") == {"v": "1"})
 
     other.apiserver.kill()
-    there.push(space, config_map("app", v="2"))
+    there.push(space(there), config_map("app", v="2"))
     there.wait_condition("Ready", "False", "ClusterUnavailable", seconds=120)
     mine = here.push(config_map("app", v="1"))
     here.create()
@@ -69,6 +77,62 @@ def test_a_cluster_s_stacks_choose_neither_contexts_nor_files_of_the_agent(world
     message = team.wait_condition("Ready", "False", "InvalidConfiguration")
     assert "spec.target.kubeconfig" in message
     assert team.data("app") == {}
+
+
+def test_a_stack_whose_spec_broke_takes_its_objects_away_from_where_they_are(
+    world: World, elsewhere: ControlPlane
+) -> None:
+    team, other = world.tenant(), elsewhere
+    world.apply(edge(other, team))
+    digest = team.push(space(team), config_map("app", v="1"))
+    target = {"kubeconfigSecretRef": {"name": "edge"}, "context": "ocistate-testbed"}
+    team.create(target=target)
+    team.wait_ready(digest)
+    assert team.status()["target"] == {
+        "kubeconfigSecretRef": {"name": "edge", "key": ""},
+        "context": "ocistate-testbed",
+    }
+    path = f"/api/v1/namespaces/{team.namespace}/configmaps/app"
+
+    team.edit(source={"tag": None, "semver": "not a range"}, target=None)
+    team.wait_condition("Ready", "False", "InvalidConfiguration")
+    world.agent.kill()  # what the spec said before is known to nobody any more
+    secret = path_of("v1", "Secret", team.namespace, "edge")
+    world.cluster.request("DELETE", secret)
+    world.cluster.request("DELETE", team.stack_path())
+    world.agent.start()
+
+    wait_for("why it stays", lambda: "cannot be removed" in ready(team))
+    assert f"the kubeconfig Secret {team.namespace}/edge does not exist" in ready(team)
+    assert "set spec.deletionPolicy to orphan" in ready(team)
+    assert other.request("GET", path).status == 200
+    world.apply(edge(other, team))
+    team.wait_gone("Stack", "app", "ocistate.dev/v1alpha1")
+    wait_for("its objects are gone", lambda: other.request("GET", path).status == 404)
+
+
+def test_a_stack_whose_cluster_is_gone_for_ever_can_be_let_go(
+    world: World, elsewhere: ControlPlane
+) -> None:
+    team, other = world.tenant(), elsewhere
+    world.apply(edge(other, team))
+    digest = team.push(space(team), config_map("app", v="1"))
+    team.create(target={"kubeconfigSecretRef": {"name": "edge"}})
+    team.wait_ready(digest)
+
+    world.cluster.request("DELETE", path_of("v1", "Secret", team.namespace, "edge"))
+    world.agent.kill()  # else it would still know the kubeconfig for some minutes
+    world.agent.start()
+    team.delete("Stack", "app", "ocistate.dev/v1alpha1")
+    wait_for("why it stays", lambda: "cannot be removed" in ready(team))
+    team.edit(deletionPolicy="orphan")
+    team.wait_gone("Stack", "app", "ocistate.dev/v1alpha1")
+    path = f"/api/v1/namespaces/{team.namespace}/configmaps/app"
+    assert other.request("GET", path).status == 200
+
+
+def ready(team: Tenant) -> str:
+    return condition(team.status(), "Ready")[2]
 
 
 def embedded(cluster: ControlPlane) -> str:

@@ -18,7 +18,9 @@ from ocistate.agent.services import Memo
 from ocistate.agent.status import Status, status_from_dict, status_to_dict
 from ocistate.agent.target import Applied, HealthReport
 from ocistate.channel.rings import Cluster
+from ocistate.cluster.contested import Contest, Reason
 from ocistate.errors import ClusterUnavailable, Unavailable
+from ocistate.objects import ObjectId
 from ocistate.oci import open_store
 from ocistate.oci.store import Store
 from ocistate.signing.policy import TrustPolicy
@@ -40,6 +42,7 @@ class Place:
     holds: dict[str, str] = field(default_factory=dict)
     health_of: dict[str, str] = field(default_factory=lambda: {"sick": "Progressing"})
     on_step: Callable[[str], None] = lambda step: None
+    contested: tuple[Contest, ...] = ()
 
     def kinds(self, content: Content) -> tuple[str, ...]:
         return ("ConfigMap",)
@@ -68,7 +71,12 @@ class Place:
     async def health(self) -> HealthReport:
         found = [self.health_of.get(value, "Healthy") for value in self.holds.values()]
         worst = next((each for each in found if each != "Healthy"), "Healthy")
-        return HealthReport(counts={"total": len(found)}, worst=worst, message=f"it is {worst}")
+        return HealthReport(
+            counts={"total": len(found)},
+            worst=worst,
+            message=f"it is {worst}",
+            contested=self.contested,
+        )
 
     async def explain(self) -> str:
         return "since it is sick"
@@ -525,3 +533,45 @@ def test_killed_at_every_step_it_ends_where_it_would_have(tmp_path: Path) -> Non
         assert (world.place.holds, world.ready[:2]) == (calm.place.holds, calm.ready[:2]), kill_at
         assert world.kept["current"]["digest"] == world.kept["lastHealthy"]["digest"] == good
         assert outcomes(world)[-2:] == [(bad, "rolled back"), (good, "healthy")]
+
+
+def test_a_contest_hinders_nothing_and_is_told_when_it_begins_and_ends(world: World) -> None:
+    world.push(app="1")
+    fight = Contest(id=ObjectId("", "ConfigMap", "n", "app"), reason=Reason.FLIPPED, by="rival")
+    world.place.contested = (fight,)
+    for _ in range(3):
+        world.restart()
+        world.run()
+        assert world.ready[:2] == ("True", "Ready")
+        assert condition(world.kept, "Contested")[:2] == ("True", "Flipped")
+        assert world.status.contested == (fight,)
+    assert world.events.count("Contested") == 1
+    world.place.contested = ()
+    for _ in range(2):
+        world.run()
+        assert condition(world.kept, "Contested") == ("False", "Settled", "")
+    assert world.events.count("Settled") == 1
+
+
+def test_where_it_was_applied_is_kept_before_the_first_object_is(tmp_path: Path) -> None:
+    target = {"kubeconfigSecretRef": {"name": "edge", "key": "config"}, "context": "west"}
+    world = make(tmp_path, target=target)
+    world.push(app="1")
+
+    def kill(step: str) -> None:
+        if step == "before apply":
+            raise Killed
+
+    world.place.on_step = kill
+    with pytest.raises(Killed):
+        world.run()
+    assert world.kept["target"] == target
+    world.place.on_step = lambda step: None
+    world.run()
+    assert "TargetChanged" not in world.events
+    del world.spec["spec"]["target"]
+    world.generation += 1
+    world.run()
+    assert "target" not in world.kept
+    assert world.events.count("TargetChanged") == 1
+    assert world.status == status_from_dict(world.kept)
