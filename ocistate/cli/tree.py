@@ -178,7 +178,7 @@ async def _events(where: Where, name: str) -> list[dict[str, Any]]:
 @cluster_options
 @output_option("table", "json", "yaml")
 def trace_command(target: str, where: Where, output: str) -> None:
-    """Say which Stack, artifact and signer brought a live object."""
+    """Say which Stack, artifact, signer and channel record brought a live object."""
     kind, slash, name = target.partition("/")
     if not slash or not kind or not name:
         raise UsageError(f"{target!r} is not KIND/NAME", hint="write deployment/web")
@@ -186,9 +186,13 @@ def trace_command(target: str, where: Where, output: str) -> None:
     if output != "table":
         emit(facts, output)
         return
-    for key in ("object", "stack", "repository", "pointer", "digest", "revision", "signedBy",
-                "appliedAt", "ready"):  # fmt: skip
+    for key in ("object", "stack", "repository", "pointer", "channel", "digest", "revision",
+                "signedBy", "appliedAt", "ready"):  # fmt: skip
         value = facts[key]
+        if key == "channel":
+            if not value:
+                continue  # it follows none, or what runs did not come by it
+            value = f"{value}@{facts['sequence']} (epoch {facts['epoch']}) {facts['record']}"
         result(f"{key + ':':<12}{', '.join(value) if isinstance(value, list) else value}")
 
 
@@ -218,7 +222,7 @@ async def _trace(where: Where, kind: str, name: str) -> dict[str, Any]:
     if stack is None:
         raise NoStack(
             f"{id} carries the mark {uid}, and no Stack has it",
-            hint="'ocistate apply' put it there, or its Stack is gone",
+            hint="'ocistate apply' put it there, or its Stack is gone: see 'ocistate orphans'",
         )
     source, status = stack["spec"]["source"], stack.get("status") or {}
     current = status.get("current") or {}
@@ -227,12 +231,26 @@ async def _trace(where: Where, kind: str, name: str) -> dict[str, Any]:
         "stack": f"{stack['metadata']['namespace']}/{stack['metadata']['name']}",
         "repository": source["repository"],
         "pointer": pointer_of(source),
+        "channel": current.get("channel", ""),
+        "epoch": current.get("epoch", 0),
+        "sequence": current.get("sequence", 0),
+        "record": _record_of(status),
         "digest": current.get("digest", ""),
         "revision": current.get("revision", ""),
         "signedBy": current.get("signedBy") or [],
         "appliedAt": current.get("appliedAt", ""),
         "ready": condition(stack, "Ready")["status"],
     }
+
+
+def _record_of(status: dict[str, Any]) -> str:
+    """The digest of the channel's record that named what runs, if it is the newest accepted."""
+    current = status.get("current") or {}
+    number = [current.get(key) for key in ("channel", "epoch", "sequence")]
+    for followed in status.get("channels") or ():
+        if [followed.get(key) for key in ("channel", "epoch", "sequence")] == number:
+            return str(followed.get("record", ""))
+    return ""
 
 
 def _resource(served: list[ApiResource], text: str) -> ApiResource:

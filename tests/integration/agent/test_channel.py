@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 
 from ocistate.channel.change import Why, begun, promoted
@@ -12,6 +13,7 @@ from ocistate.oci import open_store
 from ocistate.reference import parse_reference
 from ocistate.signing.policy import TrustedKey
 from ocistate.steps.channels import Channel, Writer
+from tests.integration.agent.test_people import tool
 from tests.integration.agent.world import Tenant, World
 from tests.unit.agent.parts import Key, config_map, policy
 
@@ -55,6 +57,11 @@ def test_a_stack_remembers_its_channel_in_its_status(world: World) -> None:
     assert (status["current"]["channel"], status["current"]["sequence"]) == ("prod", 2)
     (kept,) = status["channels"]
     assert (kept["record"], kept["repository"]) == (newest.digest, name)
+
+    traced = json.loads(tool(tenant, "trace", "configmap/app", "-o", "json").out)
+    assert (traced["digest"], traced["record"]) == (second, newest.digest)
+    assert (traced["channel"], traced["epoch"], traced["sequence"]) == ("prod", 1, 2)
+    assert f"prod@2 (epoch 1) {newest.digest}" in tool(tenant, "trace", "configmap/app").out
 
     # An agent that knows nothing but the Stack goes back behind it for nobody.
     world.agent.kill()
