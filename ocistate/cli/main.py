@@ -35,6 +35,10 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
     "tree": ("ocistate.cli.tree:tree_command", "Show a Stack's objects and what they made."),
     "events": ("ocistate.cli.tree:events_command", "Show a Stack's Events."),
     "trace": ("ocistate.cli.tree:trace_command", "Say which Stack and artifact made an object."),
+    "orphans": (
+        "ocistate.cli.orphans:orphans_command",
+        "Give objects whose Stack is gone to another one.",
+    ),
     "reconcile": ("ocistate.cli.reconcile:reconcile_command", "Have a Stack looked at now."),
     "suspend": ("ocistate.cli.reconcile:suspend_command", "Leave Stacks as they are."),
     "resume": ("ocistate.cli.reconcile:resume_command", "Go on with suspended Stacks."),

@@ -260,7 +260,8 @@ def _decide(
     if live.owner != owner and live.owner not in adopt_from:
         error = OwnershipConflict(
             f"{wanted.id} belongs to another Stack, {live.owner}",
-            hint="remove it from one of the two artifacts, or hand it over: see spec.adoptFrom",
+            hint="remove it from one of the two artifacts, or hand it over: see spec.adoptFrom; "
+            "if that Stack is gone, or 'ocistate apply' put it there: 'ocistate orphans give'",
         )
         return action(Verb.REFUSE, error.message, error)
     if live.deleting:

@@ -205,28 +205,59 @@ def test_an_immutable_field_is_an_error_with_advice_or_recreates(world: World) -
     world.run(scenario)
 
 
-@pytest.mark.parametrize("former", ["kubectl", "flux"])
+FORMER: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
+    "kubectl": ([], {}, {}),
+    "flux": (
+        ["--server-side", "--field-manager=kustomize-controller"],
+        {"kustomize.toolkit.fluxcd.io/name": "shop"},
+        {},
+    ),
+    "argo, client-side": (
+        ["--field-manager=argocd-controller"],
+        {"app.kubernetes.io/instance": "shop"},
+        {"argocd.argoproj.io/tracking-id": "shop:/ConfigMap:shop/cm"},
+    ),
+    "argo, server-side": (
+        ["--server-side", "--field-manager=argocd-controller"],
+        {},
+        {"argocd.argoproj.io/tracking-id": "shop:/ConfigMap:shop/cm"},
+    ),
+}
+"""How each tool applies, and the labels and annotations that it knows its objects by."""
+
+
+@pytest.mark.parametrize("former", FORMER)
 def test_fields_of_a_former_tool_are_taken_over_and_can_be_removed(
     world: World, former: str
 ) -> None:
-    given = config_map("cm", namespace=world.name)
+    how, labels, annotations = FORMER[former]
+    given = config_map("cm", namespace=world.name, labels=labels, annotations=annotations)
     given["data"] |= {"gone": "x"}
-    how = ["--server-side", "--field-manager=kustomize-controller"] if former == "flux" else []
+    beside = config_map("beside", namespace=world.name, labels=labels)
 
     async def scenario(client: KubeClient) -> None:
         ok(await world.sync(client))
-        world.kubectl("apply", *how, "-f", "-", stdin=json.dumps(given))
-        wanted = config_map("cm")
-        ok(await world.sync(client, wanted))
+        for each in (given, beside):
+            world.kubectl("apply", *how, "-f", "-", stdin=json.dumps(each))
+        world.kubectl("annotate", "configmap", "cm", "by-hand=stays")
+        before = await client.get(world.id("ConfigMap", "cm"))
+        wanted = config_map("cm", labels={"app": "shop"})
+        outcome = ok(await world.sync(client, wanted))
+        assert outcome.counts()[State.DELETED] == 0
         live = await client.get(world.id("ConfigMap", "cm"))
         assert live is not None
+        assert before is not None
+        assert live["metadata"]["uid"] == before["metadata"]["uid"]
         assert live["data"] == {"key": "1"}
-        assert {each["manager"] for each in live["metadata"]["managedFields"]} == {"ocistate"}
-        assert (
-            "kubectl.kubernetes.io/last-applied-configuration"
-            not in live["metadata"]["annotations"]
-        )
+        managers = {each["manager"] for each in live["metadata"]["managedFields"]}
+        assert managers == {"ocistate", "kubectl-annotate"}
+        # By these the former tool knew it: no longer its own, it is not pruned by it either.
+        assert live["metadata"]["labels"] == {"app": "shop", STACK_LABEL: world.name}
+        assert set(live["metadata"]["annotations"]) == {"by-hand", "ocistate.dev/digest"}
         assert (await world.sync(client, wanted)).results == ()
+        # What the tool applied beside it is not ours to remove, whatever the artifact says.
+        assert (await world.sync(client)).counts()[State.DELETED] == 1
+        assert await client.get(world.id("ConfigMap", "beside")) is not None
 
     world.run(scenario)
 
