@@ -101,7 +101,7 @@ def test_health_and_metrics_are_served(world: World) -> None:
     lines = get("/metrics").splitlines()
     assert f'ocistate_stack_condition{{{labels},type="Ready"}} 1.0' in lines
     assert f"ocistate_stack_running_verified{{{labels}}} 1.0" in lines
-    assert f'ocistate_stack_info{{digest="{digest}",{labels},tag="prod"}} 1.0' in lines
+    assert f'ocistate_stack_info{{digest="{digest}",{labels},tag="prod",target=""}} 1.0' in lines
 
     found = {line.split()[2] for line in lines if line.startswith("# TYPE")}
     dashboard = (ROOT / "examples" / "grafana-dashboard.json").read_text()
