@@ -7,7 +7,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ class KubeApi:
     ca_file: Path
     client: Pair | None = None
     token: str | None = None
+    _context: ssl.SSLContext = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Made once: it costs more than all the rest of a request, and tests ask often.
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.client is not None and self.token is None:
+            context.load_cert_chain(self.client.certificate, self.client.key)
+        object.__setattr__(self, "_context", context)
 
     def request(
         self, method: str, path: str, body: object = None, *, timeout: float = 10
@@ -48,11 +56,10 @@ class KubeApi:
             request.add_header("Content-Type", "application/json")
         if self.token is not None:
             request.add_header("Authorization", f"Bearer {self.token}")
-        context = ssl.create_default_context(cafile=self.ca_file)
-        if self.client is not None and self.token is None:
-            context.load_cert_chain(self.client.certificate, self.client.key)
         try:
-            with urllib.request.urlopen(request, timeout=timeout, context=context) as reply:  # noqa: S310
+            with urllib.request.urlopen(  # noqa: S310
+                request, timeout=timeout, context=self._context
+            ) as reply:
                 return Answer(status=reply.status, body=_parse(reply.read()))
         except urllib.error.HTTPError as error:
             with error:

@@ -29,15 +29,22 @@ T = TypeVar("T")
 
 
 def wait_for(what: str, look: Callable[[], T | None], *, seconds: float = 60.0) -> T:
-    """Look until there is something, and return it; a failure says what was seen last."""
-    deadline = time.monotonic() + seconds
+    """Look until there is something, and return it.
+
+    What takes long is looked at less and less often: looking costs those we wait for their time.
+    """
+    begun = time.monotonic()
+    pause = 0.02
     while True:
+        before = time.monotonic()
         seen = look()
         if seen:
             return seen
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > begun + seconds:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
+        time.sleep(max(pause, now - before))
+        pause = min(pause * 1.2, 0.1)
 
 
 @dataclass(frozen=True)
