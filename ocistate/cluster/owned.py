@@ -116,7 +116,10 @@ class OwnedObjects:
         return self._revisions.get(owner, 0)
 
     def changed(self, owner: str) -> Set[ObjectId]:
-        """The objects for which a plan might come out otherwise since `settle`. Do not modify."""
+        """The objects for which a plan might come out otherwise since `settle`. Do not modify.
+
+        Of an owner of whom nothing is desired it is not kept: a first plan looks at all.
+        """
         return self._changed.get(owner, frozenset())
 
     def settle(self, owner: str) -> None:
@@ -147,6 +150,7 @@ class OwnedObjects:
         """Forget what an owner wanted."""
         self._desired.pop(owner, None)
         self._own_checks.pop(owner, None)
+        self._changed.pop(owner, None)
 
     def checks(self, owner: str) -> Mapping[tuple[str, str], Check]:
         """The health rules that an owner brought along."""
@@ -279,7 +283,8 @@ class OwnedObjects:
 
     def _bump(self, owner: str, id: ObjectId) -> None:
         self._revisions[owner] = self._revisions.get(owner, 0) + 1
-        self._changed.setdefault(owner, set()).add(id)
+        if owner in self._desired:
+            self._changed.setdefault(owner, set()).add(id)
 
     def _remove(self, id: ObjectId) -> None:
         owner = self._owner.get((id.group, id.kind), {}).pop(id, None)
@@ -287,10 +292,13 @@ class OwnedObjects:
             return
         objects = self._live[owner]
         del objects[id]
-        if not objects:
-            del self._live[owner]
         self._ill.get(owner, {}).pop(id, None)
         self._bump(owner, id)
+        if not objects:
+            del self._live[owner]
+            self._ill.pop(owner, None)
+            if owner not in self._desired:
+                del self._revisions[owner]
         self._tell(owner, id, What.GONE)
 
     def _note_health(

@@ -304,7 +304,22 @@ def test_what_changed_is_named_until_it_is_settled() -> None:
     assert owned.changed(OWNER) == frozenset()
     owned.see(CONFIG_MAPS, metadata(marker, version="12", owner="other"), None)
     assert owned.changed(OWNER) == {id}
-    assert owned.changed("other") == {id}
+    owned.undesire(OWNER)
+    assert owned.changed(OWNER) == frozenset()
+
+
+def test_nothing_is_kept_of_an_owner_that_is_gone() -> None:
+    owned = OwnedObjects()
+    desired = desire(config_map("a"))
+    owned.desire(desired)
+    id = owned.see(CONFIG_MAPS, metadata(desired.wanted[0].marker), None)
+    owned.note(Result(id=id, verb=Verb.PRUNE, state=State.DELETED, live=owned.get(id)))
+    owned.undesire(OWNER)
+    owned.forget(id)
+    owned.see(CONFIG_MAPS, metadata("m", owner="other"), None)
+    owned.forget(id)
+    kept = [owned._live, owned._ill, owned._revisions, owned._changed, owned._desired]
+    assert kept == [{}] * 5
 
 
 def test_what_is_being_written_and_fails_is_no_drift() -> None:
