@@ -100,6 +100,9 @@ def _check(document: Document, where: str, obj: dict[str, Any]) -> None:
             raise _invalid(document, f"{where}{value[:60]!r} is no {field}", hint=hint)
     if metadata is not None and not isinstance(metadata, dict):
         raise _invalid(document, f"{where}metadata is not a mapping")
+    for field in ("labels", "annotations"):
+        if not isinstance((metadata or {}).get(field) or {}, dict):
+            raise _invalid(document, f"{where}metadata.{field} is not a mapping")
     group = obj["apiVersion"].rpartition("/")[0]
     if group in _BUILD_INPUTS:
         raise _invalid(

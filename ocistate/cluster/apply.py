@@ -25,7 +25,7 @@ from ocistate.cluster.live import live_of
 from ocistate.cluster.outcome import Outcome, Result, State
 from ocistate.cluster.overruled import read_answer
 from ocistate.cluster.plan import Action, Live, Plan, Verb
-from ocistate.cluster.prepare import Mode, Wanted, body
+from ocistate.cluster.prepare import Mode, Wanted, body, defined_kind
 from ocistate.cluster.prune import Prune
 from ocistate.cluster.refusals import explained, is_immutable, is_passing
 from ocistate.cluster.stages import Stage
@@ -372,8 +372,7 @@ def _version(wanted: Wanted) -> str:
 
 
 def _defined_kind(wanted: Wanted) -> tuple[str, str]:
-    spec = wanted.resource.object.get("spec") or {}
-    return (str(spec.get("group")), str((spec.get("names") or {}).get("kind")))
+    return defined_kind(wanted.resource.object.get("spec")) or ("", "")
 
 
 def _definition_trouble(id: ObjectId, crd: dict[str, Any] | None, kinds: Kinds) -> str | None:

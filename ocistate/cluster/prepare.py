@@ -269,11 +269,20 @@ def _defined(resources: Iterable[Resource]) -> dict[tuple[str, str], bool]:
     kinds = {}
     for resource in resources:
         if (resource.id.group, resource.id.kind) == _CRD:
-            spec = resource.object.get("spec") or {}
-            kind = (spec.get("names") or {}).get("kind")
-            if kind and spec.get("group"):
-                kinds[(spec["group"], kind)] = spec.get("scope") != "Cluster"
+            spec: Any = resource.object.get("spec")
+            kind = defined_kind(spec)
+            if kind is not None:
+                kinds[kind] = spec.get("scope") != "Cluster"
     return kinds
+
+
+def defined_kind(spec: Any) -> tuple[str, str] | None:
+    """Group and kind that a CRD with this spec defines; None when it does not say."""
+    names = spec.get("names") if isinstance(spec, Mapping) else None
+    kind = names.get("kind") if isinstance(names, Mapping) else None
+    if kind and isinstance(kind, str) and spec.get("group") and isinstance(spec["group"], str):
+        return (spec["group"], kind)
+    return None
 
 
 def _order(wanted: Iterable[Wanted]) -> Callable[[Wanted], tuple[int, int, ObjectId]]:
@@ -289,10 +298,14 @@ def _order(wanted: Iterable[Wanted]) -> Callable[[Wanted], tuple[int, int, Objec
 
 def _encode_string_data(obj: dict[str, Any]) -> None:
     """Do what the server does with the write-only ``stringData``, so that fields stay ours."""
-    given = obj.pop("stringData", None)
-    if isinstance(given, Mapping):
+    given, data = obj.get("stringData") or {}, obj.get("data") or {}
+    # What is no mapping, the server refuses.
+    if isinstance(given, Mapping) and isinstance(data, Mapping):
+        obj.pop("stringData", None)
+        if not given:
+            return
         obj["data"] = {
-            **(obj.get("data") or {}),
+            **data,
             **{
                 key: base64.b64encode(value.encode()).decode() if isinstance(value, str) else value
                 for key, value in given.items()

@@ -71,6 +71,18 @@ def test_the_digest_of_a_resource_never_changes_between_versions() -> None:
         ("apiVersion: v1\nkind: A", 1, "no metadata.name in this A", "needs metadata.name"),
         ("apiVersion: v1\nkind: A\nmetadata:", 1, "no metadata.name", ""),
         ("apiVersion: v1\nkind: A\nmetadata: x", 1, "metadata is not a mapping", ""),
+        (
+            "apiVersion: v1\nkind: A\nmetadata: {name: a, labels: [x]}",
+            1,
+            "metadata.labels is not a mapping",
+            "",
+        ),
+        (
+            "apiVersion: v1\nkind: A\nmetadata: {name: a, annotations: x}",
+            1,
+            "metadata.annotations is not a mapping",
+            "",
+        ),
         ("apiVersion: v1\nkind: A\nmetadata: {name: ''}", 1, "no metadata.name", ""),
         ("apiVersion: v1\nkind: A\nmetadata: {name: 12}", 1, "no metadata.name", "quote"),
         ("apiVersion: v1\nkind: A\nmetadata: {name: on}", 1, "no metadata.name", "quote"),

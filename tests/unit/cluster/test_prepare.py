@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+from typing import Any
 
 import pytest
 
@@ -175,6 +176,29 @@ def test_ignore_rules_pick_objects_by_every_criterion() -> None:
 def test_pointers_that_make_no_sense_are_refused(pointer: str) -> None:
     with pytest.raises(ConfigError):
         IgnoreRule(pointers=(pointer,))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"kind": "Secret", "stringData": ["x"]},
+        {"kind": "Secret", "stringData": {"a": "b"}, "data": "x"},
+        {"kind": "CustomResourceDefinition", "spec": "x"},
+        {"kind": "CustomResourceDefinition", "spec": {"group": ["x"], "names": {"kind": "K"}}},
+        {"kind": "CustomResourceDefinition", "spec": {"group": "x.io", "names": ["K"]}},
+    ],
+)
+def test_what_is_no_object_of_its_kind_is_left_for_the_server_to_refuse(
+    parts: dict[str, Any],
+) -> None:
+    version = "v1" if parts["kind"] == "Secret" else "apiextensions.k8s.io/v1"
+    rest = {key: value for key, value in parts.items() if key != "kind"}
+    desired = desire(config_map("a"), obj(parts["kind"], "bad", version, **rest))
+    assert len(desired.wanted) == 2
+    for wanted in desired.wanted:
+        sent = body(wanted, OWNER)
+        if wanted.id.name == "bad":
+            assert {key: sent[key] for key in rest} == rest
 
 
 def test_string_data_is_encoded_as_the_server_would() -> None:
