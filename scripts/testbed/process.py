@@ -75,7 +75,9 @@ class Child:
     def start(self) -> None:
         """Start the process and wait until it is ready; nothing happens when it runs already."""
         if not self.running:
-            self._process = _spawner().submit(self._spawn).result()
+            self._process = spawn(
+                self.command, log=self.log, env=self.env, parent_death=self.parent_death
+            )
         self.wait_ready()
 
     def wait_ready(self) -> None:
@@ -136,21 +138,29 @@ class Child:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(line[:400] for line in text.splitlines()[-lines:])
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        # setpriv sets the parent-death signal and becomes the command, so the pid is the
-        # command's; a preexec_fn would run Python between fork and exec of a threaded process.
-        setpriv = _setpriv()
-        wrapper = [setpriv, "--pdeathsig", self.parent_death, "--"] if setpriv else []
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+
+def spawn(
+    command: Sequence[str], *, log: Path, env: Mapping[str, str], parent_death: str = "KILL"
+) -> subprocess.Popen[bytes]:
+    """Start a process that ends when we do, however we end; its output is added to the log."""
+    # setpriv sets the parent-death signal and becomes the command, so the pid is the command's;
+    # a preexec_fn would run Python between fork and exec of a threaded process.
+    setpriv = _setpriv()
+    wrapper = [setpriv, "--pdeathsig", parent_death, "--"] if setpriv else []
+    log.parent.mkdir(parents=True, exist_ok=True)
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("ab") as stream:
             return subprocess.Popen(
-                [*wrapper, *self.command],
-                env={**os.environ, **self.env},
+                [*wrapper, *command],
+                env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches us only; we then stop the children
             )
+
+    return _spawner().submit(start).result()
 
 
 def free_port() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from ocistate.oci.layout import LayoutStore
 from ocistate.reference import parse_reference
 from ocistate.steps.push import push_artifact
 from ocistate.steps.sign import sign_artifact
+from testbed.process import spawn
 from tests.keys import Key as Key
 
 T = TypeVar("T")
@@ -155,15 +155,8 @@ class AgentProcess:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> AgentProcess:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "ocistate", "agent", "--log-format=json", *self.arguments],
-                env={**os.environ, **self.env},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        command = [sys.executable, "-m", "ocistate", "agent", "--log-format=json", *self.arguments]
+        self.process = spawn(command, log=self.log, env=self.env)
         return self
 
     @property
