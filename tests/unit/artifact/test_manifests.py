@@ -397,7 +397,7 @@ def parsed_or_refused(raw: bytes) -> Inventory | None:
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(FIELDS), json_values, st.sampled_from(["", "0", "0__name", "0__image"]))
 def test_any_value_in_an_inventory_is_read_or_refused(field: str, value: Any, deep: str) -> None:
     change = {f"{field}__{deep}" if deep and field in FIELDS[4:] else field: value}
@@ -405,7 +405,7 @@ def test_any_value_in_an_inventory_is_read_or_refused(field: str, value: Any, de
     assert parsed is None or parse_inventory(parsed.to_json()) == parsed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=80))
 def test_any_bytes_for_an_inventory_are_refused(raw: bytes) -> None:
     assert parsed_or_refused(raw) is None

@@ -394,7 +394,7 @@ def manifest(name: str, value: Any) -> bytes:
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text).encode()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(names, values, min_size=1, max_size=5), st.randoms())
 def test_any_objects_under_any_names_come_back_and_order_means_nothing(
     objects: dict[str, Any], shuffle: random.Random
@@ -417,7 +417,7 @@ def test_any_objects_under_any_names_come_back_and_order_means_nothing(
     assert untar(canonical_tar(files)) == files
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.dictionaries(st.text(max_size=8), st.binary(max_size=60) | st.text(max_size=60), max_size=3)
 )

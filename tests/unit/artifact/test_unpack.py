@@ -382,7 +382,7 @@ def unpacked_or_refused(data: bytes) -> dict[str, bytes]:
         return {}
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.booleans(),
     st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), min_size=1, max_size=6),
@@ -401,7 +401,7 @@ def test_a_mutated_tar_is_read_safely_or_refused(
         assert ".." not in path.split("/")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from([k for k, v in HOSTILE.items() if len(v) < 9999]), max_size=4))
 def test_hostile_pieces_in_a_row_are_read_safely_or_refused(names: list[str]) -> None:
     pieces = b"".join(HOSTILE[name] for name in names)
@@ -418,7 +418,7 @@ paths = st.lists(
 ).map("/".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(paths, st.binary(max_size=1500), st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
 def test_what_pythons_tarfile_writes_is_read_back(path: str, content: bytes, form: int) -> None:
     if safe_path(path) == path:
@@ -496,7 +496,7 @@ def test_gzip_members_without_end_are_refused() -> None:
         decompress(members(b"") * 150_000, 1 << 20)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=3), st.integers(0, 9))
 def test_mutated_gzip_is_read_or_refused(edits: list[tuple[int, int]], cut: int) -> None:
     content = b"".join(b"%d" % n for n in range(60))

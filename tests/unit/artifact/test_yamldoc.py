@@ -388,7 +388,7 @@ objects = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(texts, objects, min_size=1, max_size=4))
 def test_json_is_read_the_same_from_both_kinds_of_files(value: dict[str, Any]) -> None:
     text = json.dumps(value, ensure_ascii=False)
@@ -410,7 +410,7 @@ def read_or_refused(path: str, data: bytes) -> InvalidManifest | None:
     return None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(tokens | marks, max_size=40).map("".join) | st.text(max_size=60))
 def test_any_text_is_read_or_refused_with_a_line(text: str) -> None:
     for path in ("f.yaml", "f.json"):
@@ -418,7 +418,7 @@ def test_any_text_is_read_or_refused_with_a_line(text: str) -> None:
         assert error is None or re.fullmatch(re.escape(path) + ":[1-9][0-9]*", error.location)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     error = read_or_refused("f.yaml", data)

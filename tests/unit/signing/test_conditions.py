@@ -87,7 +87,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["predicate.a.b > 1", "predicate.exists(x, x == 1)", "size(predicate) > 0"]),
     JSON,
