@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from ocistate.cli.options import (
     REFERENCE,
+    Connect,
     required_target,
     run_async,
     source_options,
@@ -52,7 +52,7 @@ _SIGNS = {"create": "+", "change": "~", "prune": "-", "refuse": "!", "skip": "·
 def apply_command(
     reference: Reference,
     policies: tuple[TrustPolicy, ...],
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     output: str,
     **options: Any,
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.keys import Load, required_signer, signer_facts, signer_options
-from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, required_target, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, warn
 from ocistate.errors import InputError, UsageError
 from ocistate.reference import Reference
@@ -43,7 +42,7 @@ def attest_command(
     kind: str,
     predicate: str,
     load: Load | None,
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     output: str,
 ) -> None:
     """Attest something of an artifact: its provenance, its SBOM, the outcome of a test.

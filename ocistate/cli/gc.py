@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.options import REFERENCE, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
-    from ocistate.oci.store import Store
     from ocistate.steps.gc import Plan, Removal
     from ocistate.steps.retention import Decision, Rules
 
@@ -73,7 +72,7 @@ def gc_command(
     untagged: bool,
     dry_run: bool,
     yes: bool,
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     output: str,
 ) -> None:
     """Remove a repository's old artifacts, with the signatures and all else that refers to them.
@@ -117,7 +116,7 @@ def gc_command(
 
 
 async def _gc(
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     reference: Reference,
     rules: Rules,
     dry_run: bool,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocistate.cli.options import (
     REFERENCE,
+    Connect,
     optional_trust_options,
     required_target,
     run_async,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 def inspect_command(
     reference: Reference,
     policies: tuple[TrustPolicy, ...],
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     output: str,
 ) -> None:
     """Show an artifact: source, revision, time, signatures, resources and images.

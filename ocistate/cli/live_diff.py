@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ocistate.cli.differences import field_rows, print_change, print_fields
-from ocistate.cli.options import required_target, run_async
+from ocistate.cli.options import Connect, required_target, run_async
 from ocistate.cli.output import emit, note, result
 from ocistate.cli.stacks import Where, find_stack
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.cluster.prepare import IgnoreRule
-    from ocistate.oci.store import Store
     from ocistate.steps.live import LiveDiff
 
 
 def show_live_diff(
     reference: Reference,
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     where: Where,
     stack_name: str,
     exit_code: bool,
@@ -55,7 +53,7 @@ def _row(each: LiveDiff) -> dict[str, Any]:
 
 
 async def _compare(
-    reference: Reference, connect: Callable[[Reference], Store], where: Where, stack_name: str
+    reference: Reference, connect: Connect, where: Where, stack_name: str
 ) -> tuple[str, tuple[LiveDiff, ...]]:
     from ocistate.steps.apply import owner_of
     from ocistate.steps.fetch import fetch_content, fetch_manifest

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.options import run_async, store_options
+from ocistate.cli.options import Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.errors import UsageError
 from ocistate.reference import Reference, parse_reference
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 def ls_command(
     place: str,
     everything: bool,
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     output: str,
 ) -> None:
     """List a repository's artifacts, the newest first; or the repositories of a registry.
@@ -77,7 +76,7 @@ def registry_of(place: str) -> str | None:
     return parse_reference(f"{host}/any").registry
 
 
-def _print_repositories(registry: str, connect: Callable[[Reference], Store], output: str) -> None:
+def _print_repositories(registry: str, connect: Connect, output: str) -> None:
     names = [f"{registry}/{name}" for name in run_async(repositories_of(connect, registry))]
     if output in ("json", "yaml"):
         emit([{"repository": name} for name in names], output)
@@ -90,7 +89,7 @@ def _print_repositories(registry: str, connect: Callable[[Reference], Store], ou
         table(("repository",), [(name,) for name in names])
 
 
-async def repositories_of(connect: Callable[[Reference], Store], registry: str) -> list[str]:
+async def repositories_of(connect: Connect, registry: str) -> list[str]:
     from ocistate.oci.registry import RegistryStore
 
     async with connect(parse_reference(f"{registry}/any")) as store:

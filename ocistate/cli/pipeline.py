@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.options import run_async, store_options
+from ocistate.cli.options import Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.errors import ConfigError
-from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.channel.gates import Outcome
     from ocistate.channel.pipeline import Pipeline
-    from ocistate.oci.store import Store
     from ocistate.signing.keys import Signer
     from ocistate.signing.policy import TrustPolicy
     from ocistate.steps.pipeline import StageStatus
 
-Connect = Callable[[Reference], "Store"]
 
 _file = click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ocistate.cli.options import REFERENCE, required_target, run_async, source_options
+from ocistate.cli.options import REFERENCE, Connect, required_target, run_async, source_options
 from ocistate.cli.output import note, result
 from ocistate.reference import Reference
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     help="A new or empty folder; '-' prints all documents to stdout.",
 )
 @source_options
-def pull_command(reference: Reference, output: str, connect: Callable[[Reference], Store]) -> None:
+def pull_command(reference: Reference, output: str, connect: Connect) -> None:
     """Fetch an artifact's files into a new folder, all or nothing.
 
     Every digest is checked. Who signed it is not: that is 'ocistate verify', or 'apply'.

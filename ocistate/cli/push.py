@@ -12,6 +12,7 @@ import click
 from ocistate.cli.keys import PASSWORD_VARIABLES, Load, checked_load, signer_options
 from ocistate.cli.options import (
     REFERENCE,
+    Connect,
     parse_annotations,
     run_async,
     store_options,
@@ -88,7 +89,7 @@ def push_command(
     reference: Reference,
     sign: bool,
     load: Load | None,
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     output: str,
     dry_run: bool,
     **options: Any,

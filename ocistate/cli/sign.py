@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocistate.cli.keys import Load, required_signer, signer_facts, signer_options
-from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, required_target, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
@@ -36,7 +35,7 @@ def sign_command(
     reference: Reference,
     load: Load | None,
     form: str,
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     output: str,
 ) -> None:
     """Sign an artifact by its digest.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.options import REFERENCE, required_target, run_async, store_options
+from ocistate.cli.options import REFERENCE, Connect, required_target, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result
 from ocistate.errors import NotFound
 from ocistate.reference import Reference
@@ -26,7 +26,7 @@ def tag_command(
     reference: Reference,
     tags: tuple[str, ...],
     dry_run: bool,
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     output: str,
 ) -> None:
     """Give an artifact more tags. A tag that names something else is moved."""

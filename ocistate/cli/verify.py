@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocistate.cli.options import (
     REFERENCE,
+    Connect,
     required_target,
     run_async,
     source_options,
@@ -38,7 +39,7 @@ def verify_command(
     policies: tuple[TrustPolicy, ...],
     attestation: str | None,
     verbose: bool,
-    connect: Callable[[Reference], Store],
+    connect: Connect,
     output: str,
 ) -> None:
     """Check that an artifact is signed by whom --key or --policy trusts.
