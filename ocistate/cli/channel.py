@@ -23,7 +23,8 @@ from ocistate.reference import Reference
 if TYPE_CHECKING:
     from ocistate.channel.record import Record
     from ocistate.channel.trust import Trusted
-    from ocistate.steps.channels import Channel, Make
+    from ocistate.steps.channel_writer import Make
+    from ocistate.steps.channels import Channel
 
 
 @click.group("channel")
@@ -57,7 +58,8 @@ def init_command(
     With --restart its first record in the policy's epoch, whatever the channel's name holds now.
     """
     from ocistate.channel.change import begun
-    from ocistate.steps.channels import Writer, place_of
+    from ocistate.steps.channel_writer import Writer
+    from ocistate.steps.channels import place_of
     from ocistate.steps.releases import find_candidate, pins_of
 
     required_target(reference, "channel init")
@@ -103,7 +105,7 @@ def _rewrite(verb: str, text: str) -> Callable[..., Any]:
         connect: Connect,
         output: str,
     ) -> None:
-        from ocistate.steps.channels import Writer
+        from ocistate.steps.channel_writer import Writer
 
         signer = writing.signer()
         channel = trust.channel(name, reference, signer=signer)

@@ -18,7 +18,7 @@ from ocistate.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from ocistate.channel.record import Record
     from ocistate.channel.trust import Trusted
-    from ocistate.steps.channels import Writer
+    from ocistate.steps.channel_writer import Writer
     from ocistate.steps.compare import ObjectDiff
 
 Change = Callable[["Trusted"], "Record | None"]

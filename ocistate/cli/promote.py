@@ -83,7 +83,7 @@ def promote_command(
     """
     from ocistate.channel.change import promoted
     from ocistate.cli.rollout import read_rings
-    from ocistate.steps.channels import Writer
+    from ocistate.steps.channel_writer import Writer
     from ocistate.steps.releases import pins_of
 
     reference = choice.reference

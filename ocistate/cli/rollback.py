@@ -50,7 +50,7 @@ def rollback_command(
     release', or 'ocistate promote --release'.
     """
     from ocistate.channel.change import rolled_back
-    from ocistate.steps.channels import Writer
+    from ocistate.steps.channel_writer import Writer
 
     signer = writing.signer()
     channel = trust.channel(name, reference, signer=signer)

@@ -70,7 +70,8 @@ class _Site:
         from datetime import UTC, datetime
 
         from ocistate.channel.trust import check_policy
-        from ocistate.steps.channels import Writer, read_newest
+        from ocistate.steps.channel_writer import Writer
+        from ocistate.steps.channels import read_newest
         from ocistate.steps.rollout import look_at, take_step
 
         channel, reporters = self.reports.channel(self.name, self.reference)

@@ -47,9 +47,9 @@ from ocistate.signing.found import Found
 from ocistate.signing.keys import Signer
 from ocistate.signing.policy import TrustPolicy
 from ocistate.signing.select import select_policy
+from ocistate.steps.channel_writer import Writer
 from ocistate.steps.channels import (
     Channel,
-    Writer,
     channel_of,
     fetch_record,
     follow_numbers,

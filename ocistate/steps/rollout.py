@@ -14,7 +14,8 @@ from ocistate.channel.trust import Trusted
 from ocistate.errors import NotFound
 from ocistate.oci.store import Store
 from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channels import Channel, Writer
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel
 from ocistate.steps.history import read_history
 from ocistate.steps.reports import read_fleet
 

@@ -23,7 +23,8 @@ from ocistate.oci.parallel import each
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner, load_private_key
 from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channels import Channel, Writer
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel
 from ocistate.steps.reports import write_report
 from testbed.registries import Distribution
 

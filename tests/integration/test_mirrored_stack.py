@@ -19,7 +19,8 @@ from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
 from ocistate.reference import parse_reference
 from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channels import Channel, Writer
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel
 from testbed.registries import Distribution, ReferrersRegistry
 from tests.integration.test_embedded import Site
 from tests.tool import ocistate

@@ -12,7 +12,8 @@ from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
 from ocistate.reference import parse_reference
 from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channels import Channel, Writer
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel
 from tests.integration.agent.test_people import tool
 from tests.integration.agent.world import Tenant, World
 from tests.unit.agent.parts import Key, config_map, policy

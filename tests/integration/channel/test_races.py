@@ -18,7 +18,8 @@ from ocistate.oci.options import StoreOptions
 from ocistate.oci.registry import RegistryStore
 from ocistate.reference import parse_reference
 from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channels import Channel, Writer, read_newest
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel, read_newest
 from ocistate.steps.history import read_history
 from testbed.registries import Distribution, Registry
 from tests.tool import ROOT, ocistate

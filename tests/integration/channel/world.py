@@ -19,7 +19,8 @@ from ocistate.oci import open_store
 from ocistate.oci.store import Store
 from ocistate.reference import parse_reference
 from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channels import Channel, Writer
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel
 from tests.integration.store.faulty import Handler, Registry
 from tests.unit.agent.parts import (
     AgentProcess,

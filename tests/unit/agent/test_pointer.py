@@ -34,7 +34,8 @@ from ocistate.oci.mirrors import MirroredStore
 from ocistate.oci.model import Descriptor, Index, Manifest
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
-from ocistate.steps.channels import Channel, Writer, place_of
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel, place_of
 from ocistate.steps.copy import copy_artifacts
 from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, pins, trust, why
 

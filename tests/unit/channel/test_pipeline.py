@@ -27,7 +27,8 @@ from ocistate.oci.layout import LayoutStore
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy import TrustedKey, TrustPolicy
-from ocistate.steps.channels import Channel, Writer
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel
 from ocistate.steps.pipeline import PipelineRun, StageStatus
 from ocistate.steps.releases import find_candidate, pins_of
 from ocistate.steps.reports import write_report

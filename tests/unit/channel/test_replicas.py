@@ -18,7 +18,8 @@ from ocistate.oci.layout import LayoutStore
 from ocistate.oci.mirrors import MirroredStore
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
-from ocistate.steps.channels import Channel, Writer, read_newest, read_number
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel, read_newest, read_number
 from ocistate.steps.history import read_history
 from tests.unit.channel.parts import ALICE, MALLORY, SHOP, pins, record, trust, trusted, why
 

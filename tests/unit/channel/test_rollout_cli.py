@@ -18,7 +18,8 @@ from ocistate.oci.layout import LayoutStore
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import load_private_key
 from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channels import Channel, Writer, place_of
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel, place_of
 from ocistate.steps.reports import write_report
 from ocistate.steps.rollout import take_step
 from tests.unit.channel.parts import ALICE, MALLORY

@@ -26,14 +26,8 @@ from ocistate.oci.layout import LayoutStore
 from ocistate.oci.model import Descriptor, Index, Manifest
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
-from ocistate.steps.channels import (
-    Channel,
-    Writer,
-    digest_at,
-    numbers_in,
-    read_newest,
-    read_number,
-)
+from ocistate.steps.channel_writer import Writer
+from ocistate.steps.channels import Channel, digest_at, numbers_in, read_newest, read_number
 from ocistate.steps.history import read_history
 from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, SHOP, pins, trust, why
 
