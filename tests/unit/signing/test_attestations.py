@@ -67,6 +67,25 @@ def test_what_is_no_attestation_of_the_type_is_refused_and_not_given_out(
     assert not any(verdict.statement for verdict in decision.verdicts)
 
 
+def test_what_somebody_says_who_is_trusted_with_other_things_is_not_given_out() -> None:
+    decision = decide(required(), DIGEST, [signed(), attested(ALICE, predicate={"passed": 7})])
+    assert isinstance(decision.error, AttestationNotMet)
+    assert decision.verdicts[1].reason == f"is trusted, but not for {TESTS}"
+    assert decision.verdicts[1].statement is None
+    # What somebody trusted says twice counts once, and is given out both times.
+    twice = decide(required(), DIGEST, [signed(), attested(TESTER), attested(TESTER)])
+    assert [v.counts for v in twice.verdicts] == [True, True, False]
+    assert twice.verdicts[2].statement is not None
+
+
+def test_who_asks_for_one_attestation_is_not_asked_for_the_others() -> None:
+    other = "https://example.com/other"
+    under = policy(attestations=[{"predicateType": TESTS}, {"predicateType": other}])
+    decision = decide(under, DIGEST, [attested()], attestation=TESTS)
+    assert decision.error is None
+    assert [demand.predicate_type for demand in decision.demands] == [TESTS]
+
+
 def test_an_attestation_is_no_signature_of_the_artifact() -> None:
     assert decide(policy(), DIGEST, [attested()]).error is not None
     assert isinstance(decide(policy(), DIGEST, []).error, NotSigned)

@@ -11,7 +11,7 @@ from ocistate.errors import (
     ThresholdNotMet,
     Untrusted,
 )
-from ocistate.signing.decide import decide
+from ocistate.signing.decide import decide, is_costly
 from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statement
 from ocistate.signing.found import Found
 from ocistate.signing.keys import KeySigner
@@ -82,6 +82,20 @@ def test_two_signers_meet_a_threshold_of_two() -> None:
     assert decision.signers == ("alice", "bob")
 
 
+def test_why_nothing_was_found_is_passed_on() -> None:
+    assert reasons([Found(origin="x", error="the manifest is gone")], policy()) == (
+        "the manifest is gone"
+    )
+
+
+def test_what_blocks_for_long_is_known_beforehand() -> None:
+    who = [{"issuer": "https://i", "subject": "s"}]
+    assert not is_costly(policy(attestations=[{"predicateType": "t"}]))
+    assert is_costly(policy(identities=who))
+    assert is_costly(policy(attestations=[{"predicateType": "t", "identities": who}]))
+    assert is_costly(policy(attestations=[{"predicateType": "t", "conditions": ["true"]}]))
+
+
 def test_a_good_signature_among_junk_is_found() -> None:
     junk = [Found(origin=str(i), raw=b"junk") for i in range(300)]
     broken = [Found(origin=str(i), error="gone") for i in range(200)]
@@ -134,8 +148,15 @@ def test_a_key_for_attestations_or_channels_signs_no_artifact() -> None:
 
 
 def test_what_a_stranger_wrote_is_harmless_to_a_terminal_and_short() -> None:
-    found = [signed(MALLORY, hint="\x1b[2J" + "x" * 5000 + str(n)) for n in range(100)]
+    found = [
+        *(signed(MALLORY, hint=str(n) + "x" * 5000) for n in range(99)),
+        Found(origin="x", error="\x1b[2J" + "y" * 5000),
+    ]
     decision = decide(policy(), DIGEST, found)
     assert isinstance(decision.error, Untrusted)
-    assert "\x1b" not in decision.error.message
-    assert len(decision.error.message) < 4000
+    assert all(v.reason.isprintable() and len(v.reason) == 400 for v in decision.verdicts)
+    assert len(decision.error.message) < 2500
+    assert decision.error.message.endswith("; and 95 other reasons")
+    few = decide(policy(), DIGEST, found[-5:]).error
+    assert few is not None
+    assert few.message.endswith("y…")
