@@ -3,7 +3,7 @@
 Whatever names itself by a digest is as good from anywhere, since it is checked. A pointer is not:
 who can move a mirror's tag could hand out an old artifact, so tags are the first repository's
 alone. Writing goes to the first. A pointer that proves itself, as a signed channel record does, is
-read by ``ask_replicas``.
+read by ``ask_replicas``, and one that leads to what is proven anyway by ``ask_any``.
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ async def ask_replicas(store: Store, ask: Callable[[Store], Awaitable[T]]) -> li
     return await store.ask_each(ask)
 
 
+async def ask_any(store: Store, ask: Callable[[Store], Awaitable[T]]) -> T:
+    """What the first repository or mirror answers that can, those out of reach asked last.
+
+    For what counts only by a digest that is known already. Raises StoreError when none can.
+    """
+    return await (store.ask_any(ask) if isinstance(store, MirroredStore) else ask(store))
+
+
 class MirroredStore:
     """One repository and its mirrors, as one store."""
 
@@ -71,15 +79,15 @@ class MirroredStore:
     async def resolve(self, target: str) -> Descriptor:
         if not _proves_itself(target):
             return await self._first.resolve(target)
-        return await self._any(lambda store: store.resolve(target))
+        return await self.ask_any(lambda store: store.resolve(target))
 
     async def fetch_manifest(self, target: str) -> Manifest | Index:
         if not _proves_itself(target):
             return await self._first.fetch_manifest(target)
-        return await self._any(lambda store: store.fetch_manifest(target))
+        return await self.ask_any(lambda store: store.fetch_manifest(target))
 
     async def fetch_blob(self, descriptor: Descriptor, *, limit: int) -> bytes:
-        return await self._any(lambda store: store.fetch_blob(descriptor, limit=limit))
+        return await self.ask_any(lambda store: store.fetch_blob(descriptor, limit=limit))
 
     async def stream_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
         """When a store fails on the way, the next one must begin with the very same bytes."""
@@ -173,7 +181,8 @@ class MirroredStore:
         if isinstance(error, Unavailable):
             self._down[self.stores.index(store)] = self._clock() + _DOWN_SECONDS
 
-    async def _any(self, ask: Callable[[Store], Awaitable[T]]) -> T:
+    async def ask_any(self, ask: Callable[[Store], Awaitable[T]]) -> T:
+        """As ``ask_any``."""
         errors: list[StoreError] = []
         for store in self._in_order():
             try:

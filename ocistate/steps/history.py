@@ -27,7 +27,7 @@ from ocistate.errors import (
     ProtocolError,
 )
 from ocistate.oci.cached import cache_folder
-from ocistate.oci.mirrors import MirroredStore, ask_replicas
+from ocistate.oci.mirrors import MirroredStore, ask_any
 from ocistate.oci.store import Store
 from ocistate.signing.envelope import parse_bundle, parse_statement
 from ocistate.steps.channels import Channel, digest_at, fetch_record, read_newest
@@ -187,8 +187,7 @@ class _Walk:
         try:
             async with self._gate:
                 # Whoever has it: it counts only where the chain names its digest.
-                found = await ask_replicas(self.store, lambda each: fetch_record(each, target))
-                raw, digest = found[0]
+                raw, digest = await ask_any(self.store, lambda each: fetch_record(each, target))
         except (NotFound, ProtocolError, DigestMismatch, ChannelError) as error:
             return error.message
         if not isinstance(what, str):

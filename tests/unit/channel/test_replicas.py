@@ -13,9 +13,10 @@ import pytest
 from ocistate.channel.change import begun, promoted
 from ocistate.channel.record import Record
 from ocistate.channel.trust import ChannelTrust, Trusted, highest
-from ocistate.errors import ChannelFork, NotFound, OcistateError, Untrusted
+from ocistate.errors import ChannelFork, NotFound, OcistateError, Unavailable, Untrusted
 from ocistate.oci.layout import LayoutStore
 from ocistate.oci.mirrors import MirroredStore
+from ocistate.oci.model import Index, Manifest
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
 from ocistate.steps.channel_writer import Writer
@@ -88,6 +89,24 @@ def test_two_mirrors_that_tell_different_stories_are_a_fork(tmp_path: Path) -> N
     for read in (read_newest(forked, PROD), read_history(forked, PROD)):
         with pytest.raises(ChannelFork, match="accepted under that number"):
             run(read)
+
+
+class Down(LayoutStore):
+    """Out of reach, which takes its time to find out."""
+
+    asked = 0
+
+    async def fetch_manifest(self, target: str) -> Manifest | Index:
+        self.asked += 1
+        raise Unavailable("down")
+
+
+def test_a_repository_out_of_reach_is_not_asked_for_every_record(tmp_path: Path) -> None:
+    mirror = line(tmp_path / "there", *(1 + n % 2 for n in range(12)))
+    down = Down(parse_reference(f"layout:{tmp_path}/down"))
+    history = run(read_history(MirroredStore([down, mirror]), PROD))
+    assert [link.record.sequence for link in history.links] == list(range(12, 0, -1))
+    assert down.asked == 1
 
 
 def test_what_proves_nothing_comes_from_no_mirror(tmp_path: Path) -> None:
