@@ -35,6 +35,9 @@ def test_a_trusted_signature_satisfies() -> None:
     decision = decide(policy(), DIGEST, [signed()])
     assert decision.error is None
     assert decision.signers == ("alice",)
+    assert [(v.signer, v.reason) for v in decision.verdicts] == [
+        ("alice", "signed by a trusted key")
+    ]
 
 
 def test_nothing_found_is_not_signed() -> None:

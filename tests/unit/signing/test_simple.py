@@ -14,12 +14,14 @@ from ocistate.signing.decide import decide
 from ocistate.signing.envelope import (
     PAYLOAD_TYPE,
     SIGN_PREDICATE,
+    Bundle,
     build_statement,
     pae,
 )
 from ocistate.signing.found import Found, open_signature
+from ocistate.signing.keyless import Certified
 from ocistate.signing.keys import KeySigner
-from ocistate.signing.policy import TrustPolicy, policy_of_flags
+from ocistate.signing.policy import TrustPolicy, TrustRoot, policy_of_flags
 from ocistate.signing.simple import (
     CERTIFICATE_ANNOTATION,
     SIGNATURE_ANNOTATION,
@@ -29,6 +31,7 @@ from ocistate.signing.simple import (
     signature_annotation,
 )
 from tests.unit.signing.parts import ALICE, DIGEST, MALLORY, OTHER, signed
+from tests.unit.signing.parts import policy as parts_policy
 
 
 def policy(*, allow_legacy: bool = True) -> TrustPolicy:
@@ -117,6 +120,23 @@ def test_a_legacy_signature_by_certificate_does_not_count_as_one_by_key() -> Non
     certified = {**simple().annotations, CERTIFICATE_ANNOTATION: "-----BEGIN CERTIFICATE-----"}
     found = replace(simple(), annotations=certified)
     assert decide(policy(), DIGEST, [found]).error is not None
+
+
+def test_a_certificate_counts_in_a_bundle_only() -> None:
+    certified = {**simple().annotations, CERTIFICATE_ANNOTATION: "-----BEGIN CERTIFICATE-----"}
+    under = parts_policy(
+        allowLegacy=True, identities=[{"issuer": "https://i", "subjectRegExp": ".*"}]
+    )
+
+    def certify(bundle: Bundle, root: TrustRoot) -> Certified:
+        raise AssertionError("it is no bundle")
+
+    decision = decide(
+        under, DIGEST, [replace(simple(MALLORY), annotations=certified)], certify=certify
+    )
+    assert [verdict.reason for verdict in decision.verdicts] == [
+        "signed by identity, which is taken from bundles only"
+    ]
 
 
 def test_one_key_in_two_formats_is_one_signer() -> None:
