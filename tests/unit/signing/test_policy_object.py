@@ -93,6 +93,24 @@ def test_globs_hold_only_letters_of_repositories(glob: str) -> None:
         ({"minSequence": -1}, "spec.minSequence"),
         ({"minSequence": 2**53}, "spec.minSequence"),
         ({"allowLegacy": "yes"}, "spec.allowLegacy"),
+        ({"keys": [{"pem": BOB.public_key.pem, "nam": "x"}]}, r"spec.keys\[0\].nam"),
+        ({"keys": [{"secretRef": {"name": "x", "kee": "y"}}]}, r"spec.keys\[0\].secretRef.kee"),
+        (
+            {"identities": [{"issuer": "x", "subject": "y", "email": "z"}]},
+            r"spec.identities\[0\].email",
+        ),
+        (
+            {"identities": [{"issuer": "x", "issuerRegExp": "y", "subject": "z"}]},
+            r"spec.identities\[0\].issuer: stands beside issuerRegExp",
+        ),
+        (
+            {
+                "identities": [
+                    {"issuer": "x", "subject": "y", "trustedRoot": {"json": "{}", "x": 1}}
+                ]
+            },
+            r"spec.identities\[0\].trustedRoot.x",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_by_its_path(spec: dict[str, Any], path: str) -> None:
@@ -183,3 +201,44 @@ def test_keys_and_identities_together_meet_a_threshold() -> None:
 def test_what_says_nothing_at_all_is_a_faulty_policy_of_everything(obj: dict[str, Any]) -> None:
     found = faulty_policy(obj, ConfigError("unreadable"))
     assert (found.name, found.repositories, found.fault) == ("", (), "unreadable")
+
+
+def test_what_a_policy_does_not_say_is_the_strict_choice() -> None:
+    found = policy()
+    assert (found.mode, found.threshold, found.allow_legacy) == ("enforce", 1, False)
+    assert (found.epoch, found.min_sequence, found.fault) == (1, 0, "")
+    assert policy(attestations=[{"predicateType": "t"}]).attestations[0].keys == found.keys
+
+
+def test_a_condition_may_be_as_long_as_is_said() -> None:
+    condition = "predicate.passed".ljust(4096)
+    with_it = policy(attestations=[{"predicateType": "t", "conditions": [condition]}])
+    assert with_it.attestations[0].conditions == (condition,)
+
+
+def test_signers_kept_elsewhere_are_read_where_that_can_be_done() -> None:
+    fields = {"keys": [{"secretRef": {"name": "release", "key": "x.pub"}}]}
+    asked: list[str] = []
+
+    def read(material: Material) -> bytes:
+        asked.append(str(material))
+        return BOB.public_key.pem.encode()
+
+    (key,), _ = parse_signers(Fields(fields, path="gate"), read)
+    required = parse_attestation(Fields({"predicateType": "t", **fields}, path="gate"), read)
+    assert key == required.keys[0]
+    assert asked == ["Secret release, key x.pub"] * 2
+    assert str(Material("file", "a.pub")) == "file a.pub"
+    for parse in (parse_signers, parse_attestation):
+        with pytest.raises(ConfigError, match=r"gate.keys\[0\].secretRef: .* can't be read here"):
+            parse(Fields({"predicateType": "t", **fields}, path="gate"))
+
+
+def test_what_names_nothing_refers_to_nothing() -> None:
+    assert set(references({"keys": [{"secretRef": {"name": 5}}, {"configMapRef": "x"}]})) == set()
+
+
+def test_a_key_that_is_none_is_told_with_the_file_it_stands_in() -> None:
+    obj = {"metadata": {"name": "p"}, "spec": {"repositories": ["**"], "keys": [{"pem": "x"}]}}
+    with pytest.raises(ConfigError, match=r"^trust.yaml:7: spec.keys\[0\].pem"):
+        parse_policy(obj, origin="trust.yaml:7")
