@@ -49,6 +49,7 @@ from ocistate.steps.push import push_artifact
 from testbed.registries import ReferrersRegistry
 from tests.integration.store import faulty
 from tests.integration.store.faulty import Fault, Handler, on, once
+from tests.memory import forget_peak, peak
 
 MANIFEST_TEXT = """
 apiVersion: v1
@@ -559,17 +560,6 @@ MOST_MEMORY = 96 * 1024
 
 UNPACKED = 320 * 1024
 """The same where a layer is unpacked, up to 256 MiB of it."""
-
-
-def forget_peak() -> int:
-    """Begin to measure anew; the memory held now, in KiB."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak()
-
-
-def peak() -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def test_the_end_of_a_token_is_not_believed_but_seen(tmp_path: Path) -> None:
