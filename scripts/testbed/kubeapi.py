@@ -40,7 +40,7 @@ class KubeApi:
         object.__setattr__(self, "_context", context)
 
     def request(
-        self, method: str, path: str, body: object = None, *, timeout: float = 10
+        self, method: str, path: str, body: object = None, *, timeout: float = 30
     ) -> Answer:
         """Send one request and return the answer, whatever its status.
 
@@ -71,7 +71,7 @@ class KubeApi:
 def post_json(url: str, body: object) -> Any:
     """Post JSON to a server of the test bed that needs no credentials, and return its answer."""
     request = urllib.request.Request(url, data=json.dumps(body).encode(), method="POST")  # noqa: S310 - our own server
-    with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
         return json.load(reply)
 
 

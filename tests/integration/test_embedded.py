@@ -96,7 +96,7 @@ class Site:
 
     def once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "ocistate", "agent", *self.arguments, "--once", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
     def logged(self, text: str) -> bool:
         return any(text in line["message"] for line in self.agent.lines())

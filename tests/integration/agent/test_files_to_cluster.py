@@ -29,7 +29,7 @@ def test_a_stack_from_a_file_is_applied_and_taken_away_again(world: World, tmp_p
             *("--stacks", str(file), "--state", str(tmp_path / "state")),
             *("--kubeconfig", str(world.cluster.kubeconfig)),
         ]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
     team.push(config_map("other", team.namespace, v="1"), tag="other")
     done = once("app", "other")

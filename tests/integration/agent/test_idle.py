@@ -92,7 +92,7 @@ def test_health_and_metrics_are_served(world: World) -> None:
     team.wait_ready(digest)
 
     def get(path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=10) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=30) as reply:
             return str(reply.read().decode())
 
     assert get("/healthz") == "ok\n"

@@ -115,7 +115,7 @@ def test_the_image_reconciles_on_a_read_only_root_without_any_capability(
     team.wait_gone("ConfigMap", "old")
     team.change("app", {"data": {"v": "3"}})
     team.wait_data("app", v="2")
-    with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as reply:
+    with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=30) as reply:
         assert reply.status == 200
 
     def state(field: str) -> str:

@@ -20,7 +20,7 @@ def post(world: World, path: str, body: bytes, **headers: str) -> int:
         f"http://127.0.0.1:{world.port}{path}", data=body, headers=headers, method="POST"
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
             return int(reply.status)
     except urllib.error.HTTPError as error:
         return error.code
