@@ -130,16 +130,13 @@ _rewrite("release", "Lift the hold of a channel.")
 
 def _maker(verb: str, channel: Channel, why: Any) -> Make:
     from ocistate.channel.change import held, refreshed, released
-    from ocistate.errors import NotFound
+    from ocistate.steps.channels import no_channel
 
     change = {"refresh": refreshed, "hold": held, "release": released}[verb]
 
     def make(newest: Trusted | None) -> Record | None:
         if newest is None:
-            raise NotFound(
-                f"{channel.repository} has no channel {channel.name}",
-                hint="'ocistate channel init' begins one",
-            )
+            raise no_channel(channel.repository, channel.name)
         made: Record | None = change(newest, why)
         return made
 

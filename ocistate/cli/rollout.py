@@ -14,7 +14,7 @@ from ocistate.cli.channel_options import Writing, writer_options
 from ocistate.cli.fleet import Reports, member_facts, report_options
 from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
-from ocistate.errors import ChannelHeld, ConfigError, Conflict, NotFound, RolloutWaits
+from ocistate.errors import ChannelHeld, ConfigError, Conflict, RolloutWaits
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _Site:
 
         from ocistate.channel.trust import check_policy
         from ocistate.steps.channel_writer import Writer
-        from ocistate.steps.channels import read_newest
+        from ocistate.steps.channels import no_channel, read_newest
         from ocistate.steps.rollout import look_at, take_step
 
         channel, reporters = self.reports.channel(self.name, self.reference)
@@ -82,7 +82,7 @@ class _Site:
             writer = Writer(store=store, channel=channel, signer=signer) if signer else None
             newest = await (writer.newest() if writer else read_newest(store, channel))
             if newest is None:
-                raise NotFound(f"{store.reference} has no channel {channel.name}")
+                raise no_channel(store.reference, channel.name)
             check_policy(newest.record, channel.trust)
             looked = await look_at(newest, channel, told, reporters, datetime.now(UTC))
             if writer is None or choose is None or writing is None:

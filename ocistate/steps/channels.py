@@ -83,6 +83,14 @@ def place_of(reference: Reference) -> str:
     return str(Path(reference.repository).resolve())
 
 
+def no_channel(repository: Reference | str, name: str) -> NotFound:
+    """The error where there is no such channel."""
+    return NotFound(
+        f"{repository} has no channel {name}",
+        hint="'ocistate channel init' begins one, 'ocistate channel list' shows all",
+    )
+
+
 async def fetch_record(store: Store, target: str) -> tuple[bytes, str]:
     """A record's bytes and its digest, unverified. Raises NotFound, InvalidRecord, StoreError."""
     manifest = await store.fetch_manifest(target)
@@ -111,10 +119,7 @@ async def read_newest(store: Store, channel: Channel) -> Trusted:
         try:
             return channel.check(*await fetch_record(replica, tag))
         except NotFound:
-            raise NotFound(
-                f"{replica.reference} has no channel {channel.name}",
-                hint="'ocistate channel init' begins one, 'ocistate channel list' shows all",
-            ) from None
+            raise no_channel(replica.reference, channel.name) from None
 
     return highest(await ask_replicas(store, read))
 

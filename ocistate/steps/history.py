@@ -30,7 +30,7 @@ from ocistate.oci.cached import cache_folder
 from ocistate.oci.mirrors import MirroredStore, ask_any
 from ocistate.oci.store import Store
 from ocistate.signing.envelope import parse_bundle, parse_statement
-from ocistate.steps.channels import Channel, digest_at, fetch_record, read_newest
+from ocistate.steps.channels import Channel, digest_at, fetch_record, no_channel, read_newest
 
 _BATCH: Final = 64
 _AT_ONCE: Final = 16
@@ -114,10 +114,7 @@ async def _newest(store: Store, channel: Channel) -> str:
         return (await read_newest(store, channel)).digest
     newest = await digest_at(store, name_tag(channel.name))
     if not newest:
-        raise NotFound(
-            f"{store.reference} has no channel {channel.name}",
-            hint="'ocistate channel list' shows the channels there are",
-        )
+        raise no_channel(store.reference, channel.name)
     return newest
 
 

@@ -21,6 +21,7 @@ from ocistate.signing.policy import PUBLIC_GOOD, Match, parse_identity, trust_ro
 def test_an_identity_is_read_from_a_flag(text: str, issuer: str, subject: str) -> None:
     identity = parse_identity(text)
     assert (str(identity.issuer), str(identity.subject)) == (issuer, subject)
+    assert identity.name == f"{subject} of {issuer}"
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,8 @@ def test_an_expression_must_match_the_whole() -> None:
     assert not match("team-a1")
     assert not match("a team-a")
     assert not Match(text="team-[a-z]+")("team-a")
+    assert Match(text="(").fault == ""
+    assert Match(text="(", regexp=True).fault
 
 
 def test_a_trusted_root_is_known_by_its_media_type_and_told_apart_by_its_digest() -> None:
