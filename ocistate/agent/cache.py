@@ -5,7 +5,8 @@ It is an OCI image layout of one artifact, so that reading it checks every diges
 
 from __future__ import annotations
 
-import contextlib
+import errno
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +41,20 @@ class ContentCache:
             return None
 
     async def fetch(self, store: Store, digest: str) -> Content:
-        """Take an artifact from a store, by digest and nothing else, and keep it."""
-        manifest = await fetch_manifest(store, digest)
-        content = await fetch_content(store, manifest)
-        # A full disk must not stop a rollout: the content is in hand, only the spare copy is not.
-        with contextlib.suppress(OSError, OcistateError):
-            await self._keep(store, manifest)
-        return content
+        """Take an artifact from a store, by digest and nothing else."""
+        return await fetch_content(store, await fetch_manifest(store, digest))
+
+    async def keep(self, store: Store, manifest: Manifest) -> str:
+        """Keep an artifact from a store; why that can't be, else an empty text."""
+        folder = self._folder(manifest.descriptor.digest)
+        self._drop(folder)  # what is there is not whole: a blob of the right size may be rotten
+        try:
+            _make_room(folder, manifest)
+            await self._keep(store, manifest, folder)
+        except (OSError, OcistateError) as error:
+            self._drop(folder)
+            return str(error)
+        return ""
 
     def keep_only(self, digests: set[str]) -> None:
         """Let go of all other digests."""
@@ -57,9 +65,7 @@ class ContentCache:
             if folder.name not in wanted:
                 self._drop(folder)
 
-    async def _keep(self, store: Store, manifest: Manifest) -> None:
-        folder = self._folder(manifest.descriptor.digest)
-        folder.mkdir(parents=True, exist_ok=True)
+    async def _keep(self, store: Store, manifest: Manifest, folder: Path) -> None:
         async with _layout(folder) as layout:
             for blob in (manifest.config, *manifest.layers):
                 await layout.push_blob(blob, await store.fetch_blob(blob, limit=_MAX_BLOB))
@@ -71,6 +77,14 @@ class ContentCache:
     @staticmethod
     def _drop(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_room(folder: Path, manifest: Manifest) -> None:
+    """Make a folder for an artifact. Raises OSError where it is not worth a download."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = sum(blob.size for blob in (manifest.descriptor, manifest.config, *manifest.layers))
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def _layout(folder: Path) -> Store:

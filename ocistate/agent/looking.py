@@ -216,8 +216,7 @@ class Looking:
         ):
             await self._verify(store, digest)
             if content is None:
-                content = await self.services.cache(self.stack).fetch(store, digest)
-                self.memo.content = content
+                content = await self._fetch(store, digest)
         return content
 
     async def _at_hand(self, digest: str) -> Content | None:
@@ -233,9 +232,27 @@ class Looking:
     async def _content(self, store: Store) -> Content:
         content = await self._at_hand(self._digest)
         if content is None:
-            content = await self.services.cache(self.stack).fetch(store, self._digest)
-            self.memo.content = content
+            content = await self._fetch(store, self._digest)
+        elif self.memo.unkept == self._digest:
+            await self._keep(store, content)
         return content
+
+    async def _fetch(self, store: Store, digest: str) -> Content:
+        content = await self.services.cache(self.stack).fetch(store, digest)
+        self.memo.content = content
+        await self._keep(store, content)
+        return content
+
+    async def _keep(self, store: Store, content: Content) -> None:
+        """Keep a copy on disk. Where there is no room for it the rollout goes on without, and each
+        look at the registry tries again."""
+        digest = content.digest
+        trouble = await self.services.cache(self.stack).keep(store, content.manifest)
+        if trouble and self.memo.unkept != digest:
+            self.services.event(
+                self.stack, "Warning", "NotKept", f"no copy of {digest} on disk: {trouble}"
+            )
+        self.memo.unkept = digest if trouble else ""
 
     def _condition(self, type_: str, truth: Truth, reason: str, message: str) -> None:
         self.status = self.status.with_condition(

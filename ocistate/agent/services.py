@@ -90,6 +90,8 @@ class Memo:
     applied: tuple[str, Stack] | None = None
     """(digest, spec) that this process has applied as a whole."""
     content: Content | None = None
+    unkept: str = ""
+    """The digest of which there is no copy on disk, since there was no room for it."""
     pointed: Pointed | None = None
     """What the channel named, and the record that says so."""
     looked: tuple[Stack, str, float] | None = None
