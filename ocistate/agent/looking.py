@@ -7,8 +7,9 @@ is not fetched again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,11 +31,28 @@ from ocistate.errors import (
     Unavailable,
 )
 from ocistate.oci.store import Store
+from ocistate.reference import Reference
 from ocistate.semver import newest, parse_range
 from ocistate.steps.fetch import Content
 from ocistate.steps.verify import Verified, verify_artifact
 
 LOOK_SECONDS: Final = 10.0
+
+
+@contextlib.asynccontextmanager
+async def in_time(repository: Reference) -> AsyncIterator[None]:
+    """The store is patient; but as long as it waits, nobody looks after what runs.
+
+    Raises Unavailable.
+    """
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            yield
+    except TimeoutError:
+        raise Unavailable(
+            f"{repository} did not answer within {LOOK_SECONDS:g} s",
+            hint="is the registry up, and reachable from here?",
+        ) from None
 
 
 @dataclass(slots=True)
@@ -48,7 +66,6 @@ class Looking:
     jitter: Callable[[], float]
     _digest: str = ""
     _tag: str = ""
-    _revision: str = ""
     _served: bool = False
     """What runs has been looked after, though the registry is out of reach."""
     _rules: Rules = ("", ())
@@ -99,28 +116,21 @@ class Looking:
     @as_step("resolve")
     async def _resolve(self, store: Store) -> str:
         source = self.stack.source
-        try:
-            # The store is patient; but as long as it waits, nobody looks after what runs.
-            async with asyncio.timeout(LOOK_SECONDS):
-                if not source.channel:
-                    self.memo.tag = await self._tag_in(store) if source.semver else source.tag
-                    return (await store.resolve(source.digest or self.memo.tag)).digest
-                self.memo.tag = ""
-                pointed = await follow_channel(
-                    self.stack,
-                    store,
-                    connect=self.services.connect_store,
-                    policies=self.services.policies(),
-                    followed=self.status.channels,
-                    last=self.memo.pointed,
-                    now=self.services.now(),
-                    cluster=self.services.cluster,
-                )
-        except TimeoutError:
-            raise Unavailable(
-                f"{source.records} did not answer within {LOOK_SECONDS:g} s",
-                hint="is the registry up, and reachable from here?",
-            ) from None
+        async with in_time(source.records):
+            if not source.channel:
+                self.memo.tag = await self._tag_in(store) if source.semver else source.tag
+                return (await store.resolve(source.digest or self.memo.tag)).digest
+            self.memo.tag = ""
+            pointed = await follow_channel(
+                self.stack,
+                store,
+                connect=self.services.connect_store,
+                policies=self.services.policies(),
+                followed=self.status.channels,
+                last=self.memo.pointed,
+                now=self.services.now(),
+                cluster=self.services.cluster,
+            )
         if pointed.followed != self.status.channels:
             # Kept before it is used: what was accepted once is never gone back behind.
             status = replace(self.status, channels=pointed.followed)

@@ -12,7 +12,7 @@ from typing import Final
 
 from ocistate.agent.contests import CONDITION, SETTLED, say_contested
 from ocistate.agent.holding import hold_back, seconds_left, was_healthy, way_back
-from ocistate.agent.looking import Looking
+from ocistate.agent.looking import Looking, in_time
 from ocistate.agent.services import Halt
 from ocistate.agent.status import (
     Attempt,
@@ -123,17 +123,19 @@ class Pass(Looking):
         except (ApplyFailed, HealthTimeout) as error:
             if not self._is_late() or (last := way_back(self.status, stack, self._digest)) is None:
                 raise
-            return await self._go_back(last, error)
+            return await self._go_back(content, last, error)
 
-    async def _go_back(self, last: LastHealthy, error: OcistateError) -> float | None:
-        """Leave a digest that does not become healthy for the one that was healthy last."""
-        stack, bad = self.stack, self._digest
+    async def _go_back(
+        self, left: Content, last: LastHealthy, error: OcistateError
+    ) -> float | None:
+        """Leave what does not become healthy for the digest that was healthy last."""
+        stack, bad = self.stack, left.digest
         self.status = hold_back(
             self.status,
             stack,
             bad,
             error.message,
-            revision=self._revision,
+            revision=left.inventory.revision,
             now=self.services.now(),
         )
         self.services.event(
@@ -145,6 +147,8 @@ class Pass(Looking):
         content = await self._at_hand(last.digest)
         if trust is None or content is None:
             async with await self.services.connect_store(stack) as store:
+                async with in_time(stack.source.repository):
+                    await store.resolve(last.digest)
                 trust = await self._verify(store, last.digest)
                 content = await self._content(store)
         self._say_verified(trust)
@@ -218,7 +222,6 @@ class Pass(Looking):
         ``new``: no other one has, either."""
         stack, target = self.stack, self.services.target(self.stack)
         self._say_where()
-        self._revision = content.inventory.revision
         if new:
             self._begin()
             # Written before the first object is: whatever happens, we know where to look for them.
@@ -313,7 +316,7 @@ class Pass(Looking):
         self.services.cache(self.stack).keep_only(self._worth_keeping())
         if new:
             self._allow("")
-        elif not was_healthy(self.status, self._digest):
+        elif self.memo.healthy_by is None and not was_healthy(self.status, self._digest):
             self._allow(applied_at)
 
     @as_step("health")

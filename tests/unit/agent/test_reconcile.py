@@ -251,7 +251,25 @@ def test_what_is_not_healthy_in_time_gives_way_to_what_was(world: World) -> None
     assert world.kept["current"]["digest"] == good
     assert world.kept["heldBack"]["digest"] == bad
     assert outcomes(world) == [(good, "healthy"), (bad, "rolled back"), (good, "healthy")]
+    assert {entry.revision for entry in world.status.history} == {world.kept["current"]["revision"]}
     assert world.events.count("RolledBack") == 1
+
+
+def test_a_clock_that_is_set_takes_no_time_from_what_is_waited_for(tmp_path: Path) -> None:
+    world = make(tmp_path, onFailure="hold")
+    world.push(app="sick")
+    world.run()
+    assert world.ready[:2] == ("Unknown", "Progressing")
+    for hours in (48, -24):
+        world.clock += timedelta(hours=hours)
+        world.reconcile_at = str(hours)  # somebody asks, so that it is applied once more
+        world.wait(1)
+        world.run()
+        assert world.ready[:2] == ("Unknown", "Progressing")
+
+    world.wait(TIMEOUT)
+    world.run()
+    assert world.ready[:2] == ("False", "HealthTimeout")
 
 
 def test_it_stays_there_through_restarts_until_the_pointer_moves(world: World) -> None:
