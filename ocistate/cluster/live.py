@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from sys import intern
-from typing import Any
+from typing import Any, Final
 
 from ocistate.cluster import wire
 from ocistate.cluster.fields import covers, lost_fields
@@ -22,21 +22,26 @@ from ocistate.cluster.plan import Live
 from ocistate.cluster.prepare import Desired, Wanted, body
 from ocistate.objects import ObjectId
 
+_LABEL_FIELD: Final = f'"f:{STACK_LABEL}"'.encode()
+
 
 def live_of(metadata: wire.Metadata) -> Live | None:
     """What is kept of an object; None for one that is nobody's.
 
     The label alone is no proof: controllers copy labels to what they derive (a Service's to its
-    Endpoints), and such objects must never be taken for applied ones. We must have written it.
+    Endpoints), and whoever may edit an object may write any Stack's name on it. We must have
+    written it.
     """
     owner = (metadata.labels or {}).get(STACK_LABEL, "")
     if not owner or not any(
-        entry.manager == FIELD_MANAGER and not entry.subresource
+        entry.manager == FIELD_MANAGER
+        and not entry.subresource
+        and _LABEL_FIELD in bytes(entry.fieldsV1)
         for entry in metadata.managedFields or ()
     ):
         return None
-    annotations = metadata.annotations or {}
     entry = our_entry(metadata)
+    annotations = metadata.annotations or {}
     try:
         wave = int(annotations.get(WAVE_ANNOTATION, "0"))
     except ValueError:

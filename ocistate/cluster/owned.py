@@ -222,11 +222,11 @@ class OwnedObjects:
         id = id_of(resource, metadata)
         live = live_of(metadata)
         known = self.get(id)
-        if live is None:
-            self._remove(id)
-            return id
-        if known is not None and _newer(known, live):
+        if known is not None and _newer(known, metadata.uid, metadata.resourceVersion):
             return id  # an event from before our last apply
+        if live is None:
+            self._remove(id, last_writer(metadata))
+            return id
         if known is not None and known.owner != live.owner:
             self._remove(id)
             known = None
@@ -286,7 +286,7 @@ class OwnedObjects:
         if owner in self._desired:
             self._changed.setdefault(owner, set()).add(id)
 
-    def _remove(self, id: ObjectId) -> None:
+    def _remove(self, id: ObjectId, by: str = "") -> None:
         owner = self._owner.get((id.group, id.kind), {}).pop(id, None)
         if owner is None:
             return
@@ -299,7 +299,7 @@ class OwnedObjects:
             self._ill.pop(owner, None)
             if owner not in self._desired:
                 del self._revisions[owner]
-        self._tell(owner, id, What.GONE)
+        self._tell(owner, id, What.GONE, by)
 
     def _note_health(
         self, resource: ApiResource, id: ObjectId, live: Live, obj: Mapping[str, Any] | None
@@ -364,15 +364,13 @@ def _same(one: Live, other: Live) -> bool:
 def _seen(known: Live, applied: Live) -> bool:
     """Whether what an apply answered is known already, from the watch."""
     same = known.uid == applied.uid and known.resource_version == applied.resource_version
-    return same or _newer(known, applied)
+    return same or _newer(known, applied.uid, applied.resource_version)
 
 
-def _newer(one: Live, other: Live) -> bool:
-    """Whether ``one`` is a later state of the same object than ``other``.
+def _newer(known: Live, uid: str, version: str) -> bool:
+    """Whether what is known is a later state of the same object than that version of it.
 
     Versions of built-in kinds and CRDs are numbers that grow; of others nothing is assumed.
     """
-    first, second = one.resource_version, other.resource_version
-    return (
-        one.uid == other.uid and first.isdigit() and second.isdigit() and int(first) > int(second)
-    )
+    first = known.resource_version
+    return known.uid == uid and first.isdigit() and version.isdigit() and int(first) > int(version)

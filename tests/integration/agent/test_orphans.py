@@ -126,6 +126,7 @@ def test_a_living_stack_is_not_robbed_and_nobody_gets_beyond_their_rights(world:
     world.merge(
         f"/api/v1/namespaces/{victim.namespace}/configmaps/app",
         {"metadata": {"labels": {STACK: "cli-somebody"}}},
+        manager="ocistate",
     )
     for namespace in ("", victim.namespace):
         where = ("-n", namespace) if namespace else ()
@@ -135,6 +136,7 @@ def test_a_living_stack_is_not_robbed_and_nobody_gets_beyond_their_rights(world:
     world.merge(
         f"/api/v1/namespaces/{team.namespace}/configmaps/app",
         {"metadata": {"labels": {STACK: "cli-somebody"}}},
+        manager="ocistate",
     )
     done = as_tenant(team, "release", "cli-somebody", "--yes", "-n", team.namespace)
     assert (done.code, done.line) == (0, f"ConfigMap/{team.namespace}/app released")

@@ -176,7 +176,7 @@ class World:
     def apply(self, *objects: dict[str, Any]) -> None:
         install(self.cluster, objects)
 
-    def merge(self, path: str, patch: dict[str, Any]) -> None:
+    def merge(self, path: str, patch: dict[str, Any], manager: str = "somebody") -> None:
         """A merge patch as the administrator, under another field manager than the agent's."""
         seen: dict[str, Any] = {}
 
@@ -184,7 +184,7 @@ class World:
             live = self.cluster.request("GET", path)
             assert live.status == 200, live.body
             answer = self.cluster.request(
-                "PUT", f"{path}?fieldManager=somebody", _merged(live.body, patch)
+                "PUT", f"{path}?fieldManager={manager}", _merged(live.body, patch)
             )
             seen["answer"] = answer
             return answer.status == 200

@@ -38,6 +38,9 @@ WHOLE: dict[str, Any] = {
     "f:data": {"f:key": {}},
 }
 
+LEFT: dict[str, Any] = {"f:metadata": {"f:labels": {f"f:{STACK_LABEL}": {}}}}
+"""What is still ours after somebody took the rest."""
+
 
 def metadata(
     marker: str,
@@ -132,6 +135,26 @@ def test_a_label_that_somebody_copied_is_not_ours(world: World) -> None:
     assert world.told == []
 
 
+def test_a_label_that_somebody_wrote_over_makes_it_nobodys_until_it_is_ours_again(
+    world: World,
+) -> None:
+    world.see(metadata(world.marker))
+    taken: dict[str, Any] = {"f:data": {"f:key": {}}}
+    by_ed = metadata(
+        world.marker, version="11", fields=taken, owner="other", others=(("ed", "2026-02-01"),)
+    )
+
+    world.see(by_ed)
+
+    assert world.changes[-1] == Change(owner=OWNER, id=world.id, what=What.GONE, by="ed")
+    assert world.owned.get(world.id) is None
+    assert not world.owned.mine("other"), "it must not be pruned as something of the other one's"
+    world.see(metadata(world.marker, version="12"))
+    assert world.live().owner == OWNER
+    world.see(by_ed)
+    assert world.live().owner == OWNER, "an event from before our apply"
+
+
 def test_status_updates_are_not_told(world: World) -> None:
     world.see(metadata(world.marker))
     before = world.owned.revision(OWNER)
@@ -144,7 +167,10 @@ def test_status_updates_are_not_told(world: World) -> None:
 def test_a_field_taken_from_us_is_a_drift_and_names_the_last_writer(world: World) -> None:
     world.see(metadata(world.marker))
     taken = metadata(
-        world.marker, version="11", fields={}, others=(("old", "2026-01-01"), ("ed", "2026-02-01"))
+        world.marker,
+        version="11",
+        fields=LEFT,
+        others=(("old", "2026-01-01"), ("ed", "2026-02-01")),
     )
     before = world.owned.revision(OWNER)
     world.see(taken)
@@ -168,7 +194,7 @@ def test_what_we_do_ourselves_is_no_drift(world: World) -> None:
 def test_an_answer_before_its_event_is_remembered_and_the_event_is_no_news(world: World) -> None:
     new = metadata(world.marker, version="11")
     world.owned.record(world.applied(new))
-    world.see(metadata("sha256:old", version="9", fields={}))
+    world.see(metadata("sha256:old", version="9", fields=LEFT))
     world.see(new)
     assert world.live().intact is True
     assert world.live().marker == world.marker
@@ -180,7 +206,7 @@ def test_a_change_by_others_during_our_apply_is_told_afterwards(world: World) ->
     plan = make_plan(world.desired, world.owned.mine(OWNER))
     world.told.clear()
     with world.owned.expecting(plan):
-        world.see(metadata(world.marker, version="12", fields={}))
+        world.see(metadata(world.marker, version="12", fields=LEFT))
         world.owned.record(world.applied(metadata(world.marker, version="11")))
         assert world.told == []
     assert world.told == [("a", What.DRIFTED)]
