@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocistate.errors import OcistateError
+from ocistate.errors import OcistateError, Unavailable
 from ocistate.oci import open_store
 from ocistate.oci.model import Manifest
 from ocistate.oci.store import Store
@@ -40,18 +40,32 @@ class ContentCache:
             self._drop(folder)
             return None
 
-    async def fetch(self, store: Store, digest: str) -> Content:
-        """Take an artifact from a store, by digest and nothing else."""
-        return await fetch_content(store, await fetch_manifest(store, digest))
+    async def fetch(self, store: Store, digest: str) -> tuple[Content, str]:
+        """Take an artifact from a store, by digest and nothing else; and why it can't be kept.
+
+        It is read from what is kept, so that nothing is downloaded twice.
+        """
+        manifest = await fetch_manifest(store, digest)
+        trouble = await self.keep(store, manifest)
+        kept = None if trouble else await self.load(digest)
+        return kept or await fetch_content(store, manifest), trouble
 
     async def keep(self, store: Store, manifest: Manifest) -> str:
-        """Keep an artifact from a store; why that can't be, else an empty text."""
+        """Keep an artifact from a store; why that can't be, else an empty text.
+
+        Raises Unavailable when the store is out of reach.
+        """
         folder = self._folder(manifest.descriptor.digest)
         self._drop(folder)  # what is there is not whole: a blob of the right size may be rotten
         try:
             _make_room(folder, manifest)
             await self._keep(store, manifest, folder)
-        except (OSError, OcistateError) as error:
+        except Unavailable:
+            raise
+        except OSError as error:
+            self._drop(folder)
+            return f"{self.root}: {error.strerror}"
+        except OcistateError as error:
             self._drop(folder)
             return str(error)
         return ""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ocistate.agent.api import Stack
+from ocistate.agent.cache import ContentCache
 from ocistate.agent.holding import is_held
 from ocistate.agent.pointer import follow_channel
 from ocistate.agent.running import REASON, Standing, say_running
@@ -232,7 +233,7 @@ class Looking:
     async def _at_hand(self, digest: str) -> Content | None:
         """A content that is in memory or on disk, else None."""
         if self.memo.content is None or self.memo.content.digest != digest:
-            content = await self.services.cache(self.stack).load(digest)
+            content = await self._cache().load(digest)
             if content is None:
                 return None
             self.memo.content = content
@@ -244,25 +245,26 @@ class Looking:
         if content is None:
             content = await self._fetch(store, self._digest)
         elif self.memo.unkept == self._digest:
-            await self._keep(store, content)
+            self._say_kept(content, await self._cache().keep(store, content.manifest))
         return content
 
     async def _fetch(self, store: Store, digest: str) -> Content:
-        content = await self.services.cache(self.stack).fetch(store, digest)
+        content, trouble = await self._cache().fetch(store, digest)
         self.memo.content = content
-        await self._keep(store, content)
+        self._say_kept(content, trouble)
         return content
 
-    async def _keep(self, store: Store, content: Content) -> None:
-        """Keep a copy on disk. Where there is no room for it the rollout goes on without, and each
-        look at the registry tries again."""
+    def _say_kept(self, content: Content, trouble: str) -> None:
+        """Without room for a copy on disk a rollout goes on, and each look tries again."""
         digest = content.digest
-        trouble = await self.services.cache(self.stack).keep(store, content.manifest)
         if trouble and self.memo.unkept != digest:
             self.services.event(
                 self.stack, "Warning", "NotKept", f"no copy of {digest} on disk: {trouble}"
             )
         self.memo.unkept = digest if trouble else ""
+
+    def _cache(self) -> ContentCache:
+        return self.services.cache(self.stack)
 
     def _condition(self, type_: str, truth: Truth, reason: str, message: str) -> None:
         self.status = self.status.with_condition(

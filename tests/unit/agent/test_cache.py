@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -113,6 +114,26 @@ def test_a_copy_without_an_index_does_not_leave_its_rot_to_the_next(disk: Disk) 
     assert disk.load() is None
     assert disk.keep() == ""
     assert disk.load() == whole
+
+
+def test_what_is_fetched_is_kept_and_what_can_not_be_kept_is_fetched_all_the_same(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = disk.load()
+
+    def fetch() -> tuple[Content, str]:
+        async def fetch() -> tuple[Content, str]:
+            async with open_store(parse_reference(disk.registry)) as store:
+                return await disk.cache.fetch(store, disk.digest)
+
+        return asyncio.run(fetch())
+
+    assert fetch() == (whole, "")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
+    content, trouble = fetch()
+    assert content == whole
+    assert "No space left" in trouble
+    assert disk.load() is None
 
 
 def test_without_room_nothing_is_left_and_the_reason_is_told(
