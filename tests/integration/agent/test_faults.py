@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
-
 from tests.integration.agent.world import Tenant, World
 from tests.unit.agent.parts import condition, config_map, wait_for
 
@@ -37,39 +34,6 @@ def test_sigterm_ends_it_cleanly_and_the_next_one_sees_what_happened_meanwhile(
     team.wait_data("app", v="1")
     team.wait_ready(digest)
     assert team.get("ConfigMap", "still") == still, "what was intact must not be written again"
-
-
-def test_killed_at_random_moments_the_next_one_finishes(world: World, faults: int) -> None:
-    team = world.tenant()
-    rng = random.Random(7)
-    count = 30
-    team.push(*(config_map(f"app-{n}", v="0") for n in range(count)))
-    team.create()
-    team.wait_ready()
-
-    for version in map(str, range(1, 1 + 4 * faults)):
-        count = max(5, count + rng.choice((-5, 5)))
-        digest = team.push(*(config_map(f"app-{n}", v=version) for n in range(count)))
-        time.sleep(rng.uniform(0.0, 0.6))  # not a wait: the moment of the crash
-        world.agent.kill()
-        world.agent.start()
-        team.wait_ready(digest)
-        assert equal(team, version, count)
-
-
-def test_a_deletion_that_was_cut_short_is_finished(world: World) -> None:
-    team = world.tenant()
-    team.push(*(config_map(f"app-{n}", v="0") for n in range(30)))
-    team.create()
-    team.wait_ready()
-
-    team.delete("Stack", "app", "ocistate.dev/v1alpha1")
-    wait_for("the deletion begun", lambda: len(world_objects(team)) < 30)
-    world.agent.kill()
-    world.agent.start()
-
-    team.wait_gone("Stack", "app", "ocistate.dev/v1alpha1")
-    wait_for("all gone", lambda: not world_objects(team))
 
 
 def test_the_api_server_goes_away_and_comes_back(world: World) -> None:

@@ -145,6 +145,15 @@ def condition(status: Mapping[str, Any] | None, type_: str) -> tuple[str, str, s
     return "", "", ""
 
 
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The entries of a log in JSON."""
+    found = []
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
 @dataclass
 class AgentProcess:
     """`ocistate agent` as a process; its log is a file."""
@@ -152,10 +161,13 @@ class AgentProcess:
     arguments: Sequence[str]
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    inside: Sequence[str] = ()
+    """A command that runs it in other surroundings."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> AgentProcess:
-        command = [sys.executable, "-m", "ocistate", "agent", "--log-format=json", *self.arguments]
+        command = [*self.inside, sys.executable, "-m", "ocistate", "agent"]
+        command += ["--log-format=json", *self.arguments]
         self.process = spawn(command, log=self.log, env=self.env)
         return self
 
@@ -182,11 +194,7 @@ class AgentProcess:
 
     def lines(self) -> list[dict[str, Any]]:
         """What it logged."""
-        found = []
-        for line in self.log.read_text(errors="replace").splitlines():
-            with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
-        return found
+        return read_log(self.log)
 
     def __enter__(self) -> AgentProcess:
         return self if self.running else self.start()
