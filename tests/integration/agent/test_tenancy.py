@@ -14,7 +14,7 @@ import pytest
 
 from testbed.tools import ensure
 from tests.integration.agent.test_health import deployment
-from tests.integration.agent.world import NAMESPACE, World, applier_objects
+from tests.integration.agent.world import NAMESPACE, World, applier_objects, path_of
 from tests.unit.agent.parts import AgentProcess, config_map, policy, wait_for
 
 
@@ -250,6 +250,83 @@ def test_an_agent_for_one_namespace_has_no_right_outside_and_needs_none(
         assert agent.terminate() == 0
     refused = [line for line in agent.lines() if "forbidden" in line["message"]]
     assert refused == [], "what install prints is all it needs"
+
+
+def test_agents_for_one_namespace_share_it_by_leases_with_what_install_prints(
+    world: World, tmp_path: Path
+) -> None:
+    world.agent.kill()  # else it would do the others' work
+    team = world.tenant(applier=False)
+    install = [sys.executable, "-m", "ocistate", "install", "-n", team.namespace, "-o", "json"]
+    options = ["--namespaced", "--applier=admin", "--replicas=2", "--shards=2"]
+    printed = subprocess.run([*install, *options], check=True, capture_output=True)
+    objects = json.loads(printed.stdout)["items"]
+    assert {obj["metadata"].get("namespace") for obj in objects} == {team.namespace}
+    (printed_deployment,) = (obj for obj in objects if obj["kind"] == "Deployment")
+    (container,) = printed_deployment["spec"]["template"]["spec"]["containers"]
+    assert "--shards=2" in container["args"]
+    # Their rights, and not the pods themselves, which no kubelet here would run.
+    world.apply(*(obj for obj in objects if obj["kind"] != "Deployment"))
+    (trust := tmp_path / "trust").mkdir()
+    (trust / "policy.yaml").write_text(json.dumps(policy(world.key)))
+    kubeconfig = world.cluster.kubeconfig_for(team.namespace, "ocistate-agent")
+    agents = [
+        AgentProcess(
+            [
+                *("--namespace", team.namespace, "--policies", str(trust)),
+                *("--kubeconfig", str(kubeconfig), "--state", str(tmp_path / name)),
+                *("--shards", "2", "--lease-seconds", "3"),
+            ],
+            tmp_path / f"{name}.log",
+            env={"HOSTNAME": name},
+        )
+        for name in ("one", "other")
+    ]
+    leases = path_of("coordination.k8s.io/v1", "Lease", team.namespace)
+
+    def holders() -> list[str]:
+        """Which agent has each shard."""
+        found = world.cluster.request("GET", leases).body["items"]
+        shard = [o["spec"] for o in found if "shard" in o["metadata"]["name"]]
+        return sorted(str(each.get("holderIdentity")).rpartition("-")[0] for each in shard)
+
+    names = [f"app-{number}" for number in range(6)]
+
+    def push(version: str) -> None:
+        for name in names:
+            team.push(config_map(name, v=version), tag=name)
+
+    one, other = agents
+    push("1")
+    for name in names:
+        team.create(name, source={"tag": name})
+    with one:
+        wait_for("one has all", lambda: holders() == ["one"] * 2)
+        with other:
+            wait_for("shared", lambda: holders() == ["one", "other"])
+            for name in names:
+                team.wait_ready(name=name)
+            one.kill()
+            push("2")
+            for name in names:
+                team.wait_data(name, v="2")
+            wait_for("the other one has all", lambda: holders() == ["other"] * 2)
+            one.start()
+            wait_for("shared again", lambda: holders() == ["one", "other"])
+            assert other.terminate() == 0
+            push("3")
+            for name in names:
+                team.wait_data(name, v="3")
+            for name in names:
+                team.delete("Stack", name, "ocistate.dev/v1alpha1")
+            for name in names:
+                team.wait_gone("Stack", name, "ocistate.dev/v1alpha1")
+                team.wait_gone("ConfigMap", name)
+            assert one.terminate() == 0
+    assert set(holders()) <= {"", "None"}, "who stops lets its Leases go"
+    for agent in agents:
+        lines = [line["message"] for line in agent.lines()]
+        assert not [m for m in lines if "forbidden" in m or "unexpectedly" in m]
 
 
 def test_tenants_may_edit_stacks_where_they_may_edit(world: World) -> None:
