@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ocistate.agent.manifests import namespaced_objects
+from ocistate.cluster.labels import STACK_LABEL
 from testbed.kubeapi import kubeconfig
 from tests.integration.agent.test_faults import equal
 from tests.integration.agent.test_health import definition, deployment, may_be_seen
@@ -319,6 +320,58 @@ def test_an_autoscaler_gets_the_field_that_is_left_to_it(world: World) -> None:
     team.wait_data("more")
     wait_for("more", lambda: team.get("ConfigMap", "more"))
     assert (team.get("Deployment", "web", "apps/v1") or {})["metadata"]["generation"] == before
+
+
+def test_a_slow_api_server_and_one_that_stands_still_only_cost_time(world: World) -> None:
+    team = world.tenant()
+    team.push(*(config_map(f"app-{n}", v="1") for n in range(12)))
+    team.create()
+    team.wait_ready()
+
+    world.relay.delay = 0.25
+    try:
+        digest = team.push(*(config_map(f"app-{n}", v="2") for n in range(10)))
+        team.wait_ready(digest, seconds=60)
+        assert equal(team, "2", 10)
+        team.change("app-1", {"data": {"v": "9"}})
+        team.delete("ConfigMap", "app-2")
+        wait_for("the drift repaired", lambda: equal(team, "2", 10))
+    finally:
+        world.relay.delay = 0.0
+
+    # Its connections stay open, and nothing is answered: neither to the pass nor to the watches.
+    third = team.push(*(config_map(f"app-{n}", v="3") for n in range(9)), tag="third")
+    team.change("app-1", {"data": {"v": "9"}})
+    world.cluster.apiserver.pause()
+    try:
+        team.publisher.point("prod", third)
+        time.sleep(3.0)  # not a wait: how long it stands still
+    finally:
+        world.cluster.apiserver.resume()
+    team.wait_ready(third)
+    wait_for("equal", lambda: equal(team, "3", 9))
+    assert no_bugs(world.agent)
+
+
+def test_a_label_that_names_another_owner_gives_nothing_away(world: World) -> None:
+    team = world.tenant()
+    digest = team.push(config_map("app", v="1"), config_map("calm", v="1"))
+    made = team.create(source={"interval": "1h"})
+    other = team.push(config_map("other", v="1"), tag="other")
+    heir = team.create("heir", source={"tag": "other", "interval": "1h"})
+    team.wait_ready(digest)
+    team.wait_ready(other, name="heir")
+    before = team.get("ConfigMap", "app") or {}
+
+    for owner in (heir["metadata"]["uid"], "nobody"):
+        team.change("app", {"data": {"v": "9"}, "metadata": {"labels": {STACK_LABEL: owner}}})
+        team.wait_data("app", v="1")
+        live = team.get("ConfigMap", "app") or {}
+        assert live["metadata"]["labels"][STACK_LABEL] == made["metadata"]["uid"]
+        assert live["metadata"]["uid"] == before["metadata"]["uid"], "it was never taken away"
+    team.wait_ready(digest)
+    team.wait_ready(other, name="heir")
+    assert no_bugs(world.agent)
 
 
 def test_a_stack_edited_during_its_own_pass_ends_at_the_edit(world: World) -> None:
