@@ -25,6 +25,13 @@ def deployment(name: str = "web", **annotations: str) -> dict[str, Any]:
     }
 
 
+def pending() -> dict[str, Any]:
+    """A Deployment that no node wants."""
+    obj = deployment("pending")
+    obj["spec"]["template"]["spec"]["nodeSelector"] = {"no": "such-node"}
+    return obj
+
+
 def test_a_deployment_becomes_available(world: World) -> None:
     team = world.tenant()
     digest = team.push(deployment())
