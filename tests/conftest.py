@@ -26,9 +26,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# What needs a control plane comes first, so that each worker starts one and once; the many short
-# ones come last, so that no worker is left alone with a long one at the end.
-_ORDER = ("integration/agent", "integration/cluster", "integration", "interop", "fuzz", "unit")
+# What needs a control plane comes first, so that each worker starts one and once; then the files
+# that take longest, and the many short ones last, so that no worker is left alone with a long one.
+_ORDER = (
+    "integration/agent",
+    "integration/cluster",
+    "integration/test_",
+    "interop",
+    "integration",
+    "fuzz",
+    "unit",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
