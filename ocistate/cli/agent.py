@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.cluster_options import cluster_of, cluster_options
-from ocistate.cli.output import emit, note, table
+from ocistate.cli.output import emit, note, output_option, table
 from ocistate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     help="Read TrustPolicies from this file or folder instead of the cluster.",
 )
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
-@click.option("--context", help="The context to use, where a Stack of --stacks names none.")
+@click.option("--context", help="The kubeconfig's context to use, where a Stack names none.")
 @click.option("--workers", default=8, show_default=True, help="Stacks reconciled side by side.")
 @click.option(
     "--listen", default="", metavar="HOST:PORT", help="Serve health, metrics and webhooks here."
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     default=None,
     help="How to log; text on a terminal, else json.",
 )
-@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
+@output_option("table", "json", "yaml")
 def agent_command(
     stacks: Path | None, once: bool, log_format: str | None, output: str, **options: Any
 ) -> int:

@@ -122,9 +122,9 @@ def _rewrite(verb: str, text: str) -> Callable[..., Any]:
 
 _rewrite(
     "refresh",
-    "Write the same again, valid anew: for a scheduled job, before the record expires.",
+    "Write the same again, valid anew. For a scheduled job, before the record expires.",
 )
-_rewrite("hold", "Put a channel on hold: nothing automatic moves it until it is released.")
+_rewrite("hold", "Put a channel on hold. Nothing automatic moves it until it is released.")
 _rewrite("release", "Lift the hold of a channel.")
 
 

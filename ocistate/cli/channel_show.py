@@ -127,7 +127,10 @@ def show_command(
     connect: Connect,
     output: str,
 ) -> None:
-    """Show a channel's newest record, verified, and whether it may be followed now."""
+    """Show a channel's newest record, verified.
+
+    Says too whether it may be followed now.
+    """
     from ocistate.channel.record import show_number
     from ocistate.channel.trust import check_policy, check_time
     from ocistate.steps.channels import read_newest
@@ -184,9 +187,10 @@ def verify_command(
     connect: Connect,
     output: str,
 ) -> None:
-    """Prove a channel: its newest record, the whole line behind it, and every numbered tag.
+    """Prove a channel and the whole line behind it.
 
-    Prints the REPOSITORY@DIGEST it pins. Exit codes: 70 to 76, as docs/cli.md tells.
+    Looked at are its newest record, those before it, and every numbered tag. Prints the
+    REPOSITORY@DIGEST it pins. Exit codes: 70 to 76, as docs/cli.md tells.
     """
     from ocistate.channel.trust import check_policy, check_time
     from ocistate.steps.channels import read_newest

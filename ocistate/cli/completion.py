@@ -11,7 +11,10 @@ from click.shell_completion import get_completion_class
 def completion_command(shell: str) -> None:
     """Print the completion script of a shell, to be sourced.
 
-    For bash: ocistate completion bash > ~/.local/share/bash-completion/completions/ocistate
+    For bash:
+
+    \b
+        ocistate completion bash > ~/.local/share/bash-completion/completions/ocistate
     """
     from ocistate.cli.main import cli
 

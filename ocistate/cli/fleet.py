@@ -91,11 +91,11 @@ def status_command(
     connect: Connect,
     output: str,
 ) -> int:
-    """Show what each cluster runs of a channel, since when, and how it is.
+    """Show what each cluster runs of a channel.
 
-    Only the registry is asked. A report counts when the key that the policy names for its cluster
-    signed it; clusters that are silent, were never seen, or whose reports are not to be believed
-    come first.
+    Told are since when, and how it is. Only the registry is asked. A report counts when the key
+    that the policy names for its cluster signed it; clusters that are silent, were never seen, or
+    whose reports are not to be believed come first.
     """
     record, fleet = run_async(_status(connect, reference, name, reports))
     if output in ("json", "yaml"):

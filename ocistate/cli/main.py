@@ -113,8 +113,10 @@ def main(args: list[str]) -> int:
     from ocistate.cli.output import note
     from ocistate.errors import OcistateError
 
-    debug = "--debug" in args or bool(os.environ.get("OCISTATE_DEBUG"))
-    args = [arg for arg in args if arg != "--debug"]  # wherever it stands, behind the verb too
+    # Wherever it stands, behind the verb too; but what follows "--" is another program's.
+    end = args.index("--") if "--" in args else len(args)
+    debug = "--debug" in args[:end] or bool(os.environ.get("OCISTATE_DEBUG"))
+    args = [arg for arg in args[:end] if arg != "--debug"] + args[end:]
     try:
         code: Any = cli.main(args=args, prog_name="ocistate", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -131,18 +133,23 @@ def main(args: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OcistateError as error:
-        if debug:
-            raise
+        _trace(debug)
         note(f"Error: {error.message}")
         if error.hint:
             note(f"Hint: {error.hint}")
         return exit_code(error)
     except Exception as error:
-        if debug:
-            raise
+        _trace(debug)
         note(f"Error: unexpected {type(error).__name__}: {error}")
         note("Hint: this is a bug in ocistate; run again with --debug and report it")
         return 1
+
+
+def _trace(debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
 
 
 if __name__ == "__main__":

@@ -57,7 +57,10 @@ def check_command(file: Path, output: str) -> None:
 @store_options
 @output_option("table", "json", "yaml")
 def status_command(file: Path, connect: Connect, output: str) -> None:
-    """Show the stages side by side: what each has, since when, and what waits for what."""
+    """Show the stages side by side.
+
+    Told are what each has, since when, and what waits for what.
+    """
     pipeline, policies = load_pipeline(file)
     _show(pipeline, run_async(_look(connect, pipeline, policies, None)), output)
 

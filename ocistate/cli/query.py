@@ -45,7 +45,8 @@ def query_command(
     artifact of a reference. Inventories answer first; layers are only fetched for images and
     --where, and kept by digest.
 
-        ocistate query registry.example.com --channel prod --kind Deployment --image '*/web'
+    \b
+        ocistate query registry.example.com --channel prod --image '*/web'
         ocistate query registry.example.com/shop --where 'object.spec.replicas > 3'
     """
     from ocistate.steps.query import Query

@@ -166,7 +166,10 @@ def advance_command(site: _Site, force: bool, writing: Writing, output: str) -> 
 @writer_options
 @output_option("name", "json", "yaml")
 def abort_command(site: _Site, writing: Writing, output: str) -> None:
-    """Go back to the stable digests in every cluster, and put the channel on hold."""
+    """Go back to the stable digests everywhere.
+
+    The channel is put on hold.
+    """
 
     def choose(looked: Looked) -> Verdict:
         _under_way(looked)

@@ -216,7 +216,7 @@ def write_key_pair(prefix: Path, password: bytes) -> tuple[Path, Path]:
     paths = (prefix.with_name(prefix.name + ".key"), prefix.with_name(prefix.name + ".pub"))
     for path in paths:
         if path.exists():
-            raise ConfigError(f"{path} is there already", hint="name another --output-key-prefix")
+            raise ConfigError(f"{path} is there already", hint="give another PREFIX")
     for path, data, mode in ((paths[0], private, 0o600), (paths[1], public, 0o644)):
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

@@ -24,3 +24,17 @@ def test_digests_are_cut_short_wherever_they_stand() -> None:
     digest = "0123456789ab" * 5 + "0123"
     assert short(f"sha256:{digest}") == "sha256:0123456789ab"
     assert short(f"sha256-{digest}.sig[3]") == "sha256-0123456789ab.sig[3]"
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["inspect", "layout:/nowhere", "--debug"]) == 2
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "Error: layout:/nowhere names no tag" in shown
+
+
+def test_what_follows_two_dashes_is_another_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["bisect", "127.0.0.1:1/shop", "prod", "--good=1", "--", "true", "--debug"])
+    assert "Traceback" not in capsys.readouterr().err
