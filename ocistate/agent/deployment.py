@@ -16,6 +16,7 @@ REPORT_SECRET: Final = "ocistate-report"  # noqa: S105 - a name
 """The Secret in the agent's namespace with its key for reports, as cosign's tools make one."""
 
 _USER: Final = 65532
+_SELECTOR: Final = {"app.kubernetes.io/component": "agent"}
 
 
 def _from_secret(variable: str, key: str, *, optional: bool) -> dict[str, Any]:
@@ -30,9 +31,19 @@ def agent_service(namespace: str) -> dict[str, Any]:
         "kind": "Service",
         "metadata": {"name": AGENT, "namespace": namespace, "labels": LABELS},
         "spec": {
-            "selector": {"app.kubernetes.io/component": "agent"},
+            "selector": _SELECTOR,
             "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
         },
+    }
+
+
+def agent_disruption_budget(namespace: str) -> dict[str, Any]:
+    """Nodes are drained one agent after the other."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": AGENT, "namespace": namespace, "labels": LABELS},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _SELECTOR}},
     }
 
 
@@ -90,14 +101,20 @@ def agent_deployment(
             _from_secret("OCISTATE_REPORT_KEY", "cosign.key", optional=False),
             _from_secret("OCISTATE_PASSWORD", "cosign.password", optional=True),
         ]
-    labels = {**LABELS, "app.kubernetes.io/component": "agent"}
+    labels = {**LABELS, **_SELECTOR}
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": _SELECTOR},
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": AGENT, "namespace": namespace, "labels": labels},
         "spec": {
             "replicas": replicas,
-            "selector": {"matchLabels": {"app.kubernetes.io/component": "agent"}},
+            "selector": {"matchLabels": _SELECTOR},
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {
@@ -110,6 +127,7 @@ def agent_deployment(
                         "fsGroup": _USER,
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
+                    **({"topologySpreadConstraints": [spread]} if replicas > 1 else {}),
                     "containers": [container],
                     "volumes": [
                         {"name": "state", "emptyDir": {"sizeLimit": "1Gi"}},

@@ -11,7 +11,13 @@ from typing import Any, Final
 
 from ocistate.agent.api import DEFAULT_APPLIER, GROUP
 from ocistate.agent.crds import crds
-from ocistate.agent.deployment import AGENT, LABELS, agent_deployment, agent_service
+from ocistate.agent.deployment import (
+    AGENT,
+    LABELS,
+    agent_deployment,
+    agent_disruption_budget,
+    agent_service,
+)
 from ocistate.channel.rings import Cluster
 
 VIEW_LABEL: Final = f"{GROUP}/aggregate-to-agent-view"
@@ -68,6 +74,8 @@ def install_objects(
         ]
     if webhooks:
         objects.append(agent_service(namespace))
+    if replicas > 1:
+        objects.append(agent_disruption_budget(namespace))
     return [
         *objects,
         agent_deployment(namespace, image, replicas=replicas, shards=shards, cluster=cluster),
@@ -136,6 +144,7 @@ def namespaced_objects(
         _role_binding(namespace, view, "ClusterRole", "view", AGENT),
         *_lease_holder(namespace),
         *([agent_service(namespace)] if webhooks else []),
+        *([agent_disruption_budget(namespace)] if replicas > 1 else []),
         deployment,
     ]
 

@@ -18,7 +18,6 @@ import sys
 import sysconfig
 import tempfile
 import threading
-import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -115,27 +114,27 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 def _wheels() -> Path:
-    project = tomllib.loads((TOP / "pyproject.toml").read_text())
-    wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-    pins = TOP / ".ci" / "constraints.txt"
-    content = f"{wanted} {sys.version} {pins.read_text()}"
+    locks = sorted((TOP / "scripts" / "image").glob("*requirements.txt"))
+    content = sys.version + "".join(lock.read_text() for lock in locks)
     folder = cache_dir() / "wheels" / hashlib.sha256(content.encode()).hexdigest()[:12]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent / ".lock", "another process that fetches wheels"):
         if not folder.is_dir():
             say("fetching the wheels for the image (once, about a minute)")
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as name:
-                _fetch(wanted, pins, Path(name))
+                _fetch(locks, Path(name))
                 shutil.copytree(name, f"{name}.whole")
             Path(f"{name}.whole").rename(folder)
     return folder
 
 
-def _fetch(wanted: list[str], pins: Path, folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "-c", str(pins), "-w", str(folder)]
-    done = subprocess.run([*command, *wanted], capture_output=True, text=True)
-    if done.returncode:
-        raise TestbedError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+def _fetch(locks: list[Path], folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps"]
+    command += ["--only-binary=:all:", "--dest", str(folder)]
+    for lock in locks:
+        done = subprocess.run([*command, "-r", str(lock)], capture_output=True, text=True)
+        if done.returncode:
+            raise TestbedError(f"{' '.join(command)} -r {lock} failed: {done.stderr.strip()}")
     for wheel in list(folder.glob("*.whl")):
         page = folder / re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower()
         page.mkdir(exist_ok=True)

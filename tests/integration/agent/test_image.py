@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -25,6 +29,12 @@ print(json.dumps({d.name: d.version for d in m.distributions()}))
 """
 
 
+def locked(name: str) -> dict[str, str]:
+    """The versions that a file of scripts/lock pins."""
+    text = (TOP / "scripts" / "image" / name).read_text()
+    return dict(re.findall(r"^(\S+)==(\S+)", text, re.MULTILINE))
+
+
 @pytest.fixture(scope="session")
 def image(docker_engine: Engine) -> str:
     with package_index() as index:
@@ -33,6 +43,7 @@ def image(docker_engine: Engine) -> str:
             "--network=host",
             f"--build-arg=BASE={python_image(docker_engine)}",
             f"--build-arg=PIP_INDEX_URL={index}",
+            *("--build-arg=VERSION=1.2.3", "--build-arg=REVISION=abc"),
             *("--tag", "ocistate-test/ocistate"),
             *("--file", str(TOP / "scripts" / "image" / "Dockerfile")),
             str(TOP),
@@ -43,8 +54,7 @@ def image(docker_engine: Engine) -> str:
 def test_the_image_holds_the_pinned_versions_and_nothing_else(
     docker_engine: Engine, image: str
 ) -> None:
-    lines = (TOP / ".ci" / "constraints.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines)
+    pins = locked("requirements.txt")
     printed = docker_engine.run(
         "run", "--rm", "--network=none", "--entrypoint=python", image, "-c", VERSIONS
     )
@@ -66,6 +76,46 @@ def test_the_image_runs_as_nobody_in_particular_and_has_a_place_to_write(
     )
     places = {"/tmp", "/var/lib/registry", STATE}  # noqa: S108 - the first two are the base's
     assert set(docker_engine.run(*run, writable).split()) <= places
+
+
+def test_the_image_says_what_it_is(docker_engine: Engine, image: str) -> None:
+    text = docker_engine.run("inspect", "--format", "{{json .Config.Labels}}", image)
+    named = "org.opencontainers.image."
+    labels = {k.removeprefix(named): v for k, v in json.loads(text).items() if named in k}
+    assert labels == {
+        "title": "ocistate",
+        "description": "GitOps with an OCI registry as the state store",
+        "licenses": "Apache-2.0",
+        "version": "1.2.3",
+        "revision": "abc",
+    }
+
+
+def test_a_package_that_is_not_the_one_that_was_pinned_ends_the_build(
+    docker_engine: Engine, tmp_path: Path
+) -> None:
+    """The index has another file under the same name, as one that was broken into would."""
+    context = tmp_path / "context"
+    folder = context / "scripts" / "image"
+    folder.mkdir(parents=True)
+    for name in ("requirements.txt", "build-requirements.txt", "Dockerfile"):
+        shutil.copy(TOP / "scripts" / "image" / name, folder)
+    lock = folder / "requirements.txt"
+    lock.write_text(re.sub("(?<=sha256:)[0-9a-f]{64}", "0" * 64, lock.read_text()))
+    with package_index() as index:
+        done = subprocess.run(
+            [
+                *("docker", "build", "--network=host", "--file", str(folder / "Dockerfile")),
+                f"--build-arg=BASE={python_image(docker_engine)}",
+                f"--build-arg=PIP_INDEX_URL={index}",
+                str(context),
+            ],
+            env={**os.environ, **docker_engine.environment},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stdout + done.stderr
 
 
 @pytest.fixture

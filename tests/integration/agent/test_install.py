@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from testbed.controlplane import ControlPlane
+from testbed.kubeapi import Answer
 from testbed.tools import ensure
 from tests.integration.agent.world import NAMESPACE, World
 from tests.unit.agent.parts import wait_for
@@ -25,7 +28,8 @@ def printed(*arguments: str) -> str:
     [
         ("-n", NAMESPACE),
         ("-n", NAMESPACE, "--applier=cluster-admin", "--read-secrets", "--service-account=ci"),
-        ("-n", NAMESPACE, "--namespaced", "--applier=admin", "--read-secrets"),
+        ("-n", NAMESPACE, "--replicas=3", "--shards=6", "--webhooks", "--policy-secret=keys"),
+        ("-n", NAMESPACE, "--namespaced", "--applier=admin", "--read-secrets", "--replicas=2"),
     ],
 )
 def test_the_api_server_accepts_every_object(
@@ -54,6 +58,57 @@ def test_the_agents_pod_satisfies_the_restricted_pod_security_standard(world: Wo
 
     # The namespace enforces the standard: a pod that does not satisfy it is never made.
     wait_for("the agent's pod", pods)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--replicas=3", "--cluster=east"), ("--namespaced", "--webhooks")]
+)
+def test_admission_takes_the_pod_under_the_restricted_standard_and_no_laxer_one(
+    installed: ControlPlane, arguments: tuple[str, ...]
+) -> None:
+    space = installed.request("GET", f"/api/v1/namespaces/{NAMESPACE}").body
+    assert space["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    items = json.loads(printed("-n", NAMESPACE, *arguments, "-o", "json"))["items"]
+    template = items[-1]["spec"]["template"]
+
+    def admit(pod: dict[str, Any]) -> Answer:
+        pod = {"apiVersion": "v1", "kind": "Pod", **pod}
+        pod["metadata"] = {**pod["metadata"], "generateName": "agent-"}
+        return installed.request("POST", f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All", pod)
+
+    answer = admit(template)
+    assert answer.status == 201, answer.body
+
+    def without(pod: dict[str, Any], where: str, key: str) -> dict[str, Any]:
+        laxer = copy.deepcopy(pod)
+        spec = laxer["spec"]
+        holder = spec if where == "pod" else spec["containers"][0]
+        del holder["securityContext"][key]
+        return laxer
+
+    for where, key in (
+        ("pod", "runAsNonRoot"),
+        ("pod", "seccompProfile"),
+        ("container", "capabilities"),
+        ("container", "allowPrivilegeEscalation"),
+    ):
+        answer = admit(without(template, where, key))
+        assert answer.status == 403, (key, answer.body)
+        assert "restricted" in answer.body["message"]
+
+
+def test_several_agents_are_spread_and_drained_one_by_one() -> None:
+    def kinds(*arguments: str) -> dict[str, dict[str, Any]]:
+        items = json.loads(printed(*arguments, "-o", "json"))["items"]
+        return {obj["kind"]: obj for obj in items}
+
+    one, three = kinds(), kinds("--replicas=3")
+    assert "PodDisruptionBudget" not in one
+    pod = three["Deployment"]["spec"]["template"]
+    selector = three["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= pod["metadata"]["labels"].items()
+    (spread,) = pod["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"] == {"matchLabels": selector}
 
 
 def test_what_namespaced_agents_need_beforehand() -> None:

@@ -36,5 +36,5 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(
 
 
 def test_what_follows_two_dashes_is_another_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["bisect", "127.0.0.1:1/shop", "prod", "--good=1", "--", "true", "--debug"])
+    main(["bisect", "layout:/nowhere", "prod", "--good=1", "--", "true", "--debug"])
     assert "Traceback" not in capsys.readouterr().err
