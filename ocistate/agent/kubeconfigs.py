@@ -67,4 +67,7 @@ class FileKubeconfigs:
         except ConfigError as error:
             field = "kubeconfig" if stack.kubeconfig else "context" if stack.context else ""
             where = f"Stack {stack}: " + (f"spec.target.{field}: " if field else "")
-            raise ConfigError(f"{where}{error.message}", hint=error.hint) from None
+            hint = error.hint
+            if stack.kubeconfig and not hint.startswith("it has"):
+                hint = "mend spec.target, or the file that it names"
+            raise ConfigError(f"{where}{error.message}", hint=hint) from None

@@ -108,7 +108,7 @@ def push_command(
     packed = _pack(inputs, **options)
     signer = unlocked() if unlocked else None
     pushed = None if dry_run else run_async(_push(connect(reference), packed, tags, signer))
-    _report(reference, packed, pushed, tags, output)
+    _report(reference, packed, pushed, tags, output, signed=signer is not None)
 
 
 def _tags(reference: Reference, more: tuple[str, ...]) -> list[str]:
@@ -194,7 +194,13 @@ async def _push(
 
 
 def _report(
-    reference: Reference, packed: Packed, pushed: Pushed | None, tags: list[str], output: str
+    reference: Reference,
+    packed: Packed,
+    pushed: Pushed | None,
+    tags: list[str],
+    output: str,
+    *,
+    signed: bool = False,
 ) -> None:
     digest = pushed.descriptor.digest if pushed else packed.manifest.descriptor.digest
     name = str(reference.with_digest(digest))
@@ -207,7 +213,8 @@ def _report(
     verb = "Would push" if pushed is None else "Unchanged" if unchanged else "Pushed"
     note(f"{verb} {reference.base}{''.join(f' :{tag}' for tag in tags)} ({what})")
     if unchanged:
-        note("The tag already holds this content and metadata; nothing was sent.")
+        sent = "one more signature" if signed else "nothing"
+        note(f"The tag already holds this content and metadata; {sent} was sent.")
     if output == "name":
         result(name)
         return

@@ -34,6 +34,15 @@ _FILES: Final = (
     "client-key",
     "tokenFile",
 )
+_TYPES: Final = {
+    **dict.fromkeys(
+        ("server", "tls-server-name", "proxy-url", "cluster", "user", "namespace"), str
+    ),
+    **dict.fromkeys((*_FILES, "token", "username", "password", "as", "as-uid"), str),
+    "as-groups": list,
+    "exec": dict,
+}
+"""The types of what is read here; lightkube looks at the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +156,7 @@ def _merge(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...]) -> dict
                 for name in _FILES:
                     if entry.get(name):
                         entry[name] = str(path.parent / Path(entry[name]).expanduser())
-                if "exec" in entry and "/" in str(entry["exec"].get("command", "")):
+                if entry.get("exec") and "/" in str(entry["exec"].get("command", "")):
                     entry["exec"]["command"] = str(path.parent / entry["exec"]["command"])
                 if each.get("name") not in known:
                     merged[plural].append({"name": each.get("name"), singular: entry})
@@ -164,7 +173,27 @@ def _parse(text: str, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: not YAML{line}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{where}: empty, or not a mapping")
+    if problem := _misshapen(document):
+        raise ConfigError(f"{where}: {problem}")
     return document
+
+
+def _misshapen(document: Mapping[str, Any]) -> str:
+    """What is not of the type that it has in a kubeconfig; no value is quoted."""
+    for plural, singular in _LISTS:
+        entries = document.get(plural) or []
+        if not isinstance(entries, list):
+            return f"{plural} is not a list"
+        for place, each in enumerate(entries):
+            if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+                return f"{plural}[{place}] has no name"
+            entry = each.get(singular)
+            if entry is not None and not isinstance(entry, dict):
+                return f"{plural}[{place}].{singular} is not a mapping"
+            for key, value in (entry or {}).items():
+                if value is not None and not isinstance(value, _TYPES.get(key, object)):
+                    return f"{plural}[{place}].{singular}.{key} is of the wrong type"
+    return ""
 
 
 def _select(document: dict[str, Any], context: str | None, folder: Path, where: str) -> Access:
@@ -242,7 +271,7 @@ def _impersonation(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         headers.append(("Impersonate-User", user["as"]))
     if user.get("as-uid"):
         headers.append(("Impersonate-Uid", user["as-uid"]))
-    headers.extend(("Impersonate-Group", group) for group in user.get("as-groups") or ())
+    headers.extend(("Impersonate-Group", str(group)) for group in user.get("as-groups") or ())
     return tuple(headers)
 
 

@@ -64,13 +64,18 @@ class ExecPlugin:
             raise ConfigError("exec plugin: the kubeconfig names no command")
         if "/" in command and not Path(command).is_absolute():
             command = str(folder / command)
+        args, env = entry.get("args") or [], entry.get("env") or []
+        if not isinstance(args, list) or not isinstance(env, list):
+            raise ConfigError("exec plugin: args or env of the kubeconfig is not a list")
+        if not all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in env):
+            raise ConfigError("exec plugin: env of the kubeconfig has an entry without a name")
         return cls(
             api_version=api_version,
             command=command,
-            args=tuple(str(arg) for arg in entry.get("args") or ()),
-            env={each["name"]: str(each.get("value", "")) for each in entry.get("env") or ()},
-            install_hint=entry.get("installHint") or "",
-            interactive_mode=entry.get("interactiveMode") or "IfAvailable",
+            args=tuple(str(arg) for arg in args),
+            env={each["name"]: str(each.get("value", "")) for each in env},
+            install_hint=str(entry.get("installHint") or ""),
+            interactive_mode=str(entry.get("interactiveMode") or "IfAvailable"),
             cluster=_cluster_info(cluster) if entry.get("provideClusterInfo") else None,
         )
 

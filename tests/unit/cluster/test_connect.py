@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +136,57 @@ def test_a_change_is_noticed_and_only_where_it_matters(tmp_path: Path) -> None:
 
     (tmp_path / "me.crt").write_text("renewed")
     assert find_access(path, "one").mark != one
+
+
+VALUES: list[Any] = [None, 1, True, "s", [], {}, [1], [{}], {"a": 1}, [None], 1.5]
+
+
+def test_whatever_stands_in_a_kubeconfig_the_error_is_one_of_ours(tmp_path: Path) -> None:
+    """A Secret's is a tenant's; each place in it is tried with each kind of value."""
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "./login",
+        "args": ["a"],
+        "env": [{"name": "A", "value": "b"}],
+        "provideClusterInfo": True,
+    }
+    files = {"client-certificate": "a", "client-key": "b", "tokenFile": "t"}
+    whole = config("one", token="t", **{"as": "a", "as-groups": ["g"]}, **files, exec=plugin)
+    whole["clusters"][0]["cluster"] |= {"tls-server-name": "x", "proxy-url": "http://p"}
+    embedded = config("one", token="t")
+    path = tmp_path / "config"
+    refused = 0
+    for document in (whole, embedded):
+        for place in places(document):
+            for value in VALUES:
+                text = json.dumps(put(document, place, value))
+                path.write_text(text)
+                refused += not is_read(functools.partial(access_from_text, text))
+                refused += not is_read(functools.partial(find_access, path))
+    assert refused
+
+
+def is_read(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except ConfigError:
+        return False
+    return True
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield at
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*at, key))
+
+
+def put(document: Any, at: tuple[Any, ...], value: Any) -> Any:
+    if not at:
+        return value
+    copied = dict(document) if isinstance(document, dict) else list(document)
+    copied[at[0]] = put(copied[at[0]], at[1:], value)
+    return copied
 
 
 def test_a_missing_kubeconfig_says_how_to_name_one(tmp_path: Path) -> None:
