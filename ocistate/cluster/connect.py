@@ -34,6 +34,7 @@ _FILES: Final = (
     "client-key",
     "tokenFile",
 )
+_OTHER: Final = {"client-certificate": "client-key", "client-key": "client-certificate"}
 _TYPES: Final = {
     **dict.fromkeys(
         ("server", "tls-server-name", "proxy-url", "cluster", "user", "namespace"), str
@@ -218,6 +219,17 @@ def _select(document: dict[str, Any], context: str | None, folder: Path, where: 
         raise ConfigError(
             f"{where}: auth-provider is no longer part of Kubernetes", hint="use an exec plugin"
         )
+    for kind in ("client-certificate", "client-key"):
+        if not (user.get(kind) or user.get(f"{kind}-data")) and (
+            user.get(other := _OTHER[kind]) or user.get(f"{other}-data")
+        ):
+            raise ConfigError(f"{where}: user {chosen['user']!r} has a {other}, and no {kind}")
+    proxy = cluster.get("proxy-url") or ""
+    if proxy and not proxy.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{where}: cluster {chosen.get('cluster')!r}: its proxy-url is of another kind",
+            hint="http:// and https:// proxies are supported",
+        )
     try:
         config = KubeConfig.from_dict(
             {
@@ -244,7 +256,7 @@ def _select(document: dict[str, Any], context: str | None, folder: Path, where: 
         namespace=config.namespace,
         config=config,
         plugin=plugin,
-        proxy=cluster.get("proxy-url") or None,
+        proxy=proxy or None,
         tls_server_name=cluster.get("tls-server-name") or "",
         mark=_mark(name, chosen, cluster, user),
         impersonate=_impersonation(user),
@@ -346,15 +358,18 @@ class Session:
                 f"context {self._access.context!r}: its certificates or tokens cannot be used: "
                 f"{error}"
             ) from None
-        self._http = httpx2.AsyncClient(
-            **arguments,
-            limits=httpx2.Limits(
-                # Each watch holds a connection of its own.
-                max_connections=self._max_connections,
-                max_keepalive_connections=32,
-                keepalive_expiry=60,
-            ),
+        limits = httpx2.Limits(
+            # Each watch holds a connection of its own.
+            max_connections=self._max_connections,
+            max_keepalive_connections=32,
+            keepalive_expiry=60,
         )
+        try:
+            self._http = httpx2.AsyncClient(**arguments, limits=limits)
+        except httpx2.InvalidURL as error:
+            raise ConfigError(
+                f"context {self._access.context!r}: its server is no URL: {error}"
+            ) from None
         return self._http
 
     async def aclose(self) -> None:

@@ -161,7 +161,12 @@ class Transport:
         return min(0.2 * 2.0 ** (attempt - 1), _MAX_PAUSE) * jitter
 
     def _unavailable(self, doing: str, error: Exception) -> ClusterUnavailable:
+        import httpx2
+
         words = str(error) or type(error).__name__
+        if isinstance(error, httpx2.LocalProtocolError):
+            # Its own words quote the header, which may be the token.
+            words = "a token or name in the request has a character that no header may have"
         return ClusterUnavailable(
             f"{doing}: the API server {self.access.server} cannot be reached: {words}",
             hint=f"is it running, and is context {self.access.context!r} the right one?",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ocistate.cluster.connect import access_from_text, find_access
+from ocistate.cluster.connect import Session, access_from_text, find_access
 from ocistate.errors import ConfigError
 
 
@@ -136,6 +137,31 @@ def test_a_change_is_noticed_and_only_where_it_matters(tmp_path: Path) -> None:
 
     (tmp_path / "me.crt").write_text("renewed")
     assert find_access(path, "one").mark != one
+
+
+@pytest.mark.parametrize(
+    ("cluster", "user", "told"),
+    [
+        ({"proxy-url": "socks5://127.0.0.1:1"}, {}, "http:// and https:// proxies"),
+        ({}, {"client-certificate-data": "YQ=="}, "client-certificate, and no client-key"),
+        ({}, {"client-key-data": "YQ=="}, "client-key, and no client-certificate"),
+    ],
+)
+def test_what_cannot_be_used_is_said_when_it_is_read(
+    cluster: dict[str, Any], user: dict[str, Any], told: str
+) -> None:
+    content = config("one", **user)
+    content["clusters"][0]["cluster"] |= cluster
+    with pytest.raises(ConfigError, match=told):
+        access_from_text(yaml.safe_dump(content))
+
+
+def test_a_server_that_is_no_url_is_a_matter_of_the_configuration() -> None:
+    content = config("one")
+    content["clusters"][0]["cluster"]["server"] = "https://[::bad"
+    session = Session(access_from_text(yaml.safe_dump(content)))
+    with pytest.raises(ConfigError, match="is no URL"):
+        asyncio.run(session.send({"method": "GET", "url": "/"}))
 
 
 VALUES: list[Any] = [None, 1, True, "s", [], {}, [1], [{}], {"a": 1}, [None], 1.5]

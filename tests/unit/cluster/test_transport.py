@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from ocistate.cluster.client import KubeClient, service_account
-from ocistate.cluster.connect import Access, Session
+from ocistate.cluster.connect import Access, Session, access_from_text
 from ocistate.cluster.status import UNKNOWN_KIND, StatusError
 from ocistate.cluster.transport import Transport
 from ocistate.errors import ClusterError, ClusterUnavailable
@@ -246,3 +246,29 @@ def test_a_delete_names_the_very_object() -> None:
     options = json.loads(server.asked[0]["content"])
     assert options["preconditions"] == {"uid": "u", "resourceVersion": "5"}
     assert options["propagationPolicy"] == "Background"
+
+
+def test_a_token_that_no_header_can_hold_is_not_quoted() -> None:
+    """As one has it that was read from a file with its line's end, over a real connection."""
+
+    async def main() -> None:
+        async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            text = json.dumps(
+                {
+                    "current-context": "c",
+                    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+                    "users": [{"name": "c", "user": {"token": "s3cret\n"}}],
+                }
+            )
+            client = KubeClient(Transport(access_from_text(text), attempts=1))
+            with pytest.raises(ClusterUnavailable, match="no header may have") as raised:
+                await client.kinds()
+            assert "s3cret" not in str(raised.value)
+            await client.aclose()
+
+    asyncio.run(main())
