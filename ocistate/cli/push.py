@@ -24,6 +24,7 @@ from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.artifact.pack import Packed
+    from ocistate.oci.model import Descriptor
     from ocistate.oci.store import Store
     from ocistate.signing.identity import IdentitySigner
     from ocistate.signing.keys import Signer
@@ -73,7 +74,7 @@ def pack_command(
         )
     tags = _tags(reference, options.pop("tags"))
     packed = _pack(inputs, **options)
-    pushed = None if dry_run else run_async(_push(_layout(reference), packed, tags))
+    pushed = None if dry_run else run_async(_push(_layout(reference), packed, tags))[0]
     _report(reference, packed, pushed, tags, output)
 
 
@@ -107,8 +108,10 @@ def push_command(
     unlocked = _unlock(load) if load else None
     packed = _pack(inputs, **options)
     signer = unlocked() if unlocked else None
-    pushed = None if dry_run else run_async(_push(connect(reference), packed, tags, signer))
-    _report(reference, packed, pushed, tags, output, signed=signer is not None)
+    pushed, signed = None, False
+    if not dry_run:
+        pushed, signed = run_async(_push(connect(reference), packed, tags, signer))
+    _report(reference, packed, pushed, tags, output, signed=signed)
 
 
 def _tags(reference: Reference, more: tuple[str, ...]) -> list[str]:
@@ -179,18 +182,37 @@ def _layout(reference: Reference) -> Store:
 
 async def _push(
     store: Store, packed: Packed, tags: list[str], signer: Signer | IdentitySigner | None = None
-) -> Pushed:
+) -> tuple[Pushed, bool]:
+    """Push, signed first where there is a signer; and whether a signature was written."""
     from ocistate.steps.push import push_artifact
 
-    async with store:
-        pushed = await push_artifact(store, packed, [] if signer else tags)
-        if signer:
-            # Signed first, tagged last: whoever follows the tag never sees it unsigned.
+    signed = False
+
+    async def sign(subject: Descriptor, held: bool) -> None:
+        nonlocal signed
+        assert signer is not None
+        if not (held and await _is_signed(store, subject, signer)):
             from ocistate.steps.sign import sign_artifact
 
-            await sign_artifact(store, pushed.descriptor, signer)
-            pushed = await push_artifact(store, packed, tags)
-        return pushed
+            await sign_artifact(store, subject, signer)
+            signed = True
+
+    async with store:
+        # Signed first, tagged last: whoever follows the tag never sees it unsigned.
+        pushed = await push_artifact(store, packed, tags, before=sign if signer else None)
+    return pushed, signed
+
+
+async def _is_signed(store: Store, subject: Descriptor, signer: Signer | IdentitySigner) -> bool:
+    """Whether the key has signed it already: a job that runs each hour adds nothing each hour."""
+    from ocistate.signing.identity import IdentitySigner
+    from ocistate.signing.policy import policy_of_flags
+    from ocistate.steps.verify import explain
+
+    if isinstance(signer, IdentitySigner):
+        return False  # it says, too, that the job has run
+    decision = await explain(store, subject.digest, policy_of_flags([signer.public_key]))
+    return decision.error is None
 
 
 def _report(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from ocistate.artifact.pack import Packed
@@ -20,11 +20,18 @@ class Pushed:
     unchanged: tuple[str, ...]
 
 
-async def push_artifact(store: Store, packed: Packed, tags: Sequence[str]) -> Pushed:
+async def push_artifact(
+    store: Store,
+    packed: Packed,
+    tags: Sequence[str],
+    *,
+    before: Callable[[Descriptor, bool], Awaitable[None]] | None = None,
+) -> Pushed:
     """Store the blobs, the manifest by digest, then move the tags.
 
     A tag that holds the same content and metadata is left alone, whatever zlib made the bytes: its
-    artifact is then the one returned. A push cut short leaves every tag where it was.
+    artifact is then the one returned. A push cut short leaves every tag where it was. ``before``
+    is called ahead of the tags with the artifact, and whether a tag held it already.
     """
     held = {tag: await _held(store, tag) for tag in tags}
     same = next((m for m in held.values() if m is not None and _same(m, packed.manifest)), None)
@@ -33,6 +40,8 @@ async def push_artifact(store: Store, packed: Packed, tags: Sequence[str]) -> Pu
         await store.push_blob(manifest.config, packed.config)
         await store.push_blob(manifest.layers[0], packed.layer)
         await store.push_manifest(manifest)
+    if before is not None:
+        await before(manifest.descriptor, same is not None)
     digest = manifest.descriptor.digest
     unchanged = tuple(t for t, m in held.items() if m is not None and m.descriptor.digest == digest)
     for tag in tags:
