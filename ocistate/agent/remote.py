@@ -118,6 +118,7 @@ class RemotePlaces:
 
     def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
         if self.home is not None and not stack.kubeconfig_secret:
+            self.leave(stack)  # it may have belonged elsewhere before
             return self.home.place(stack, wake)
         return RemotePlace(self, stack, wake)
 
