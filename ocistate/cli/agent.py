@@ -43,7 +43,13 @@ if TYPE_CHECKING:
 )
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
 @click.option("--context", help="The kubeconfig's context to use, where a Stack names none.")
-@click.option("--workers", default=8, show_default=True, help="Stacks reconciled side by side.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Stacks reconciled side by side in each cluster.",
+)
 @click.option(
     "--listen", default="", metavar="HOST:PORT", help="Serve health, metrics and webhooks here."
 )
