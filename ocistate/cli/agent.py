@@ -189,7 +189,7 @@ async def _once(agent: Agent, output: str) -> int:
         {
             "namespace": key[0],
             "name": key[1],
-            "target": agent.target_name(key),
+            "targetName": agent.target_name(key),
             **status_to_dict(agent.status(key)),
         }
         for key in agent.keys
@@ -201,7 +201,7 @@ async def _once(agent: Agent, output: str) -> int:
                 (
                     str(row["namespace"]),
                     str(row["name"]),
-                    str(row["target"]),
+                    str(row["targetName"]),
                     _short(row),
                     *_ready(row),
                 )

@@ -50,7 +50,7 @@ def get_command(
         note("No Stacks found.")
     else:
         # Most agents look after their own cluster only.
-        elsewhere = ("target",) if any(row["target"] for row in rows) else ()
+        elsewhere = ("target",) if any(row["targetName"] for row in rows) else ()
         table(
             (
                 "namespace",
@@ -69,7 +69,7 @@ def get_command(
                 (
                     row["namespace"],
                     row["name"],
-                    *(row[key] for key in elsewhere),
+                    *(row["targetName"] for _ in elsewhere),
                     row["digest"][:19],
                     row["revision"],
                     row["running"]["verified"],
@@ -132,7 +132,7 @@ def _row(namespace: str, name: str, target: str, status: dict[str, Any]) -> dict
     return {
         "namespace": namespace,
         "name": name,
-        "target": target,
+        "targetName": target,
         "digest": current.get("digest", ""),
         "tag": current.get("tag", ""),
         "channel": current.get("channel", ""),

@@ -50,7 +50,7 @@ def status_command(name: str, state: Path | None, where: Where, output: str) -> 
             {
                 "namespace": namespace,
                 "name": name,
-                "target": target,
+                "targetName": target,
                 "ready": ready["status"],
                 "causes": causes,
                 "suspended": bool(spec.get("suspend")),

@@ -158,6 +158,8 @@ def test_each_stack_goes_to_its_context_and_no_cluster_waits_for_another(hub: Hu
         hub.edge.apiserver.start()
         wait_ready("far-3", "Ready")
 
+        rows = json.loads(ocistate("get", "--state", hub.state, "-o", "json").out)
+        assert {row["targetName"] for row in rows if row["name"] == "far-3"} == {"edge"}
         shown = ocistate("get", "--state", hub.state).out
         assert "TARGET" in shown.splitlines()[0]
         assert "Target:  edge" in ocistate("status", "far-3", "--state", hub.state).out
