@@ -158,3 +158,13 @@ def test_a_file_in_the_place_of_the_copies_is_told(disk: Disk) -> None:
 
     assert str(disk.cache.root) in trouble
     assert disk.load() is None
+
+
+def test_files_that_were_let_go_are_unpacked_again(disk: Disk) -> None:
+    content = disk.load()
+    assert content is not None
+    files, resources = dict(content.files), content.resources()
+    content.rest()
+    assert content._files is None
+    assert dict(content.files) == files
+    assert content.resources() == resources
