@@ -64,6 +64,10 @@ def test_the_most_specific_policy_decides() -> None:
     assert select_policy([wide, narrow, exact], "host/a/web") is exact
     assert select_policy([wide, narrow], "host/a/web") is narrow
     assert select_policy([wide, narrow, exact], "host/b") is wide
+    # By its letters first, then by how few stars it has.
+    stars, star = policy("s", repositories=["host/*/*"]), policy("t", repositories=["host/*"])
+    assert select_policy([stars, narrow], "host/a/web") is narrow
+    assert select_policy([wide, star], "host/b") is star
 
 
 def test_a_tie_is_an_error_that_names_both() -> None:
@@ -74,9 +78,10 @@ def test_a_tie_is_an_error_that_names_both() -> None:
 def test_a_policy_named_must_exist_and_speak_of_the_repository() -> None:
     policies = [policy("wide"), policy("other", repositories=["host/other"])]
     assert select_policy(policies, "host/x", "wide") is policies[0]
-    for name in ("other", "missing"):
-        with pytest.raises(NoPolicy, match=name):
-            select_policy(policies, "host/x", name)
+    with pytest.raises(NoPolicy, match="'other' does not decide on host/x: wide does"):
+        select_policy(policies, "host/x", "other")
+    with pytest.raises(NoPolicy, match="there is no TrustPolicy 'missing'"):
+        select_policy(policies, "host/x", "missing")
 
 
 def test_no_policy_at_all_refuses() -> None:

@@ -24,6 +24,7 @@ from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy import TrustPolicy, TrustRoot, policy_of_flags
 from ocistate.signing.simple import (
     CERTIFICATE_ANNOTATION,
+    MAX_PAYLOAD_BYTES,
     SIGNATURE_ANNOTATION,
     build_payload,
     parse_payload,
@@ -120,6 +121,15 @@ def test_a_legacy_signature_by_certificate_does_not_count_as_one_by_key() -> Non
     certified = {**simple().annotations, CERTIFICATE_ANNOTATION: "-----BEGIN CERTIFICATE-----"}
     found = replace(simple(), annotations=certified)
     assert decide(policy(), DIGEST, [found]).error is not None
+
+
+def test_what_is_too_large_is_no_signature() -> None:
+    notes = simple().annotations
+    assert len(parse_simple(b" " * MAX_PAYLOAD_BYTES, notes).payload) == MAX_PAYLOAD_BYTES
+    with pytest.raises(InvalidSignature, match="too large"):
+        parse_simple(b" " * (MAX_PAYLOAD_BYTES + 1), notes)
+    with pytest.raises(InvalidSignature, match="holds no signature"):
+        parse_simple(b"x", {SIGNATURE_ANNOTATION: "A" * 8196})
 
 
 def test_a_certificate_counts_in_a_bundle_only() -> None:

@@ -98,6 +98,21 @@ def test_what_a_kept_one_needs_is_kept_and_what_that_needs() -> None:
     }  # fmt: skip
 
 
+def test_what_is_needed_may_be_kept_anyway_or_be_no_artifact_at_all() -> None:
+    given = [made("a", 1, needs=("b", "elsewhere")), made("b", 2, needs=("a",)), made("c", 3)]
+    assert kept(Rules(keep=2), *given) == {
+        "a": "one of the 2 newest", "b": "one of the 2 newest",
+    }  # fmt: skip
+    holder = replace(lost("x", 4), needs=("old",))
+    reasons = kept(Rules(keep=1), made("a", 1), holder, made("old", 99), pinned={"x": "prod@7"})
+    assert reasons == {"a": "the newest", "x": "prod@7 names it", "old": "x needs it"}
+
+
+def test_what_is_as_old_as_that_is_not_younger() -> None:
+    rules = Rules(keep=1, keep_for=timedelta(days=20))
+    assert list(kept(rules, *OLD)) == ["a10"]
+
+
 def test_why_something_goes_is_said() -> None:
     (decision,) = [
         d
