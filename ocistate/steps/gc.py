@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ocistate.canonical import DIGEST_PATTERN
-from ocistate.errors import ArtifactError, NotFound
+from ocistate.errors import ArtifactError, NotFound, StoreError
 from ocistate.oci.indexed import IndexedStore
 from ocistate.oci.model import Index, Manifest
 from ocistate.oci.parallel import each
@@ -195,13 +195,20 @@ async def _delete(store: Store, target: str) -> None:
     """Delete a manifest or a tag; nothing happens when it is gone already.
 
     Some registries keep a tag whose manifest was deleted by its digest, and some delete no tag: so
-    a list of referrers, which only its tag names, is deleted by its digest first.
+    a list of referrers, which only its tag names, is deleted by its digest first. Empty lists are
+    one manifest, whichever tags name it: when another one was deleted, ours may be a mere name.
     """
+    if is_by_digest(target) and "." not in target:
+        with contextlib.suppress(NotFound):
+            await store.delete((await store.resolve(target)).digest)
+        try:
+            await store.delete(target)
+        except StoreError:
+            with contextlib.suppress(NotFound):
+                await store.resolve(target)
+                raise
+        return
     with contextlib.suppress(NotFound):
         if not DIGEST_PATTERN.fullmatch(target):
-            held = (await store.resolve(target)).digest
-            if is_by_digest(target) and "." not in target:
-                with contextlib.suppress(NotFound):
-                    await store.delete(held)
-                await store.resolve(target)
+            await store.resolve(target)
         await store.delete(target)
