@@ -59,6 +59,11 @@ def test_what_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
         parse_json(raw)
 
 
+def test_the_key_that_stands_twice_is_named() -> None:
+    with pytest.raises(ValueError, match="duplicate key 'b'"):
+        parse_json(b'{"a": 1, "b": 2, "c": {"a": 1}, "b": 3}')
+
+
 def test_what_json_cannot_say_is_refused() -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the texts are the decoder's
         canonical_json({"a": float("nan")})
