@@ -110,6 +110,7 @@ async def _objects(field: Field, count: int) -> Figures:
     deleted = await field.wait("gone", lambda status: False, "bench") - begun
     if await _present(field, "bench"):
         raise RuntimeError("not everything is gone")
+    peak = max(peak, field.agent.highest())
     field.agent.stop()
     _say("floor")
     floors.append(await apply_and_delete(kubeconfig, count, "floor-1"))
