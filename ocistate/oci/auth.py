@@ -28,8 +28,6 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 _DEFAULT_LIFETIME: Final = 60.0
 """Seconds: the distribution token spec, "expires_in" when it is left out."""
 _MARGIN: Final = 10.0
-_LOOK_SECONDS: Final = 300.0
-"""How long credentials hold that were found in files or told by a helper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,25 +72,28 @@ class Tokens:
 class Access:
     """What a registry was seen to ask for, and what was shown and bought there.
 
-    It may only be shared by those who have the very same credentials.
+    It may only be shared by those who have the very same credentials. ``seconds`` is how long
+    credentials hold that were found in files or told by a helper.
     """
 
+    seconds: float = math.inf
     tokens: Tokens = field(default_factory=Tokens, repr=False)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     """Held while credentials are looked for and tokens asked for: one is enough for all."""
     challenge: Challenge | None = None
     credentials: Credentials | None = field(default=None, repr=False)
     _until: float = -math.inf
+    _given: bool = False
 
     def give(self, credentials: Credentials) -> None:
         """These credentials and no others, wherever others may be found."""
-        self.credentials, self._until = credentials, math.inf
+        self.credentials, self._until, self._given = credentials, math.inf, True
 
     def keep(self, credentials: Credentials | None, now: float) -> None:
         """These credentials, or none, were found where they are kept."""
         if credentials != self.credentials:
             self.tokens = Tokens()
-        self.credentials, self._until = credentials, now + _LOOK_SECONDS
+        self.credentials, self._until = credentials, now + self.seconds
 
     def must_look(self, now: float) -> bool:
         """Whether credentials have to be looked for."""
@@ -106,7 +107,7 @@ class Access:
 
     def doubt(self) -> None:
         """Look for credentials again before they are used."""
-        if self._until != math.inf:
+        if not self._given:
             self._until = -math.inf
 
 

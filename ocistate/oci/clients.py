@@ -20,6 +20,7 @@ import httpx2 as httpx
 from ocistate.oci.auth import Access
 
 _KEEP_SECONDS: Final = 3600.0
+_LOOK_SECONDS: Final = 300.0
 
 
 class Clients:
@@ -43,7 +44,7 @@ class Clients:
         if known is None:
             kept = self._accesses.items()
             self._accesses = {k: each for k, each in kept if now - each[1] < _KEEP_SECONDS}
-        access = known[0] if known is not None else Access()
+        access = known[0] if known is not None else Access(seconds=_LOOK_SECONDS)
         self._accesses[key] = (access, now)
         return access
 

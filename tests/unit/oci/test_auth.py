@@ -184,7 +184,7 @@ def test_tokens_are_kept_until_shortly_before_they_end() -> None:
 
 
 def test_credentials_are_looked_for_again_after_a_while_and_when_they_are_refused() -> None:
-    access, key = Access(), ("realm", "service", "scope")
+    access, key = Access(seconds=300.0), ("realm", "service", "scope")
     one, other = Credentials(username="one"), Credentials(username="other")
     assert access.must_look(now=0.0)
     access.keep(one, now=0.0)
