@@ -34,7 +34,6 @@ from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import LAYER_TAR_GZIP, Descriptor, Manifest
 from ocistate.tarread import read_entries
 
-FLUX_LAYER: Final = "application/vnd.cncf.flux.content.v1.tar+gzip"
 HELM_CONFIG: Final = "application/vnd.cncf.helm.config.v1+json"
 MAX_LAYERS: Final = 1000
 

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Connect = Callable[[Reference], "Store"]
 """Opens the store that holds a reference's repository."""
 
-F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
@@ -68,11 +67,13 @@ class _Access:
         )
 
 
-def _access_options(whose: str, side: str = "") -> Callable[[F], F]:
+def _access_options(
+    whose: str, side: str = ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The four flags, with ``side`` before their names; the verb gets ``SIDE_access``."""
     flag = f"--{side}-" if side else "--"
 
-    def decorate(command: F) -> F:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
             f"{flag}insecure",
             f"{side}_insecure",
@@ -108,7 +109,7 @@ def _access_options(whose: str, side: str = "") -> Callable[[F], F]:
             )
             return command(*args, **{f"{side}_access": access}, **kwargs)
 
-        return cast(F, wrapper)  # fmt: skip
+        return wrapper
 
     return decorate
 
