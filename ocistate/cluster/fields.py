@@ -16,6 +16,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+Key = tuple[Any, ...]
+Held = tuple[dict[str, Any], Any]
+"""The keys of a list's item, and the fields held of it."""
+
 _EMPTY: Final[tuple[Any, ...]] = (None, {}, [])
 # Identity is not part of a field set; status is held by its own subresource.
 _NOT_FIELDS: Final = frozenset({"apiVersion", "kind", "status"})
@@ -69,7 +73,7 @@ def _lost(node: Any, value: Any, path: str) -> Iterator[str]:
 
 
 def _lost_items(node: Mapping[str, Any], items: list[Any], path: str) -> Iterator[str]:
-    keyed: list[tuple[dict[str, Any], Any]] | None = None
+    keyed = KeyedItems(node)
     for position, item in enumerate(items):
         place = f"{path}[{position}]"
         if not isinstance(item, Mapping):
@@ -77,20 +81,37 @@ def _lost_items(node: Mapping[str, Any], items: list[Any], path: str) -> Iterato
             if f"v:{_go_json(item)}" not in node and f"i:{position}" not in node:
                 yield place
             continue
-        if keyed is None:
-            keyed = keyed_items(node)
-        for keys, child in keyed:
-            # A key that the item leaves out was defaulted by the server (protocol: TCP).
-            if all(name not in item or item[name] == want for name, want in keys.items()):
-                yield from _lost(child, item, place)
-                break
+        for _, child in keyed.fitting(item)[:1]:
+            yield from _lost(child, item, place)
+            break
         else:
             yield place
 
 
-def keyed_items(node: Mapping[str, Any]) -> list[tuple[dict[str, Any], Any]]:
-    """The items of a list that are told apart by keys: these, and the fields held of each."""
-    return [(json.loads(key[2:]), node[key]) for key in node if key.startswith("k:")]
+class KeyedItems:
+    """The items of a list that are told apart by keys, with the fields held of each."""
+
+    def __init__(self, node: Mapping[str, Any]) -> None:
+        self._all = [(json.loads(key[2:]), node[key]) for key in node if key.startswith("k:")]
+        self._names = tuple(self._all[0][0]) if self._all else ()
+        self._found: dict[tuple[str, ...], dict[Key, list[Held]]] = {}
+
+    def fitting(self, item: Mapping[str, Any]) -> list[Held]:
+        """The keys that an item may have, and what is held of it: a key that the item leaves out
+        was defaulted by the server (protocol: TCP), and may be any."""
+        given = tuple(name for name in self._names if name in item)
+        if given not in self._found:
+            by_key: dict[Key, list[Held]] = {}
+            for keys, child in self._all:
+                by_key.setdefault(key_of(keys, given), []).append((keys, child))
+            self._found[given] = by_key
+        return self._found[given].get(key_of(item, given), [])
+
+
+def key_of(item: Mapping[str, Any], names: Sequence[str]) -> Key:
+    """An item's keys, to look it up by."""
+    values = [item.get(name) for name in names]
+    return tuple(repr(each) if isinstance(each, (dict, list)) else each for each in values)
 
 
 def _go_json(value: Any) -> str:

@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any, Final
 
 from ocistate.cluster import wire
-from ocistate.cluster.fields import keyed_items
+from ocistate.cluster.fields import Key, KeyedItems, key_of
 from ocistate.cluster.labels import FIELD_MANAGER
 from ocistate.objects import ObjectId, object_id
 
@@ -35,6 +35,8 @@ _METADATA: Final = ("labels", "annotations")
 # The server sorts and joins the subsets of these before it stores them.
 _REPACKED: Final = frozenset({("", "Endpoints")})
 
+_LONGEST: Final = 40
+"""No longer text is taken for a number with a unit."""
 _QUANTITY: Final = re.compile(
     r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([numkMGTPE]|[KMGTPE]i))?"
 )
@@ -120,20 +122,40 @@ def _items_differ(
     items: Sequence[Any], stored: Sequence[Any], held: Mapping[str, Any], path: str
 ) -> Iterator[str]:
     """Of a list whose items have keys, or of a set: order and others' items do not matter."""
-    by_keys = keyed_items(held)
+    keyed, places = KeyedItems(held), _Places(stored)
     for position, item in enumerate(items):
         place = f"{path}[{position}]"
         if not isinstance(item, Mapping):
-            if not any(_same(item, each) for each in stored):
+            if not places.hold(item):
                 yield place
             continue
-        # A key that the item leaves out is the server's to fill in: then several may fit.
-        fitting = []
-        for keys, inner in by_keys:
-            if all(name not in item or item[name] == want for name, want in keys.items()):
-                found = next((each for each in stored if _has(each, keys)), _GONE)
-                fitting.append(list(_differs(item, found, inner, place)))
+        fitting = [
+            list(_differs(item, places.find(keys), inner, place))
+            for keys, inner in keyed.fitting(item)
+        ]
         yield from min(fitting, key=len, default=())
+
+
+class _Places:
+    """The items of a stored list, by their keys or as values."""
+
+    def __init__(self, stored: Sequence[Any]) -> None:
+        self._stored = stored
+        self._by_keys: dict[tuple[str, ...], dict[Key, Any]] = {}
+        self._values = {each for each in stored if isinstance(each, (str, int, float))}
+
+    def find(self, keys: Mapping[str, Any]) -> Any:
+        """The item with these keys, else `_GONE`."""
+        names = tuple(keys)
+        if names not in self._by_keys:
+            self._by_keys[names] = {
+                key_of(each, names): each for each in self._stored if isinstance(each, Mapping)
+            }
+        return self._by_keys[names].get(key_of(keys, names), _GONE)
+
+    def hold(self, value: Any) -> bool:
+        """Whether a value is among them."""
+        return value in self._values or any(_same(value, each) for each in self._stored)
 
 
 def _lists_differ(items: Sequence[Any], stored: Sequence[Any], path: str) -> Iterator[str]:
@@ -147,10 +169,6 @@ def _lists_differ(items: Sequence[Any], stored: Sequence[Any], path: str) -> Ite
         if not any(next(_differs(item, other, _HELD, ""), None) is None for other in rest):
             yield path
             return
-
-
-def _has(item: Any, keys: Mapping[str, Any]) -> bool:
-    return isinstance(item, Mapping) and all(item.get(name) == key for name, key in keys.items())
 
 
 def _same(value: Any, stored: Any) -> bool:
@@ -173,8 +191,8 @@ def _same(value: Any, stored: Any) -> bool:
 
 def _quantity(text: str) -> Decimal | None:
     """``1000m`` and ``1``, ``1Gi`` and ``1024Mi``, ``1e3`` and ``1k``."""
-    found = _QUANTITY.fullmatch(text)
-    if found is None or len(text) > 40:
+    found = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
+    if found is None:
         return None
     number, exponent, suffix = found.groups()
     if exponent and abs(int(exponent[1:])) > 30:
@@ -184,8 +202,8 @@ def _quantity(text: str) -> Decimal | None:
 
 def _duration(text: str) -> Decimal | None:
     """``60m`` and ``1h0m0s``."""
-    parts = _DURATION.findall(text)
-    if not parts or len(text) > 40 or "".join(map("".join, parts)) != text:
+    parts = _DURATION.findall(text) if len(text) <= _LONGEST else ()
+    if not parts or "".join(map("".join, parts)) != text:
         return None
     return sum((Decimal(number) * _SECONDS[unit] for number, unit in parts), Decimal(0))
 

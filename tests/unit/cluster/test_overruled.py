@@ -183,3 +183,24 @@ def test_of_many_fields_some_are_told_and_never_a_value() -> None:
     assert len(told) == MOST_FIELDS
     assert told[0] == ".data.k00"
     assert "aHVudGVyMg" not in repr(told)
+
+
+def test_long_lists_are_compared_in_time_that_grows_with_them() -> None:
+    def given(count: int, protocol: str | None) -> dict[str, Any]:
+        ports = [{"port": n} | ({"protocol": protocol} if protocol else {}) for n in range(count)]
+        return obj(
+            "Service", "s", spec={"ports": ports, "finalizers": [f"f{n}" for n in range(count)]}
+        )
+
+    sent, stored = given(20_000, None), given(20_000, "TCP")
+    assert overruled(sent, answer(sent, stored)) == ()
+    stored["spec"]["ports"][7]["port"] = 70_000
+    assert overruled(sent, answer(sent, stored)) == (".spec.ports[7]",)
+
+
+def test_keys_that_are_no_scalars_are_only_other_keys() -> None:
+    def given(name: str) -> dict[str, Any]:
+        port = {"port": {"odd": [1]}, "protocol": "TCP", "name": name}
+        return obj("Service", "s", spec={"ports": [port]})
+
+    assert overruled(given("a"), answer(given("a"), given("b"))) == (".spec.ports[0].name",)
