@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _ONE_SHOT: Final = "cli-"
 """What the owners of `ocistate apply` begin with: no Stack's UID does."""
 
+_UID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A Stack's in a cluster; those that an agent reads from files have other ones."""
+
 
 @click.group("orphans")
 def orphans_command() -> None:
@@ -27,7 +31,8 @@ def orphans_command() -> None:
 
     Also for what 'ocistate apply' put there. Everything is done with your own rights. An owner is
     gone when the cluster has no Stack with that UID; an agent that looks after this cluster from
-    another one has its Stacks there: name it with --stacks-context.
+    another one has its Stacks there: name it with --stacks-context. Whether an agent still reads
+    a Stack from its files ("files"), only you can know.
     """
 
 
@@ -137,7 +142,7 @@ async def _change(
     except ValueError as error:
         raise UsageError(str(error), hint="'ocistate orphans list' shows owners") from None
     async with where.open() as (client, namespace):
-        if not owner.startswith(_ONE_SHOT):
+        if _UID.fullmatch(owner):
             living = await _living(client, where, stacks_context)
             if owner in living:
                 raise OwnershipConflict(
@@ -221,10 +226,16 @@ def _orphaned(found: Found, living: Mapping[str, str]) -> dict[str, list[Marked]
 def _row(owner: str, objects: Sequence[Marked]) -> dict[str, Any]:
     return {
         "owner": owner,
-        "kind": "apply" if owner.startswith(_ONE_SHOT) else "stack",
+        "kind": _kind(owner),
         "namespaces": sorted({each.id.namespace for each in objects} - {""}),
         "objects": [str(each.id) for each in objects],
     }
+
+
+def _kind(owner: str) -> str:
+    if owner.startswith(_ONE_SHOT):
+        return "apply"
+    return "stack" if _UID.fullmatch(owner) else "files"
 
 
 def _told(marked: Marked, error: str) -> dict[str, str]:

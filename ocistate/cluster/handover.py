@@ -81,6 +81,11 @@ async def find_marked(client: KubeClient, *, namespace: str = "", owner: str = "
                     raise
 
     await together(map(look, kinds))
+    if kinds and len(unseen) == len(kinds):
+        where = f"the namespace {namespace}" if namespace else "all namespaces"
+        raise ClusterError(
+            f"you may list nothing in {where}", hint="name another namespace with -n"
+        )
     return Found(objects=tuple(sorted(objects.values(), key=_by_id)), unseen=tuple(sorted(unseen)))
 
 

@@ -132,7 +132,7 @@ def test_a_living_stack_is_not_robbed_and_nobody_gets_beyond_their_rights(world:
         where = ("-n", namespace) if namespace else ()
         refused = as_tenant(team, "give", "cli-somebody", f"{team.namespace}/app", "--yes", *where)
         assert refused.code == 50
-        assert "no object carries the mark" in refused.err
+        assert "you may list nothing in " in refused.err or "no object carries" in refused.err
     world.merge(
         f"/api/v1/namespaces/{team.namespace}/configmaps/app",
         {"metadata": {"labels": {STACK: "cli-somebody"}}},
@@ -150,7 +150,7 @@ def mark_of(team: Tenant, name: str) -> str | None:
     return (metadata.get("labels") or {}).get(STACK)
 
 
-@pytest.mark.parametrize("owner", ["no owner", "nobody-has-this"])
+@pytest.mark.parametrize("owner", ["no owner", "cli-nobody", "0" * 32])
 def test_an_owner_without_objects_is_said_to_have_none(world: World, owner: str) -> None:
     refused = orphans(world.tenant(), "release", owner, "--yes", check=False)
     assert refused.code == (2 if " " in owner else 50)
