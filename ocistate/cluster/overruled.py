@@ -130,8 +130,9 @@ def _items_differ(
                 yield place
             continue
         fitting = [
-            list(_differs(item, places.find(keys), inner, place))
+            list(_differs(item, other, inner, place))
             for keys, inner in keyed.fitting(item)
+            for other in places.find(keys)
         ]
         yield from min(fitting, key=len, default=())
 
@@ -141,17 +142,18 @@ class _Places:
 
     def __init__(self, stored: Sequence[Any]) -> None:
         self._stored = stored
-        self._by_keys: dict[tuple[str, ...], dict[Key, Any]] = {}
+        self._by_keys: dict[tuple[str, ...], dict[Key, list[Any]]] = {}
         self._values = {each for each in stored if isinstance(each, (str, int, float))}
 
-    def find(self, keys: Mapping[str, Any]) -> Any:
-        """The item with these keys, else `_GONE`."""
+    def find(self, keys: Mapping[str, Any]) -> Sequence[Any]:
+        """The items with these keys, mostly one; `_GONE` when there is none."""
         names = tuple(keys)
         if names not in self._by_keys:
-            self._by_keys[names] = {
-                key_of(each, names): each for each in self._stored if isinstance(each, Mapping)
-            }
-        return self._by_keys[names].get(key_of(keys, names), _GONE)
+            found = self._by_keys[names] = {}
+            for each in self._stored:
+                if isinstance(each, Mapping):
+                    found.setdefault(key_of(each, names), []).append(each)
+        return self._by_keys[names].get(key_of(keys, names), (_GONE,))
 
     def hold(self, value: Any) -> bool:
         """Whether a value is among them."""

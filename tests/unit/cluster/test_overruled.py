@@ -204,3 +204,15 @@ def test_keys_that_are_no_scalars_are_only_other_keys() -> None:
         return obj("Service", "s", spec={"ports": [port]})
 
     assert overruled(given("a"), answer(given("a"), given("b"))) == (".spec.ports[0].name",)
+
+
+def test_of_two_items_with_the_same_keys_one_is_enough() -> None:
+    sent = deployment("web")
+    stored = deployment("web", annotations={"added": "x"})
+    env = stored["spec"]["template"]["spec"]["containers"][0]["env"]
+    env.insert(0, {"name": "A", "value": "somebody's"})
+    assert overruled(sent, answer(sent, stored)) == ()
+    env.append({"name": "A", "value": "2"})
+    assert overruled(sent, answer(sent, stored)) == ()
+    del env[1]
+    assert len(overruled(sent, answer(sent, stored))) == 1
