@@ -187,17 +187,18 @@ def trace_command(target: str, where: Where, output: str) -> None:
         emit(facts, output)
         return
     for key in ("object", "stack", "repository", "pointer", "channel", "digest", "revision",
-                "signedBy", "appliedAt", "ready"):  # fmt: skip
+                "signedBy", "appliedAt", "ready", "contested"):  # fmt: skip
         value = facts[key]
+        if key in ("channel", "contested") and not value:
+            continue  # it follows none, or what runs did not come by it; nobody contests it
         if key == "channel":
-            if not value:
-                continue  # it follows none, or what runs did not come by it
             value = f"{value}@{facts['sequence']} (epoch {facts['epoch']}) {facts['record']}"
         result(f"{key + ':':<12}{', '.join(value) if isinstance(value, list) else value}")
 
 
 async def _trace(where: Where, kind: str, name: str) -> dict[str, Any]:
     from ocistate.agent.api import GROUP
+    from ocistate.agent.status import status_from_dict
     from ocistate.cluster.labels import STACK_LABEL
     from ocistate.objects import ObjectId
 
@@ -240,6 +241,7 @@ async def _trace(where: Where, kind: str, name: str) -> dict[str, Any]:
         "signedBy": current.get("signedBy") or [],
         "appliedAt": current.get("appliedAt", ""),
         "ready": condition(stack, "Ready")["status"],
+        "contested": [str(each) for each in status_from_dict(status).contested if each.id == id],
     }
 
 

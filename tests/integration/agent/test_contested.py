@@ -97,6 +97,10 @@ def test_what_a_webhook_overwrites_is_told_once_not_fought_and_over_with_it(
         assert f"  ConfigMap/{team.namespace}/app: admission overrules .data.v" in shown.out
         (row,) = json.loads(tool(team, "get", "-o", "json").out)
         assert [each["name"] for each in row["contested"]] == ["app", "s"]
+        traced = json.loads(tool(team, "trace", "configmap/app", "-o", "json").out)
+        assert traced["contested"] == [
+            f"ConfigMap/{team.namespace}/app: admission overrules .data.v"
+        ]
         everything = json.dumps([team.status(), team.events(), world.agent.lines()])
         assert "hunter2" not in everything
         assert "aHVudGVyMg" not in everything
