@@ -137,7 +137,7 @@ def test_a_kind_that_no_stack_has_any_more_is_not_watched_until_one_has_it(world
     for each in (team, other):
         each.create()
         each.wait_ready()
-    assert watchers(world, "limitranges") == before + 1, "one for all"
+    wait_for("one watch for all", lambda: watchers(world, "limitranges") == before + 1)
 
     # One has it no longer, since its artifact has not: the other one's is seen still.
     team.push(config_map("app", v="2"))
@@ -150,6 +150,6 @@ def test_a_kind_that_no_stack_has_any_more_is_not_watched_until_one_has_it(world
 
     digest = team.push(config_map("app", v="3"), limits)
     team.wait_ready(digest)
-    assert watchers(world, "limitranges") == before + 1
+    wait_for("a watch again", lambda: watchers(world, "limitranges") == before + 1)
     team.delete("LimitRange", "limits")
     wait_for("put back", lambda: team.get("LimitRange", "limits"))
