@@ -30,6 +30,7 @@ class Clients:
         self._clients: dict[Hashable, httpx.AsyncClient] = {}
         self._accesses: dict[Hashable, tuple[Access, float]] = {}
         self._clock = clock
+        self._sweep_at = 0.0
 
     def get(self, key: Hashable, make: Callable[[], httpx.AsyncClient]) -> httpx.AsyncClient:
         """The client for a key, made when there is none yet."""
@@ -40,10 +41,11 @@ class Clients:
     def access(self, key: Hashable) -> Access:
         """What was learned and bought by those with this key; those not used for an hour go."""
         now = self._clock()
-        known = self._accesses.get(key)
-        if known is None:
+        if now >= self._sweep_at:
             kept = self._accesses.items()
             self._accesses = {k: each for k, each in kept if now - each[1] < _KEEP_SECONDS}
+            self._sweep_at = now + _KEEP_SECONDS / 2
+        known = self._accesses.get(key)
         access = known[0] if known is not None else Access(seconds=_LOOK_SECONDS)
         self._accesses[key] = (access, now)
         return access
