@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ocistate.channel.change import Why, begun, promoted
 from ocistate.channel.record import Provenance, Record
@@ -19,11 +19,11 @@ from tests.integration.agent.world import Tenant, World
 from tests.unit.agent.parts import Key, config_map, policy
 
 
-def move(tenant: Tenant, key: Key, digest: str) -> Trusted:
+def move(tenant: Tenant, key: Key, digest: str, *, lifetime: timedelta | None = None) -> Trusted:
     """Write the next record of the channel ``prod``."""
     reference = parse_reference(tenant.repository)
     pins = {reference.name: (digest, Provenance())}
-    why = Why(now=datetime.now(UTC), reason="test")
+    why = Why(now=datetime.now(UTC), reason="test", lifetime=lifetime)
     trust = ChannelTrust(keys=(TrustedKey(name="k", key=key.signer.public_key),))
 
     def make(newest: Trusted | None) -> Record | None:
