@@ -1,4 +1,4 @@
-"""kill -9 a hundred times, at each thing the agent says to a server and at random moments.
+"""kill -9 a hundred times, at what the agent says to its servers and at random moments.
 
 Every kill falls into a rollout, or into the start of the agent that has to finish one; then an
 agent that is left in peace must bring everything to what the pointer names, and no further.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -13,6 +14,12 @@ from typing import Any
 
 import pytest
 
+from ocistate.agent.api import parse_stack
+from ocistate.agent.assembly import cluster_agent
+from ocistate.agent.cluster_place import ClusterPlace
+from ocistate.agent.status import Status
+from ocistate.errors import LeaseLost
+from ocistate.objects import ObjectId
 from testbed.process import free_port
 from tests.integration.agent.world import NAMESPACE, Tenant, World, path_of
 from tests.unit.agent.parts import AgentProcess, config_map, wait_for
@@ -165,6 +172,45 @@ def test_a_leader_that_stood_still_in_mid_apply_writes_nothing_afterwards(
     assert leader.shards == 0
     assert leader.applied(team) == 0
     assert not any("unexpectedly" in line["message"] for line in leader.process.lines())
+
+
+def test_without_its_lease_an_agent_can_write_nothing_of_a_stack(
+    world: World, tmp_path: Path
+) -> None:
+    team = world.tenant()
+    made = team.create(suspend=True)
+    stack = parse_stack(made)
+    (tmp_path / "state").mkdir()
+
+    async def run() -> None:
+        async with cluster_agent(
+            state=tmp_path / "state",
+            kubeconfig=world.cluster.kubeconfig,
+            context=None,
+            workers=1,
+            namespace="",
+            shards=2,
+            lease_seconds=SECONDS,
+        ) as (agent, _, _):
+            place = agent.places.place(stack, lambda after: None)
+            assert isinstance(place, ClusterPlace)
+            writer = place.places.writer(stack)
+            app = config_map("app", team.namespace, v="1")
+            for write in (
+                writer.apply(app),
+                writer.delete(ObjectId("", "ConfigMap", team.namespace, "kube-root-ca.crt")),
+                agent.keeper.prepare(stack),
+                agent.keeper.save(stack, Status(observed_generation=99)),
+            ):
+                with pytest.raises(LeaseLost):
+                    await write
+
+    asyncio.run(run())
+    assert team.data("app") == {}
+    assert team.data("kube-root-ca.crt")
+    live = world.cluster.request("GET", team.stack_path()).body
+    assert "finalizers" not in live["metadata"]
+    assert (live.get("status") or {}).get("observedGeneration") != 99
 
 
 def listed(team: Tenant) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from ocistate.cluster.client import KubeClient, service_account
 from ocistate.cluster.connect import Access, Session, access_from_text
 from ocistate.cluster.status import UNKNOWN_KIND, StatusError
 from ocistate.cluster.transport import Transport
-from ocistate.errors import ClusterError, ClusterUnavailable
+from ocistate.errors import ClusterError, ClusterUnavailable, LeaseLost
 from ocistate.objects import ObjectId
 from tests.unit.cluster.parts import config_map
 
@@ -272,3 +272,33 @@ def test_a_token_that_no_header_can_hold_is_not_quoted() -> None:
             await client.aclose()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda client: client.apply(config_map("a")),
+        lambda client: client.create(config_map("a")),
+        lambda client: client.patch(ObjectId("", "ConfigMap", "default", "a"), {"data": {}}),
+        lambda client: client.delete(ObjectId("", "ConfigMap", "default", "a")),
+    ],
+)
+def test_a_write_is_asked_for_before_it_is_sent_and_before_it_is_sent_again(write: Any) -> None:
+    server = Server(refusal(429), answer(200, {}))
+    asked = 0
+
+    def guard() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise LeaseLost("not ours any more")
+
+    async def run() -> None:
+        client = server.client().guarded(guard)
+        with pytest.raises(LeaseLost):
+            await write(client)
+        assert len(server.asked) == 1, "it was not sent again"
+        await client.get(ObjectId("", "ConfigMap", "default", "a"))  # reading needs no leave
+        assert asked == 2
+
+    asyncio.run(run())
