@@ -184,3 +184,55 @@ def test_once_without_rights_or_namespace_says_what_is_missing(hub: Hub) -> None
     assert mute[1] == astray[1] == "ApplyFailed"
     assert "forbidden" in mute[2]
     assert 'namespaces "not-there" not found' in astray[2]
+
+
+def test_a_token_file_that_was_renewed_is_read_again(hub: Hub) -> None:
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "hub", "namespace": hub.home.namespace},
+    }
+    hub.world.apply(
+        account,
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": f"hub-{hub.home.namespace}"},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "cluster-admin",
+            },
+            "subjects": [
+                {"kind": "ServiceAccount", "name": "hub", "namespace": hub.home.namespace}
+            ],
+        },
+    )
+
+    def renew() -> Path:
+        own = hub.world.cluster.kubeconfig_for(hub.home.namespace, "hub")
+        document = json.loads(own.read_text())
+        token = hub.folder / "token"
+        token.write_text(document["users"][0]["user"].pop("token") + "\n")
+        document["users"][0]["user"]["tokenFile"] = "token"  # beside the kubeconfig
+        path = hub.folder / "renewed.yaml"
+        path.write_text(json.dumps(document))
+        return path
+
+    hub.home.push(config_map("app", v="1"))
+    target = {"kubeconfig": str(renew())}
+    space = hub.home.namespace
+    hub.declare(stack("app", hub.home.repository, namespace=space, target=target))
+    with hub.agent:
+        hub.home.wait_data("app", v="1")
+        old = (hub.folder / "token").read_text().strip()
+        hub.home.delete("ServiceAccount", "hub")
+        # The API server believes a token for some seconds more.
+        request = hub.world.cluster.request
+        wait_for("revoked", lambda: request("GET", "/api", token=old).status == 401)
+        digest = hub.home.push(config_map("app", v="2"))
+        wait_for("refused", lambda: "credentials" in hub.ready("app", space)[2], seconds=60)
+        hub.world.apply(account)
+        renew()
+        wait_for("it goes on", lambda: hub.home.data("app") == {"v": "2"}, seconds=60)
+        wait_for("ready", lambda: digest in hub.ready("app", space)[2], seconds=60)
