@@ -60,6 +60,7 @@ class Relay:
         self.delay = 0.0
         self.tap = tap or Tap()
         self._target = port
+        self._connections: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
 
@@ -69,6 +70,12 @@ class Relay:
 
     def __exit__(self, *exc: object) -> None:
         self._listener.close()
+
+    def cut(self) -> None:
+        """End all connections there are; new ones are taken as before."""
+        while self._connections:
+            with contextlib.suppress(OSError):
+                self._connections.pop().shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
@@ -81,6 +88,7 @@ class Relay:
             except OSError:
                 client.close()
                 continue
+            self._connections += (client, server)
             for source, sink, counted in ((client, server, True), (server, client, False)):
                 threading.Thread(
                     target=self._pump, args=(source, sink, counted), daemon=True
