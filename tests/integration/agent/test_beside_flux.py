@@ -29,7 +29,7 @@ def test_flux_applies_what_we_push_and_verifies_our_signature(world: World, flux
     team = world.tenant()
     digest = team.push(config_map("settings", team.namespace, key="1"))
     follow(team, world.key)
-    seen = wait_ready(team, "Kustomization")
+    seen = wait_ready(team)
     assert seen["lastAppliedRevision"].endswith(digest)
     assert team.data("settings") == {"key": "1"}
     source = status(team, "OCIRepository")
@@ -44,7 +44,7 @@ def test_flux_refuses_what_another_key_signed(world: World, flux: Flux) -> None:
     wait_for(
         "the source is refused",
         lambda: condition(status(team, "OCIRepository"), "SourceVerified")[0] == "False",
-        seconds=60,
+        seconds=120,
     )
     assert team.data("settings") == {}
 
@@ -74,7 +74,7 @@ def test_objects_move_from_flux_to_a_stack_and_back(world: World, flux: Flux) ->
     team = world.tenant()
     team.push(config_map("settings", team.namespace, key="1", old="x"))
     follow(team, world.key)
-    wait_ready(team, "Kustomization")
+    wait_ready(team)
     before = team.get("ConfigMap", "settings")
     assert before is not None
     assert "kustomize.toolkit.fluxcd.io/name" in before["metadata"]["labels"]
@@ -97,7 +97,7 @@ def test_objects_move_from_flux_to_a_stack_and_back(world: World, flux: Flux) ->
     team.delete("Stack", "app", "ocistate.dev/v1alpha1")
     team.wait_gone("Stack", "app", "ocistate.dev/v1alpha1")
     follow(team, world.key)
-    wait_ready(team, "Kustomization")
+    wait_ready(team)
     last = team.get("ConfigMap", "settings")
     assert last is not None
     assert last["metadata"]["uid"] == before["metadata"]["uid"]
@@ -150,12 +150,15 @@ def status(team: Tenant, kind: str) -> dict[str, Any]:
     return found.get("status") or {}
 
 
-def wait_ready(team: Tenant, kind: str) -> dict[str, Any]:
-    return wait_for(
-        f"{kind} ready: {status(team, kind)}",
-        lambda: seen if condition(seen := status(team, kind), "Ready")[0] == "True" else None,
-        seconds=60,
-    )
+def wait_ready(team: Tenant) -> dict[str, Any]:
+    """The Kustomization's status once it is ready; Flux writes what it applied a moment later."""
+
+    def look() -> dict[str, Any] | None:
+        seen = status(team, "Kustomization")
+        done = condition(seen, "Ready")[0] == "True" and "lastAppliedRevision" in seen
+        return seen if done else None
+
+    return wait_for("the Kustomization is ready", look, seconds=120)
 
 
 def edit(team: Tenant, kind: str, spec: dict[str, Any]) -> None:
