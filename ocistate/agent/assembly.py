@@ -13,7 +13,8 @@ from ocistate.agent.api import Stack
 from ocistate.agent.embedded import FileSource, FolderKeeper, FolderPlaces
 from ocistate.agent.instruments import count_kube_answer, count_registry_answer
 from ocistate.agent.memory import StateFolder, default_state_folder
-from ocistate.agent.runtime import Agent, Places
+from ocistate.agent.runtime import Agent
+from ocistate.agent.target import Places
 from ocistate.oci import StoreOptions, open_store
 from ocistate.oci.store import Store
 
@@ -110,12 +111,12 @@ async def cluster_agent(
         fence = leases.check if leases is not None else None
         places = ClusterPlaces(
             client,
-            lambda stack: agent.kinds(stack.key),
+            lambda stack: agent.stacks.kinds(stack),
             fence=fence,
             namespaces=(namespace,) if namespace else None,
-            givers=lambda stack: agent.givers(stack),
-            takers=lambda stack: agent.takers(stack),
-            contests=lambda stack: agent.contests(stack.key),
+            givers=lambda stack: agent.stacks.givers(stack),
+            takers=lambda stack: agent.stacks.takers(stack),
+            contests=lambda stack: agent.stacks.contests(stack),
         )
         resources.push_async_callback(places.watches.aclose)
         remote = RemotePlaces(
@@ -141,12 +142,12 @@ def _remote(
     client.tell(count_kube_answer)
     return ClusterPlaces(
         client,
-        lambda stack: agent.kinds(stack.key),
+        lambda stack: agent.stacks.kinds(stack),
         impersonate=False,
         fence=fence,
-        givers=agent.givers,
-        takers=agent.takers,
-        contests=lambda stack: agent.contests(stack.key),
+        givers=agent.stacks.givers,
+        takers=agent.stacks.takers,
+        contests=lambda stack: agent.stacks.contests(stack),
     )
 
 

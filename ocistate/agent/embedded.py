@@ -13,9 +13,9 @@ from typing import Final
 from ocistate.agent.api import Stack
 from ocistate.agent.files import fingerprint, load_files, stamps
 from ocistate.agent.memory import StateFolder
-from ocistate.agent.runtime import Agent, Places
+from ocistate.agent.runtime import Agent
 from ocistate.agent.status import Status
-from ocistate.agent.target import FolderPlace, Target
+from ocistate.agent.target import FolderPlace, Places, Target
 from ocistate.errors import ConfigError
 from ocistate.folder import FolderTarget
 from ocistate.oci import StoreOptions
@@ -110,7 +110,7 @@ class FileSource:
         for stack in declared.stacks:
             self.agent.set_stack(stack, self._remembered(stack))
         keys = {stack.key for stack in declared.stacks}
-        gone = ({*self.agent.keys, *self.folder.known()}) - keys
+        gone = ({*self.agent.stacks, *self.folder.known()}) - keys
         if gone and not keys:
             # An empty folder is more likely a mistake than the wish to remove everything.
             names = ", ".join("/".join(key) for key in sorted(gone))

@@ -233,7 +233,7 @@ class ClusterSource:
             log.warning("%s", error, extra={"stack": "/".join(_key(obj)), "reason": error.reason})
 
     def _in(self, shard: int) -> list[tuple[str, str]]:
-        return [key for key in self.agent.keys if self.in_shard(key, shard)]
+        return [key for key in self.agent.stacks if self.in_shard(key, shard)]
 
     async def _endless(
         self,
@@ -270,7 +270,7 @@ class ClusterSource:
             self.policies_read.set()
         else:
             present = {(o["metadata"]["namespace"], o["metadata"]["name"]) for o in listing.items}
-            for key in self.agent.keys:
+            for key in list(self.agent.stacks):
                 if key not in present:
                     self.agent.drop_stack(key)
             self.agent.has_looked = True

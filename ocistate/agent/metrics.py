@@ -76,7 +76,7 @@ class _AgentCollector(Collector):
             "1 when the cluster that Stacks name answered last, 0 when it did not.",
             labels=["target"],
         )
-        for target, answers in self._agent.reachable().items():
+        for target, answers in self._agent.places.reachable().items():
             reachable.add_metric([target], answers)
         shards = GaugeMetricFamily(
             "ocistate_shard_held",
@@ -87,10 +87,10 @@ class _AgentCollector(Collector):
             shards.add_metric([str(shard)], 1)
         build = GaugeMetricFamily("ocistate_build_info", "The agent's version.", labels=["version"])
         build.add_metric([__version__], 1)
-        for key in self._agent.keys:
+        for key, entry in self._agent.stacks.items():
             if not self._agent.mine(key):
                 continue  # who reconciles it tells of it
-            status = self._agent.status(key)
+            status = entry.status
             for type_ in _CONDITIONS:
                 condition = status.condition(type_)
                 if condition is not None:
@@ -98,16 +98,16 @@ class _AgentCollector(Collector):
             for name, count in status.resources.items():
                 resources.add_metric([*key, name], count)
             if status.current is not None:
-                target = self._agent.target_name(key)
+                target = entry.stack.target_name
                 info.add_metric([*key, status.current.digest, status.current.tag, target], 1)
                 trusted.add_metric(list(key), _NUMBERS[status.current.verified])
-            for outcome, count in self._agent.passes(key).items():
+            for outcome, count in entry.passes.items():
                 passes.add_metric([*key, outcome], count)
             counts = Counter(contest.reason for contest in status.contested)
             for reason in Reason:
                 contested.add_metric([*key, reason.value], counts[reason])
-            repairs.add_metric(list(key), self._agent.repairs(key))
-            suspended.add_metric(list(key), self._agent.is_suspended(key))
+            repairs.add_metric(list(key), entry.memo.repairs)
+            suspended.add_metric(list(key), entry.stack.suspend)
         yield from (
             conditions,
             resources,

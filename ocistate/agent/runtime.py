@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ocistate.agent.api import Stack
 from ocistate.agent.cache import ContentCache
 from ocistate.agent.controller import Controller, Key
-from ocistate.agent.dependencies import Followers, find_cycle
+from ocistate.agent.keeper import Keeper
 from ocistate.agent.memory import StateFolder
 from ocistate.agent.reconcile import Pass
 from ocistate.agent.reporting import Reporter
-from ocistate.agent.services import Memo
+from ocistate.agent.stacks import Entry, Stacks
 from ocistate.agent.status import Status, refused
 from ocistate.agent.step import step
-from ocistate.agent.target import Target
+from ocistate.agent.target import Places, Target
 from ocistate.channel.rings import Cluster
-from ocistate.cluster.contested import Contest
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.oci import StoreOptions
 from ocistate.oci.store import Store
@@ -46,96 +43,6 @@ _LOOK_SECONDS: Final = 1.0
 
 _ORPHAN_TRIES: Final = 3
 """Tries to take our marks off what is left in place; a cluster that is gone has none to take."""
-
-
-class Keeper(Protocol):
-    """Where status is kept and events are told: a state folder, or the Stack object itself."""
-
-    async def prepare(self, stack: Stack) -> None:
-        """See to it that the Stack is not gone before its objects are dealt with."""
-        ...
-
-    async def save(self, stack: Stack, status: Status) -> None:
-        """Keep a status. Raises errors of the tree."""
-        ...
-
-    async def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
-        """Tell an event; losing one is no harm."""
-        ...
-
-    async def connect_options(self, stack: Stack) -> StoreOptions:
-        """How to reach the Stack's repository: credentials, CA."""
-        ...
-
-    async def is_abandoned(self, stack: Stack) -> bool:
-        """Whether the Stack's surroundings go away with it, and its rights to remove anything."""
-        ...
-
-    async def forget(self, stack: Stack) -> None:
-        """The Stack is gone and its objects are dealt with: let it go."""
-        ...
-
-    async def ask(self, stack: Stack) -> None:
-        """Have the agent whose Stack it is look now."""
-        ...
-
-
-class Places(Protocol):
-    """Makes the place a Stack belongs in."""
-
-    def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
-        """The place; ``wake`` is called, with a delay in seconds, when something changed there."""
-        ...
-
-    def reachable(self) -> Mapping[str, bool]:
-        """Of each cluster that Stacks name: whether it answered when it was last asked."""
-        ...
-
-
-@dataclass(slots=True)
-class Entry:
-    """All that is known of one Stack."""
-
-    stack: Stack
-    status: Status
-    memo: Memo = field(default_factory=Memo)
-    place: tuple[Stack, Target] | None = None
-    """The place, as this spec describes it."""
-    refusal: tuple[int, ConfigError] | None = None
-    """A later generation of the spec, and why it can't be read; ``stack`` is the one before."""
-    saved: Status | None = None
-    passes: Counter[str] = field(default_factory=Counter)
-    removals: int = 0
-    """How often it could not be removed."""
-    asked: float = -math.inf
-    """When a webhook last asked for a look."""
-
-
-def _where_it_is(entry: Entry) -> Stack:
-    """The Stack with the target that its objects were applied to, whatever its spec says since."""
-    stack, where = entry.stack, entry.status.target
-    if where is None:
-        return stack
-    return replace(
-        stack,
-        kubeconfig_secret=where.secret,
-        kubeconfig_key=where.key,
-        context=where.context,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Dependencies(Mapping[Key, tuple[Key, ...]]):
-    entries: Mapping[Key, Entry]
-
-    def __getitem__(self, key: Key) -> tuple[Key, ...]:
-        return self.entries[key].stack.depends_on
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self.entries)
-
-    def __len__(self) -> int:
-        return len(self.entries)
 
 
 @dataclass(slots=True)
@@ -156,9 +63,7 @@ class Agent:
     has_looked: bool = False
     """Whether the Stacks and policies there are have been read once."""
     stopping: bool = False
-    _entries: dict[Key, Entry] = field(default_factory=dict)
-    _followers: Followers = field(default_factory=Followers)
-    """Who depends on a Stack, or may adopt its objects."""
+    stacks: Stacks = field(default_factory=Stacks)
     _policies: tuple[TrustPolicy, ...] = ()
     _background: set[asyncio.Task[None]] = field(default_factory=set)
     _controller: Controller = field(init=False)
@@ -172,32 +77,29 @@ class Agent:
 
     def set_stack(self, stack: Stack, status: Status | None = None) -> None:
         """A Stack is new, or its spec changed. ``status`` counts only for a new one."""
-        entry = self._entries.get(stack.key)
+        entry = self.stacks.get(stack.key)
         if entry is None or entry.stack.uid != stack.uid:
             self.drop_stack(stack.key)
             known = status or Status()
-            self._entries[stack.key] = Entry(stack=stack, status=known, saved=known)
+            self.stacks.put(Entry(stack=stack, status=known, saved=known))
         elif not self.mine(stack.key):
-            self._know(entry, stack)
+            self.stacks.respecify(entry, stack)
             entry.status = entry.saved = status or Status()
             return
         elif entry.stack == stack and entry.refusal is None:
             return
-        self._know(self._entries[stack.key], stack)
+        else:
+            self.stacks.respecify(entry, stack)
         self._controller.wake(stack.key)
-        for other in self._followers.of(stack.key):
+        for other in self.stacks.followers(stack.key):
             self._controller.wake(other)
-
-    def _know(self, entry: Entry, stack: Stack) -> None:
-        entry.stack, entry.refusal = stack, None
-        self._followers.set(stack.key, {*stack.depends_on, *stack.adopt_from})
 
     def refuse_stack(self, key: Key, uid: str, generation: int, error: ConfigError) -> bool:
         """A Stack's spec can't be read any more: what it said before goes on, under protest.
 
         False when nothing is known from before.
         """
-        entry = self._entries.get(key)
+        entry = self.stacks.get(key)
         if entry is None or entry.stack.uid != uid:
             self.drop_stack(key)
             return False
@@ -208,8 +110,7 @@ class Agent:
 
     def drop_stack(self, key: Key) -> None:
         """A Stack is gone without asking to take its objects away."""
-        entry = self._entries.pop(key, None)
-        self._followers.drop(key)
+        entry = self.stacks.drop(key)
         self._controller.forget(key)
         if self.reporter is not None:
             self.reporter.forget(key)
@@ -219,11 +120,10 @@ class Agent:
     def begin(self, keys: Collection[Key]) -> None:
         """These Stacks are ours from now on; nothing is remembered of them but their status."""
         for key in keys:
-            entry = self._entries.get(key)
+            entry = self.stacks.get(key)
             if entry is not None:
-                self._entries[key] = Entry(
-                    stack=entry.stack, status=entry.status, saved=entry.status
-                )
+                status = entry.status
+                self.stacks.put(Entry(stack=entry.stack, status=status, saved=status))
                 self._controller.wake(key)
 
     async def finish(self, keys: Collection[Key]) -> None:
@@ -241,7 +141,7 @@ class Agent:
 
     def _leave(self, keys: Collection[Key]) -> None:
         for key in keys:
-            entry = self._entries.get(key)
+            entry = self.stacks.get(key)
             if entry is not None and entry.place is not None:
                 entry.place[1].forget()
                 entry.place = None
@@ -252,12 +152,12 @@ class Agent:
         """The trust policies are these now: every Stack is looked at again if they changed."""
         if policies != self._policies:
             self._policies = policies
-            for key in self._entries:
+            for key in self.stacks:
                 self._controller.wake(key)
 
     def wake(self, key: Key, after: float = 0.0) -> None:
         """Look at one Stack now, or in some seconds."""
-        if key in self._entries:
+        if key in self.stacks:
             self._controller.wake(key, after=after)
 
     def pushed(self, repository: str) -> int:
@@ -267,7 +167,7 @@ class Agent:
         """
         now = asyncio.get_running_loop().time()
         count = 0
-        for key, entry in self._entries.items():
+        for key, entry in self.stacks.items():
             if entry.stack.source.repository.repository.lower() != repository:
                 continue
             count += 1
@@ -305,53 +205,14 @@ class Agent:
         """How many Stacks are due and wait for a worker."""
         return self._controller.waiting()
 
-    @property
-    def keys(self) -> list[Key]:
-        """The Stacks there are."""
-        return list(self._entries)
-
-    def status(self, key: Key) -> Status:
-        """The last status of a Stack."""
-        return self._entries[key].status
-
-    def kinds(self, key: Key) -> tuple[str, ...]:
-        """The kinds that a Stack has, or may have, objects of."""
-        entry = self._entries.get(key)
-        return entry.status.kinds if entry else ()
-
-    def target_name(self, key: Key) -> str:
-        """Where a Stack belongs; empty: in the agent's own cluster."""
-        return self._entries[key].stack.target_name
-
-    def reachable(self) -> Mapping[str, bool]:
-        """Of each cluster that Stacks name: whether it answered when it was last asked."""
-        return self.places.reachable()
-
-    def contests(self, key: Key) -> tuple[Contest, ...]:
-        """The objects of a Stack that others want otherwise."""
-        entry = self._entries.get(key)
-        return entry.status.contested if entry else ()
-
-    def is_suspended(self, key: Key) -> bool:
-        """Whether a Stack is to be left alone."""
-        return self._entries[key].stack.suspend
-
-    def repairs(self, key: Key) -> int:
-        """How many objects of a Stack have been put back."""
-        return self._entries[key].memo.repairs
-
-    def passes(self, key: Key) -> Mapping[str, int]:
-        """How many passes of a Stack have ended, by the reason they left on Ready."""
-        return self._entries[key].passes
-
     async def run_once(self, wait: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Reconcile every Stack until it is ready, has failed, or waits for one that has."""
-        waiting = set(self._entries)
+        waiting = set(self.stacks)
         while waiting:
             reasons: dict[Key, str] = {}
             for key in sorted(waiting):
                 await self.reconcile(key)
-                entry = self._entries.get(key)
+                entry = self.stacks.get(key)
                 ready = entry.status.condition("Ready") if entry else None
                 if ready is not None and ready.reason in ("Progressing", "DependencyNotReady"):
                     reasons[key] = ready.reason
@@ -377,14 +238,14 @@ class Agent:
 
     def _lane(self, key: Key) -> str:
         """Folders share one, and each cluster has its own."""
-        entry = self._entries.get(key)
+        entry = self.stacks.get(key)
         return f"@{entry.stack.target_name}" if entry and entry.stack.directory is None else ""
 
     # One pass
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass for one Stack; the seconds until the next one is due."""
-        entry = self._entries.get(key)
+        entry = self.stacks.get(key)
         if entry is None or not self.mine(key):
             return None
         target = {"target": entry.stack.target_name} if entry.stack.target_name else {}
@@ -403,7 +264,7 @@ class Agent:
             jitter=random.random,
         )
         status, after = await run.run()
-        if self._entries.get(key) is not entry:
+        if self.stacks.get(key) is not entry:
             return None  # it went, or was replaced by another one of its name, meanwhile
         if entry.refusal is not None:
             generation, refusal = entry.refusal
@@ -422,14 +283,12 @@ class Agent:
             self.reporter.note(stack, status)
         ready = status.condition("Ready")
         entry.passes[ready.reason if ready else "Unknown"] += 1
-        for follower in self._followers.of(key):
-            other = self._entries[follower]
-            if key in other.stack.depends_on and not other.status.is_true("Ready"):
-                self._controller.wake(follower)
+        for follower in self.stacks.waiting_for(key):
+            self._controller.wake(follower)
         return after
 
     async def _delete(self, entry: Entry) -> float | None:
-        stack = _where_it_is(entry)
+        stack = entry.where_it_is()
         try:
             try:
                 await self._clear(stack)
@@ -493,7 +352,7 @@ class Agent:
         return self._policies
 
     def target(self, stack: Stack) -> Target:
-        entry = self._entries[stack.key]
+        entry = self.stacks[stack.key]
         if entry.place is None or entry.place[0] != stack:
             place = self.places.place(stack, lambda after: self.wake(stack.key, after))
             entry.place = (stack, place)
@@ -503,30 +362,10 @@ class Agent:
         return ContentCache(self.folder.content(stack.key))
 
     def is_ready(self, key: Key) -> bool | None:
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        seen = entry.status.observed_generation == entry.stack.generation
-        return seen and entry.status.is_true("Ready")
+        return self.stacks.is_ready(key)
 
     def cycle(self, stack: Stack) -> tuple[Key, ...]:
-        if not stack.depends_on:
-            return ()
-        return find_cycle(stack.key, _Dependencies(self._entries))
-
-    def givers(self, stack: Stack) -> frozenset[str]:
-        """The owners whose objects a Stack may take over: both sides must say so."""
-        others = (self._entries.get(key) for key in stack.adopt_from)
-        return frozenset(
-            other.stack.uid for other in others if other and stack.key in other.stack.hand_over_to
-        )
-
-    def takers(self, stack: Stack) -> frozenset[str]:
-        """The owners to whom a Stack leaves what they took over."""
-        others = (self._entries.get(key) for key in stack.hand_over_to)
-        return frozenset(
-            other.stack.uid for other in others if other and stack.key in other.stack.adopt_from
-        )
+        return self.stacks.cycle(stack)
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -535,7 +374,7 @@ class Agent:
         return time.monotonic()
 
     async def save(self, stack: Stack, status: Status) -> None:
-        entry = self._entries.get(stack.key)
+        entry = self.stacks.get(stack.key)
         if entry is None or entry.stack.uid != stack.uid or entry.saved == status:
             return
         await self.keeper.save(stack, status)

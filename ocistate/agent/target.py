@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -87,6 +87,18 @@ class Target(Protocol):
 
     def forget(self) -> None:
         """The Stack is gone: remember nothing of it any more."""
+        ...
+
+
+class Places(Protocol):
+    """Makes the place a Stack belongs in."""
+
+    def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
+        """The place; ``wake`` is called, with a delay in seconds, when something changed there."""
+        ...
+
+    def reachable(self) -> Mapping[str, bool]:
+        """Of each cluster that Stacks name: whether it answered when it was last asked."""
         ...
 
 

@@ -189,10 +189,10 @@ async def _once(agent: Agent, output: str) -> int:
         {
             "namespace": key[0],
             "name": key[1],
-            "targetName": agent.target_name(key),
-            **status_to_dict(agent.status(key)),
+            "targetName": entry.stack.target_name,
+            **status_to_dict(entry.status),
         }
-        for key in agent.keys
+        for key, entry in agent.stacks.items()
     ]
     if output == "table":
         table(

@@ -60,7 +60,7 @@ def served(clusters: Path, tmp_path: Path) -> dict[str, set[str]]:
             )
         for stack in load_files(clusters).stacks:
             agent.set_stack(replace(stack, uid="u"), status)
-            agent._entries[stack.key].passes["Ready"] += 1
+            agent.stacks[stack.key].passes["Ready"] += 1
         instruments.STEPS.labels("pass").observe(1)
         instruments.count_kube_answer("GET", 200)
         instruments.count_registry_answer("GET", 200)
