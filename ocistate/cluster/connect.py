@@ -293,12 +293,13 @@ class Session:
     def __init__(self, access: Access, *, max_connections: int = 400) -> None:
         self._access = access
         self._max_connections = max_connections
+        self._server = access.server.rstrip("/")
         self._credentials = Credentials(access.plugin) if access.plugin else None
         self._credential: Credential | None = None
         self._http: httpx2.AsyncClient | None = None
 
     async def send(self, request: Mapping[str, Any], *, stream: bool = False) -> httpx2.Response:
-        """Send one request, given as ``AsyncClient.build_request``'s arguments.
+        """Send one request, given as ``AsyncClient.build_request``'s arguments; ``url`` is a path.
 
         A 401 with an exec plugin's credential is answered with a new one, once. Raises ConfigError
         and httpx2's transport errors.
@@ -317,7 +318,8 @@ class Session:
         from lightkube.core.exceptions import ConfigError as LightkubeConfigError
 
         http = self._http or self._open()
-        built = http.build_request(**request)
+        # An absolute URL is parsed once; a path three times, to be joined with the server's.
+        built = http.build_request(**{**request, "url": self._server + request["url"]})
         if self._credential is not None and self._credential.token:
             built.headers["Authorization"] = f"Bearer {self._credential.token}"
         if self._access.tls_server_name:
