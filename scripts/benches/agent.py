@@ -16,7 +16,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from benches.common.field import Field, condition, open_field
+from benches.common.field import Field, condition, open_field, stack_id
 from benches.common.floor import apply_and_delete, sixteen
 from benches.common.measure import Figure, Figures, against, below, median
 from benches.common.objects import mixed
@@ -58,18 +58,24 @@ async def _objects(field: Field, count: int) -> Figures:
     kubeconfig = field.plane.kubeconfig
     _say("floor")
     await apply_and_delete(kubeconfig, 500, "warm")
-    floors = [await apply_and_delete(kubeconfig, count, "floor-0")]
-    objects = [_namespace("bench"), *mixed(count, "bench")]
-    field.push(objects, "bench")
-    field.agent.start()
-    await _until("the agent has begun", lambda: field.agent.passes() == 0)
-    await asyncio.sleep(2)
-
-    _say("first sync")
-    begun = time.perf_counter()
-    stack = field.stack("bench", "bench", source={"interval": "1s"})
-    await field.client.create(stack, manager="bench")
-    synced = await field.wait("applied", _applied, "bench") - begun
+    floors, syncs, deletions = [], [], []
+    # What takes a second is measured more than once.
+    for name in ("first", "second", "bench") if count <= 1000 else ("bench",):
+        floors.append(await apply_and_delete(kubeconfig, count, f"floor-{name}"))
+        objects = [_namespace(name), *mixed(count, name)]
+        field.push(objects, name)
+        field.agent.start()
+        await _until("the agent has begun", lambda: field.agent.passes() == 0)
+        await asyncio.sleep(2)
+        _say("first sync")
+        begun = time.perf_counter()
+        await field.client.create(
+            field.stack(name, name, source={"interval": "1s"}), manager="bench"
+        )
+        syncs.append(await field.wait("applied", _applied, name) - begun)
+        if name != "bench":
+            deletions.append(await _deletion(field, name))
+            field.agent.stop()
     if await _present(field, "bench") != count:
         raise RuntimeError("not everything is there")
     await field.play_deployment_controller()
@@ -105,19 +111,16 @@ async def _objects(field: Field, count: int) -> Figures:
     restarted = time.perf_counter() - begun
     await asyncio.sleep(3)
     _say("deletion")
-    begun = time.perf_counter()
-    await field.client.delete(ObjectId("ocistate.dev", "Stack", "ocistate-system", "bench"))
-    deleted = await field.wait("gone", lambda status: False, "bench") - begun
-    if await _present(field, "bench"):
-        raise RuntimeError("not everything is gone")
-    peak = max(peak, field.agent.highest())
+    deletions.append(await _deletion(field, "bench"))
     field.agent.stop()
     _say("floor")
-    floors.append(await apply_and_delete(kubeconfig, count, "floor-1"))
+    floors.append(await apply_and_delete(kubeconfig, count, "floor-last"))
     applies, deletes = ([floor[place] for floor in floors] for place in (0, 1))
     bar = _MEMORY.get(count, 150.0)
     return {
-        f"first sync of {count} objects": against(synced, median(applies), unit="s", most=1.25),
+        f"first sync of {count} objects": against(
+            median(syncs), median(applies), unit="s", most=1.25
+        ),
         f"idle pass over {count} objects, CPU": below(
             1000 * cpu / max(passes, 1), unit="ms", most=50
         ),
@@ -136,8 +139,20 @@ async def _objects(field: Field, count: int) -> Figures:
         f"memory with {count} objects": below(memory, unit="MB", most=bar),
         f"memory with {count} objects, after changes": below(memory_later, unit="MB", most=bar),
         f"memory with {count} objects, at its highest": below(peak, unit="MB", most=bar),
-        f"deletion of {count} objects": against(deleted, median(deletes), unit="s", most=1.25),
+        f"deletion of {count} objects": against(
+            median(deletions), median(deletes), unit="s", most=1.25
+        ),
     }
+
+
+async def _deletion(field: Field, name: str) -> float:
+    """Delete a Stack; the seconds until it, and everything that it brought, is gone."""
+    begun = time.perf_counter()
+    await field.client.delete(stack_id(name))
+    deleted = await field.wait("gone", lambda status: False, name) - begun
+    if await _present(field, name):
+        raise RuntimeError("not everything is gone")
+    return deleted
 
 
 async def _change(
