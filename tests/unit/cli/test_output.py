@@ -38,3 +38,12 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(
 def test_what_follows_two_dashes_is_another_programs(capsys: pytest.CaptureFixture[str]) -> None:
     main(["bisect", "layout:/nowhere", "prod", "--good=1", "--", "true", "--debug"])
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_verb_that_is_not_there_is_answered_with_those_like_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["promot", "--to", "prod"]) == 2
+    assert "No such verb 'promot'. Did you mean 'ocistate promote'?" in capsys.readouterr().err
+    assert main(["xyzzy"]) == 2
+    assert capsys.readouterr().err.endswith("No such verb 'xyzzy'.\n")
