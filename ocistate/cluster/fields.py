@@ -16,20 +16,32 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from ocistate.cluster.labels import FIELD_MANAGER
+
 Key = tuple[Any, ...]
 Held = tuple[dict[str, Any], Any]
 """The keys of a list's item, and the fields held of it."""
 
 _EMPTY: Final[tuple[Any, ...]] = (None, {}, [])
-# Identity is not part of a field set; status is held by its own subresource.
-_NOT_FIELDS: Final = frozenset({"apiVersion", "kind", "status"})
+NOT_FIELDS: Final = frozenset({"apiVersion", "kind", "status"})
+"""Identity is not part of a field set; status is held by its own subresource."""
 _NOT_METADATA: Final = frozenset({"name", "namespace"})
+
+
+def our_fields(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ``fieldsV1`` of our server-side applies; empty when there is none."""
+    for entry in metadata.get("managedFields") or ():
+        who = (entry.get("manager"), entry.get("operation"))
+        if who == (FIELD_MANAGER, "Apply") and not entry.get("subresource"):
+            fields: Mapping[str, Any] = entry.get("fieldsV1") or {}
+            return fields
+    return {}
 
 
 def lost_fields(entry: Mapping[str, Any], applied: Mapping[str, Any]) -> Iterator[str]:
     """The paths of ``applied`` that ``entry`` (a ``fieldsV1`` of our manager) does not hold."""
     for key, value in applied.items():
-        if key in _NOT_FIELDS or value in _EMPTY:
+        if key in NOT_FIELDS or value in _EMPTY:
             continue
         if key == "metadata":
             value = {name: each for name, each in value.items() if name not in _NOT_METADATA}

@@ -20,8 +20,7 @@ from itertools import islice
 from typing import Any, Final
 
 from ocistate.cluster import wire
-from ocistate.cluster.fields import Key, KeyedItems, key_of
-from ocistate.cluster.labels import FIELD_MANAGER
+from ocistate.cluster.fields import NOT_FIELDS, Key, KeyedItems, key_of, our_fields
 from ocistate.objects import ObjectId, object_id
 
 MOST_FIELDS: Final = 10
@@ -30,7 +29,6 @@ MOST_FIELDS: Final = 10
 _GONE: Final = object()
 _HELD: Final[Mapping[str, Any]] = {}
 """The field set of what is held as a whole."""
-_NOT_FIELDS: Final = frozenset({"apiVersion", "kind", "status"})
 _METADATA: Final = ("labels", "annotations")
 # The server sorts and joins the subsets of these before it stores them.
 _REPACKED: Final = frozenset({("", "Endpoints")})
@@ -65,24 +63,14 @@ def overruled(sent: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, 
     id: ObjectId = object_id(sent)
     if (id.group, id.kind) in _REPACKED:
         return ()
-    return tuple(islice(_of_object(sent, answer, _held(answer)), MOST_FIELDS))
-
-
-def _held(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields that our manager holds of it."""
-    for entry in answer["metadata"].get("managedFields") or ():
-        who = (entry.get("manager"), entry.get("operation"))
-        if who == (FIELD_MANAGER, "Apply") and not entry.get("subresource"):
-            fields: Mapping[str, Any] = entry.get("fieldsV1") or {}
-            return fields
-    return {}
+    return tuple(islice(_of_object(sent, answer, our_fields(answer["metadata"])), MOST_FIELDS))
 
 
 def _of_object(
     sent: Mapping[str, Any], answer: Mapping[str, Any], held: Mapping[str, Any]
 ) -> Iterator[str]:
     for key, value in sent.items():
-        if key in _NOT_FIELDS:
+        if key in NOT_FIELDS:
             continue
         if key == "metadata":
             value = {name: value[name] for name in _METADATA if name in value}

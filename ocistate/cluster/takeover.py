@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ocistate.cluster import wire
 from ocistate.cluster.client import KubeClient
-from ocistate.cluster.fields import holds
+from ocistate.cluster.fields import holds, our_fields
 from ocistate.cluster.labels import FIELD_MANAGER
 from ocistate.cluster.prepare import Wanted, tokens
 from ocistate.objects import ObjectId
@@ -99,14 +99,11 @@ async def leave_fields(client: KubeClient, wanted: Wanted, version: str) -> None
     live = await client.get(wanted.id, version=version)
     if live is None:
         return
-    entry: Mapping[str, Any] = {}
-    for each in live["metadata"].get("managedFields") or ():
-        if (each.get("manager"), each.get("operation")) == (FIELD_MANAGER, "Apply"):
-            entry = each.get("fieldsV1") or {}
+    held = our_fields(live["metadata"])
     left: dict[str, Any] = {}
     for pointer in wanted.pointers:
         path = tokens(pointer)
-        if holds(entry, path):
+        if holds(held, path):
             _copy(live, left, path)
     if not left:
         return
