@@ -222,7 +222,7 @@ class Looking:
         if not ask or (not trusted and digest == self._digest):
             return None  # it can't be had, or has just failed
         async with (
-            asyncio.timeout(LOOK_SECONDS),
+            in_time(self.stack.source.repository),
             await self.services.connect_store(self.stack) as store,
         ):
             await self._verify(store, digest)

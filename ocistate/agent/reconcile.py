@@ -185,7 +185,7 @@ class Pass(Looking):
         try:
             ask = reachable or bool(self.stack.source.mirrors)
             content = await self._last_good(good.digest, ask=ask)
-        except (OcistateError, TimeoutError):
+        except OcistateError:
             return  # why it can't be had or trusted any more is what this pass ends with
         try:
             if content is not None and await self._must_correct(content):
