@@ -42,6 +42,10 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
+async def do_nothing(key: Key) -> float | None:
+    return None
+
+
 class Recorder:
     """Passes and when they were."""
 
@@ -82,10 +86,7 @@ def test_a_key_comes_back_after_what_its_pass_says() -> None:
 
 def test_a_wake_brings_a_pass_forward_and_never_back() -> None:
     async def main() -> None:
-        async def work(key: Key) -> float | None:
-            return None
-
-        it = Recorder(work)
+        it = Recorder(do_nothing)
         it.controller.wake(A, after=100)
         it.controller.wake(A, after=10)
         it.controller.wake(A, after=50)
@@ -150,10 +151,7 @@ def test_who_waits_longest_for_a_worker_is_next() -> None:
 
 def test_a_key_that_is_forgotten_and_woken_again_has_one_pass() -> None:
     async def main() -> None:
-        async def work(key: Key) -> float | None:
-            return None
-
-        it = Recorder(work)
+        it = Recorder(do_nothing)
         it.controller.wake(A, after=10)
         it.controller.forget(A)
         it.controller.wake(A, after=10)
@@ -202,10 +200,7 @@ def test_what_waits_in_one_lane_keeps_no_other_lane_waiting() -> None:
 
 def test_a_pass_cancelled_before_it_begins_leaves_its_place_to_others() -> None:
     async def main() -> None:
-        async def work(key: Key) -> float | None:
-            return None
-
-        it = Recorder(work, workers=1)
+        it = Recorder(do_nothing, workers=1)
 
         async def cancel() -> None:
             while not it.controller.running:  # noqa: ASYNC110 - at the very next step
@@ -259,10 +254,7 @@ def test_a_stop_lets_passes_end_but_not_for_ever(duration: float, ended: bool) -
 
 def test_what_is_forgotten_does_not_come_back() -> None:
     async def main() -> None:
-        async def work(key: Key) -> float | None:
-            return None
-
-        it = Recorder(work)
+        it = Recorder(do_nothing)
         it.controller.wake(A, after=10)
         it.controller.forget(A)
         await it.run_for(100)
@@ -273,10 +265,7 @@ def test_what_is_forgotten_does_not_come_back() -> None:
 
 def test_a_queue_that_stands_still_is_stuck_and_one_that_only_waits_is_not() -> None:
     async def main() -> None:
-        async def work(_: Key) -> None:
-            return None
-
-        queue = Recorder(work).controller
+        queue = Recorder(do_nothing).controller
         assert not queue.stuck(), "has not begun"
         stop = asyncio.Event()
         task = asyncio.create_task(queue.run(stop))
