@@ -95,9 +95,16 @@ def status_error(
 def _words(value: Any, secret: bool) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if secret:
-        text = _QUOTED_VALUE.sub(r"\1(hidden)", text)
+        verdict = _VERDICT.search(text)
+        told = f": {verdict[1]}" if verdict else ""
+        text, hidden = _QUOTED_VALUE.subn(r"\1(hidden)", text)
+        text += told if hidden else ""
     return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + " …"
 
+
+# What it says of a value, after the value. Only whole sentences of its own are let through: in
+# what it quotes, and how, anything may stand.
+_VERDICT: Final = re.compile(r": (field is immutable(?: when `immutable` is set)?)\]?$")
 
 # How the API server quotes a value it does not like: `got &value.valueUnstructured{Value:…}`,
 # `Invalid value: "…"`, `unable to decode "…"`, `unmarshal … into`, `parsing "…"`. What follows may
