@@ -28,11 +28,11 @@ from ocistate.cluster.plan import Action, Live, Plan, Verb
 from ocistate.cluster.prepare import Mode, Wanted, body, defined_kind
 from ocistate.cluster.prune import Prune
 from ocistate.cluster.refusals import explained, is_immutable, is_passing
+from ocistate.cluster.send import send
 from ocistate.cluster.stages import Stage
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.takeover import has_former_manager, leave_fields, take_over
 from ocistate.cluster.tasks import together
-from ocistate.cluster.transport import JSON
 from ocistate.errors import ApplyFailed, ClusterError, ClusterUnavailable, OcistateError
 from ocistate.objects import ObjectId
 
@@ -212,10 +212,10 @@ class _Run:
 
     async def _send(self, obj: dict[str, Any]) -> tuple[wire.Metadata, tuple[str, ...]]:
         """The metadata of what the server made of it, and the fields that it stored otherwise."""
-        data = await self.client.apply_raw(
-            obj, force=self.options.force, dry_run=self.options.dry_run, accept=JSON
+        sent, data = await send(
+            self.client, obj, force=self.options.force, dry_run=self.options.dry_run
         )
-        return read_answer(obj, data)
+        return read_answer(sent, data)
 
     async def _create(self, action: Action, obj: dict[str, Any]) -> Result:
         for attempt in range(1, _ATTEMPTS + 1):

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ocistate.artifact.diff import FieldChange, diff_objects, mask_secrets
+from ocistate.cluster import wire
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.labels import ADOPTED_ANNOTATION, DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.cluster.observe import observe
 from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, Wanted, body, prepare, without
+from ocistate.cluster.send import send
 from ocistate.errors import OcistateError
 from ocistate.objects import ObjectId, Resource
 
@@ -84,7 +86,7 @@ async def _one(
     if live is not None and wanted.mode is Mode.IF_NOT_PRESENT:
         return None
     try:
-        after = await client.apply(body(wanted, desired.owner), dry_run=True)
+        _, answer = await send(client, body(wanted, desired.owner), dry_run=True)
     except OcistateError as error:
         # What the artifact itself brings is not there yet for a dry run.
         if live is None and wanted.id.namespace in new_namespaces:
@@ -93,6 +95,7 @@ async def _one(
     if live is None:
         return LiveDiff(id=wanted.id, change="added")
     # Fields left to others stay as they are, whatever the dry run makes of their absence.
+    after = wire.decode(answer)
     bare = [without(_bare(each), wanted.pointers) for each in (live, after)]
     old, new = mask_secrets(bare[0], bare[1])
     fields = tuple(diff_objects(old, new))
