@@ -5,27 +5,38 @@ or takes it by force. So "our entry still covers all we applied" means "nothing 
 changed", and metadata alone tells it: after a restart, and for the price of a metadata-only list.
 https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
 
+Where the artifact says *empty*, the server records a field too (for an empty map, or a list that is
+held as a whole), or none (for a list whose items others may add to). What became of these is told
+by `filled_fields`, from what the other managers hold at the same place.
+
 What this cannot see: writes that bypass the API server (restoring etcd), and another writer that
-applies under our very manager name. Empty maps, empty lists and nulls are not looked for, since
-the server may leave them out.
+applies under our very manager name. Nulls are not looked for: they say that there is no field.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ocistate.cluster.labels import FIELD_MANAGER
 
 Key = tuple[Any, ...]
-Held = tuple[dict[str, Any], Any]
-"""The keys of a list's item, and the fields held of it."""
 
 _EMPTY: Final[tuple[Any, ...]] = (None, {}, [])
 NOT_FIELDS: Final = frozenset({"apiVersion", "kind", "status"})
 """Identity is not part of a field set; status is held by its own subresource."""
 _NOT_METADATA: Final = frozenset({"name", "namespace"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What is held of a list's item: its name in the field set, its keys, and its fields."""
+
+    name: str
+    keys: dict[str, Any]
+    fields: dict[str, Any]
 
 
 def our_fields(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -46,11 +57,6 @@ def lost_fields(entry: Mapping[str, Any], applied: Mapping[str, Any]) -> Iterato
         if key == "metadata":
             value = {name: each for name, each in value.items() if name not in _NOT_METADATA}
         yield from _lost(entry.get(f"f:{key}"), value, f".{key}")
-
-
-def covers(entry: Mapping[str, Any], applied: Mapping[str, Any]) -> bool:
-    """Whether ``entry`` holds all of ``applied``."""
-    return next(lost_fields(entry, applied), None) is None
 
 
 def holds(entry: Mapping[str, Any], tokens: Sequence[str]) -> bool:
@@ -85,37 +91,111 @@ def _lost(node: Any, value: Any, path: str) -> Iterator[str]:
 
 
 def _lost_items(node: Mapping[str, Any], items: list[Any], path: str) -> Iterator[str]:
-    keyed = KeyedItems(node)
-    for position, item in enumerate(items):
+    keyed = KeyedItems(node).assign(items)
+    for position, (item, held) in enumerate(zip(items, keyed, strict=True)):
         place = f"{path}[{position}]"
         if not isinstance(item, Mapping):
             # A set: `v:` and the value's JSON, as Go writes it.
             if f"v:{_go_json(item)}" not in node and f"i:{position}" not in node:
                 yield place
-            continue
-        for _, child in keyed.fitting(item)[:1]:
-            yield from _lost(child, item, place)
-            break
-        else:
+        elif held is None:
             yield place
+        else:
+            yield from _lost(held.fields, item, place)
+
+
+def filled_fields(
+    entry: Mapping[str, Any], others: Sequence[Mapping[str, Any]], applied: Mapping[str, Any]
+) -> Iterator[str]:
+    """The paths where ``applied`` is empty and another manager put something in, or took it away.
+
+    ``others`` are the field sets of the other managers. What others add to a map or a list that
+    they share with us is theirs, as it is beside what we say there: only what can be held by one
+    manager alone counts.
+    """
+    for key, value in applied.items():
+        if key not in NOT_FIELDS:
+            yield from _filled(entry, others, key, value, f".{key}")
+
+
+def _filled(
+    node: Mapping[str, Any], others: Sequence[Mapping[str, Any]], key: str, value: Any, path: str
+) -> Iterator[str]:
+    name = f"f:{key}"
+    held = node.get(name)
+    theirs = [each[name] for each in others if name in each]
+    if isinstance(value, (Mapping, list)) and not value:
+        # Theirs as a whole, without fields below it; or a map that is nobody's any more.
+        if held is None and (not all(theirs) or (isinstance(value, Mapping) and not theirs)):
+            yield path
+    elif held and isinstance(value, Mapping):
+        for inner, each in value.items():
+            yield from _filled(held, theirs, inner, each, f"{path}.{inner}")
+    elif held and isinstance(value, list):
+        for position, (item, mine) in enumerate(
+            zip(value, KeyedItems(held).assign(value), strict=True)
+        ):
+            if mine is None:
+                continue
+            fields = [each[mine.name] for each in theirs if mine.name in each]
+            for inner, each in item.items():
+                yield from _filled(mine.fields, fields, inner, each, f"{path}[{position}].{inner}")
 
 
 class KeyedItems:
     """The items of a list that are told apart by keys, with the fields held of each."""
 
     def __init__(self, node: Mapping[str, Any]) -> None:
-        self._all = [(json.loads(key[2:]), node[key]) for key in node if key.startswith("k:")]
-        self._names = tuple(self._all[0][0]) if self._all else ()
+        self._all = [
+            Held(name=name, keys=json.loads(name[2:]), fields=node[name])
+            for name in node
+            if name.startswith("k:")
+        ]
+        self._names = tuple(dict.fromkeys(name for held in self._all for name in held.keys))
         self._found: dict[tuple[str, ...], dict[Key, list[Held]]] = {}
 
-    def fitting(self, item: Mapping[str, Any]) -> list[Held]:
-        """The keys that an item may have, and what is held of it: a key that the item leaves out
-        was defaulted by the server (protocol: TCP), and may be any."""
-        given = tuple(name for name in self._names if name in item)
+    def assign(self, items: Sequence[Any]) -> list[Held | None]:
+        """What is held of each item; no two items have the same.
+
+        A key that an item leaves out was defaulted by the server (protocol: TCP), and may be any
+        that no other item needs.
+        """
+        fitting = [self._fitting(item) for item in items]
+        taken: dict[str, int] = {}
+
+        def place(position: int, tried: set[str]) -> bool:
+            """Find one for an item, where need be by giving another item another one."""
+            for held in fitting[position]:
+                if held.name in tried:
+                    continue
+                tried.add(held.name)
+                if held.name not in taken or place(taken[held.name], tried):
+                    taken[held.name] = position
+                    return True
+            return False
+
+        # Those that give more of their keys first: they can have no other.
+        for position in sorted(range(len(items)), key=lambda each: -len(self._given(items[each]))):
+            place(position, set())
+        assigned: list[Held | None] = [None] * len(items)
+        for held in self._all:
+            if held.name in taken:
+                assigned[taken[held.name]] = held
+        return assigned
+
+    def _given(self, item: Any) -> tuple[str, ...]:
+        if not isinstance(item, Mapping):
+            return ()
+        return tuple(name for name in self._names if item.get(name) is not None)
+
+    def _fitting(self, item: Any) -> list[Held]:
+        if not isinstance(item, Mapping):
+            return []
+        given = self._given(item)
         if given not in self._found:
             by_key: dict[Key, list[Held]] = {}
-            for keys, child in self._all:
-                by_key.setdefault(key_of(keys, given), []).append((keys, child))
+            for held in self._all:
+                by_key.setdefault(key_of(held.keys, given), []).append(held)
             self._found[given] = by_key
         return self._found[given].get(key_of(item, given), [])
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from sys import intern
 from typing import Any, Final
 
 from ocistate.cluster import wire
-from ocistate.cluster.fields import covers, lost_fields
+from ocistate.cluster.fields import filled_fields, lost_fields
 from ocistate.cluster.kinds import ApiResource
 from ocistate.cluster.labels import (
     ADOPTED_ANNOTATION,
@@ -22,6 +23,8 @@ from ocistate.cluster.plan import Live
 from ocistate.cluster.prepare import Desired, Wanted, body
 from ocistate.objects import ObjectId
 
+_EMPTY: Final = re.compile(rb":(?:\{\}|\[\])")
+"""In canonical JSON: an object without an empty map or list needs no second look."""
 _LABEL_FIELD: Final = f'"f:{STACK_LABEL}"'.encode()
 
 
@@ -86,7 +89,8 @@ def checked(live: Live, metadata: wire.Metadata, wanted: Wanted | None, owner: s
     if wanted is None or live.marker != wanted.marker:
         return live
     applied = body(wanted, owner, adopted=live.adopted)
-    return replace(live, intact=covers(field_set(our_entry(metadata)), applied))
+    lost = next(_changed_fields(metadata, wanted, applied), None)
+    return replace(live, intact=lost is None)
 
 
 def drift(metadata: wire.Metadata, wanted: Wanted, desired: Desired) -> list[str]:
@@ -95,10 +99,24 @@ def drift(metadata: wire.Metadata, wanted: Wanted, desired: Desired) -> list[str
     For reports; what matters for repair is ``Live.intact``.
     """
     applied = body(wanted, desired.owner)
-    lost = list(lost_fields(field_set(our_entry(metadata)), applied))
+    lost = list(_changed_fields(metadata, wanted, applied))
     writer = last_writer(metadata)
     by = f" (last written by {writer})" if writer else ""
     return [f"{path}{by}" for path in lost]
+
+
+def _changed_fields(
+    metadata: wire.Metadata, wanted: Wanted, applied: Mapping[str, Any]
+) -> Iterator[str]:
+    ours = field_set(our_entry(metadata))
+    yield from lost_fields(ours, applied)
+    if _EMPTY.search(wanted.resource.json):
+        others = [
+            field_set(entry)
+            for entry in metadata.managedFields or ()
+            if entry.manager != FIELD_MANAGER and not entry.subresource
+        ]
+        yield from filled_fields(ours, others, applied)
 
 
 def last_writer(metadata: wire.Metadata) -> str:

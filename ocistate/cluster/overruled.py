@@ -110,19 +110,17 @@ def _items_differ(
     items: Sequence[Any], stored: Sequence[Any], held: Mapping[str, Any], path: str
 ) -> Iterator[str]:
     """Of a list whose items have keys, or of a set: order and others' items do not matter."""
-    keyed, places = KeyedItems(held), _Places(stored)
-    for position, item in enumerate(items):
+    keyed, places = KeyedItems(held).assign(items), _Places(stored)
+    for position, (item, ours) in enumerate(zip(items, keyed, strict=True)):
         place = f"{path}[{position}]"
         if not isinstance(item, Mapping):
             if not places.hold(item):
                 yield place
-            continue
-        fitting = [
-            list(_differs(item, other, inner, place))
-            for keys, inner in keyed.fitting(item)
-            for other in places.find(keys)
-        ]
-        yield from min(fitting, key=len, default=())
+        elif ours is not None:
+            found = [
+                list(_differs(item, other, ours.fields, place)) for other in places.find(ours.keys)
+            ]
+            yield from min(found, key=len)
 
 
 class _Places:

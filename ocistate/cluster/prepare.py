@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from ocistate.canonical import canonical_json, digest_of
+from ocistate.cluster.filled import filled_in
 from ocistate.cluster.labels import (
     ADOPTED_ANNOTATION,
     APPLY_ANNOTATION,
@@ -199,7 +200,7 @@ def body(wanted: Wanted, owner: str, *, adopted: bool = False) -> dict[str, Any]
     obj.pop("status", None)
     if wanted.id.group == "" and wanted.id.kind == "Secret":
         _encode_string_data(obj)
-    return without(obj, wanted.pointers)
+    return without(obj, (*wanted.pointers, *filled_in(wanted.id, obj)))
 
 
 def without(obj: Mapping[str, Any], pointers: Iterable[str]) -> dict[str, Any]:

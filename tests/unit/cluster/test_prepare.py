@@ -212,3 +212,35 @@ def test_string_data_is_encoded_as_the_server_would() -> None:
 def test_an_owner_that_is_no_label_value_is_refused(owner: str) -> None:
     with pytest.raises(ValueError, match="label value"):
         desire(config_map("a"), owner=owner)
+
+
+CA = {"clientConfig": {"caBundle": "", "url": "https://x"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        (obj("ClusterRole", "x", "rbac.authorization.k8s.io/v1", rules=[],
+             aggregationRule={"clusterRoleSelectors": []}), {"aggregationRule"}),
+        (obj("ClusterRole", "x", "rbac.authorization.k8s.io/v1", rules=[]), {"rules"}),
+        (obj("PersistentVolumeClaim", "x", spec={"volumeName": "", "a": 1}), {"spec", "a"}),
+        (obj("PersistentVolumeClaim", "x", spec={"volumeName": "v"}), {"spec", "volumeName"}),
+        (obj("MutatingWebhookConfiguration", "x", "admissionregistration.k8s.io/v1",
+             webhooks=[CA]), {"webhooks", "clientConfig", "url"}),
+    ],
+)  # fmt: skip
+def test_what_a_controller_fills_in_is_not_sent_empty(
+    given: dict[str, Any], left: set[str]
+) -> None:
+    def keys(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*map(keys, value))
+        return set(value).union(*map(keys, value.values())) if isinstance(value, dict) else set()
+
+    desired = desire(given)
+    sent = body(desired.wanted[0], OWNER)
+    assert (
+        keys({k: v for k, v in sent.items() if k not in ("metadata", "kind", "apiVersion")})
+        - {"clusterRoleSelectors"}
+        == left
+    )
