@@ -6,18 +6,27 @@ Each is started when the first test asks for it, and shared by all that a worker
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from testbed.docker import Engine, ensure_docker
+from testbed.home import own_home
 from testbed.registries import Distribution, ReferrersRegistry, Registry
 from testbed.tools import ensure
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin in a home of our own, so that no test rests on what this machine has configured."""
+    home = ExitStack()
+    home.enter_context(own_home())
+    config.add_cleanup(home.close)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,11 +101,6 @@ def oras() -> Path:
 @pytest.fixture(scope="session")
 def crane() -> Path:
     return ensure("crane")["crane"]
-
-
-@pytest.fixture(scope="session")
-def skopeo() -> Path:
-    return ensure("skopeo")["skopeo"]
 
 
 @pytest.fixture(scope="session")

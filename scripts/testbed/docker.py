@@ -89,11 +89,14 @@ def _own_engine() -> Iterator[Engine]:
     with tempfile.TemporaryDirectory(prefix="ocistate-docker-") as name:
         runtime = Path(name).resolve()
         engine = Engine(f"unix://{runtime}/docker.sock")
+        config = runtime / "daemon.json"  # else it would be the one of this machine's engine
+        config.write_text("{}")
         server = Child(
             name="dockerd",
             command=[
                 str(dockerd),
                 f"--host={engine.host}",
+                f"--config-file={config}",
                 f"--data-root={runtime}/data",
                 f"--exec-root={runtime}/exec",
                 f"--pidfile={runtime}/docker.pid",

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from testbed.tools import ensure
 from tests.interop import theirs
-from tests.interop.theirs import Cosign
+from tests.interop.theirs import Cosign, Skopeo
 from tests.keys import Key
 
 
@@ -23,6 +24,11 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def their(cosign: Path, tmp_path_factory: pytest.TempPathFactory) -> Cosign:
     """cosign, with a key pair of its own."""
     return theirs.make(cosign, tmp_path_factory.mktemp("cosign"))
+
+
+@pytest.fixture(scope="session")
+def skopeo(tmp_path_factory: pytest.TempPathFactory) -> Skopeo:
+    return Skopeo(ensure("skopeo")["skopeo"], tmp_path_factory.mktemp("skopeo"))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.registries import Distribution, ReferrersRegistry, Registry
-from tests.interop.theirs import Cosign
+from tests.interop.theirs import Cosign, Skopeo
 from tests.tool import ocistate, run
 
 
@@ -48,19 +48,19 @@ def test_what_crossed_an_air_gap_in_an_archive_is_verified_by_cosign_and_by_us(
 
 
 def test_skopeo_reads_an_archive_of_ours_and_we_read_one_of_its(
-    distribution: Distribution, skopeo: Path, key: Path, manifests: Path, tmp_path: Path
+    distribution: Distribution, skopeo: Skopeo, key: Path, manifests: Path, tmp_path: Path
 ) -> None:
     ours = tmp_path / "ours.tar"
     name = ocistate(
         "push", manifests, f"archive:{ours}:v1", "--sign", "--key", key
     ).line  # fmt: skip
     target = f"{distribution.host}/archived:v1"
-    run(skopeo, "copy", "--dest-tls-verify=false", f"oci-archive:{ours}:v1", f"docker://{target}")
+    skopeo.copy("--dest-tls-verify=false", f"oci-archive:{ours}:v1", f"docker://{target}")
     digest = json.loads(ocistate("inspect", target, "-o", "json").out)["digest"]
     assert digest == name.partition("@")[2]
 
     theirs = tmp_path / "theirs.tar"
-    run(skopeo, "copy", "--src-tls-verify=false", f"docker://{target}", f"oci-archive:{theirs}:v2")
+    skopeo.copy("--src-tls-verify=false", f"docker://{target}", f"oci-archive:{theirs}:v2")
     copied = ocistate("copy", f"archive:{theirs}:v2", f"{distribution.host}/from-theirs").line
     assert copied.partition("@")[2] == digest
     ocistate("pull", f"{distribution.host}/from-theirs:v2", "-o", tmp_path / "out")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.registries import Distribution, Registry
-from tests.interop.theirs import Cosign
+from tests.interop.theirs import Cosign, Skopeo
 from tests.keys import Key
 from tests.tool import Done, ocistate, run
 
@@ -237,7 +237,7 @@ def test_we_verify_every_kind_of_key_that_cosign_signs_with(
 
 
 def test_skopeo_takes_what_we_signed_and_nothing_else(
-    any_registry: Registry, skopeo: Path, key: Path, manifests: Path, tmp_path: Path
+    any_registry: Registry, skopeo: Skopeo, key: Path, manifests: Path, tmp_path: Path
 ) -> None:
     registries = tmp_path / "registries.d"
     registries.mkdir()
@@ -259,12 +259,13 @@ def test_skopeo_takes_what_we_signed_and_nothing_else(
     )
 
     def copy(name: str, *, check: bool = True) -> int:
-        return run(
-            skopeo, "copy", "--policy", policy, "--registries.d", registries,
-            "--remove-signatures", "--src-tls-verify=false", f"docker://{name}",
-            f"oci:{tmp_path / 'layout'}:v1",
+        return skopeo.copy(
+            *("--remove-signatures", "--src-tls-verify=false"),
+            *(f"docker://{name}", f"oci:{tmp_path / 'layout'}:v1"),
+            policy=policy,
+            registries=registries,
             check=check,
-        ).code  # fmt: skip
+        ).code
 
     name = ocistate("push", manifests, f"{any_registry.host}/skopeo:v1").line
     assert copy(name, check=False) != 0

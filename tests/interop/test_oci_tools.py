@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 from testbed.registries import Distribution, Registry
+from tests.interop.theirs import Skopeo
 from tests.tool import ocistate, run
 
 
@@ -51,36 +52,22 @@ def test_crane_copies_what_we_push_and_keeps_its_digest(
 
 
 def test_skopeo_copies_into_a_layout_that_we_read(
-    any_registry: Registry, skopeo: Path, manifests: Path, tmp_path: Path
+    any_registry: Registry, skopeo: Skopeo, manifests: Path, tmp_path: Path
 ) -> None:
     name = ocistate("push", manifests, f"{any_registry.host}/tools:skopeo").line
     layout = tmp_path / "layout"
-    run(
-        skopeo,
-        "copy",
-        "--insecure-policy",
-        "--src-tls-verify=false",
-        f"docker://{name}",
-        f"oci:{layout}:v1",
-    )
+    skopeo.copy("--src-tls-verify=false", f"docker://{name}", f"oci:{layout}:v1")
     facts = json.loads(ocistate("inspect", f"layout:{layout}:v1", "-o", "json").out)
     assert facts["digest"] == name.partition("@")[2]
 
 
 def test_skopeo_and_oras_read_a_layout_of_ours(
-    distribution: Distribution, skopeo: Path, oras: Path, manifests: Path, tmp_path: Path
+    distribution: Distribution, skopeo: Skopeo, oras: Path, manifests: Path, tmp_path: Path
 ) -> None:
     layout = tmp_path / "ours"
     name = ocistate("pack", manifests, f"layout:{layout}:v1").line
     target = f"{distribution.host}/from-layout:v1"
-    run(
-        skopeo,
-        "copy",
-        "--insecure-policy",
-        "--dest-tls-verify=false",
-        f"oci:{layout}:v1",
-        f"docker://{target}",
-    )
+    skopeo.copy("--dest-tls-verify=false", f"oci:{layout}:v1", f"docker://{target}")
     fetched = run(oras, "manifest", "fetch", "--oci-layout", "--descriptor", f"{layout}:v1")
     assert json.loads(fetched.out)["digest"] == name.partition("@")[2]
     facts = json.loads(ocistate("inspect", target, "-o", "json").out)

@@ -1,4 +1,4 @@
-"""cosign as its users call it, offline: no transparency log, plain HTTP."""
+"""cosign and skopeo as their users call them, offline: no transparency log, plain HTTP."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.tool import Done, run
 
+_ANYTHING = '{"default": [{"type": "insecureAcceptAnything"}]}'
 PASSWORD = "s3cret"
 _OLDER = ("--new-bundle-format=false", "--use-signing-config=false", "--tlog-upload=false")
 _CHECK = ("--insecure-ignore-tlog=true", "--allow-http-registry")
@@ -63,3 +64,45 @@ def make(program: Path, folder: Path) -> Cosign:
     config = folder / "signing-config.json"
     run(program, "signing-config", "create", "--out", config)
     return Cosign(program, folder / "cosign.key", config)
+
+
+@dataclass(frozen=True, slots=True)
+class Skopeo:
+    """skopeo with all its configuration in a folder of the test's: it takes none of the machine's.
+
+    Without a policy of the test's own, it takes every image.
+    """
+
+    program: Path
+    folder: Path
+
+    def command(
+        self, *arguments: str | Path, policy: Path | None = None, registries: Path | None = None
+    ) -> list[str | Path]:
+        return [
+            self.program,
+            *("--policy", policy or self._file("policy.json", _ANYTHING)),
+            *("--registries.d", registries or self._folder("registries.d")),
+            *("--registries-conf", self._file("registries.conf", "")),
+            *arguments,
+        ]
+
+    def copy(
+        self,
+        *arguments: str | Path,
+        policy: Path | None = None,
+        registries: Path | None = None,
+        check: bool = True,
+    ) -> Done:
+        command = self.command("copy", *arguments, policy=policy, registries=registries)
+        return run(*command, check=check)
+
+    def _file(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def _folder(self, name: str) -> Path:
+        path = self.folder / name
+        path.mkdir(exist_ok=True)
+        return path

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -86,8 +86,20 @@ def agent_runs(world: World) -> Iterator[None]:
     """Every test begins with a running agent and no Stack but its own."""
     if not world.agent.running:
         world.agent.start()
-    print(f"agent's log: {world.agent.log}")
+    world.agent.mark()
     yield
     for team in world.tenants:
         team.clear()
     world.tenants.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show, with a failure, what the agent had to say since the test began."""
+    report = yield
+    world = getattr(item, "funcargs", {}).get("world")
+    if report.failed and isinstance(world, World):
+        report.sections.append(("the agent's log", world.agent.since_mark()))
+    return report

@@ -164,6 +164,7 @@ class AgentProcess:
     inside: Sequence[str] = ()
     """A command that runs it in other surroundings."""
     process: subprocess.Popen[bytes] | None = None
+    _mark: int = 0
 
     def start(self) -> AgentProcess:
         command = [*self.inside, sys.executable, "-m", "ocistate", "agent"]
@@ -195,6 +196,18 @@ class AgentProcess:
     def lines(self) -> list[dict[str, Any]]:
         """What it logged."""
         return read_log(self.log)
+
+    def mark(self) -> None:
+        """What it logs from now on is what `since_mark` tells."""
+        self._mark = self.log.stat().st_size if self.log.exists() else 0
+
+    def since_mark(self, lines: int = 60) -> str:
+        """The last lines that it logged since the mark, and whether it still runs."""
+        state = "runs" if self.running else "has ended"
+        with self.log.open("rb") as stream:
+            stream.seek(self._mark)
+            said = stream.read().decode(errors="replace").splitlines()
+        return "\n".join([f"{self.log}; the agent {state}", *said[-lines:]])
 
     def __enter__(self) -> AgentProcess:
         return self if self.running else self.start()
