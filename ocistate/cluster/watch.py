@@ -321,7 +321,10 @@ class Watches:
 
     async def _rest(self, watch: _Watch, error: OcistateError | None) -> None:
         """Pause, longer after each failure in a row, before going on."""
-        watch.failures = 1 if self._steady(watch) else watch.failures + 1
+        # A server that has just come back refuses for a moment, until it has read its own rules:
+        # how long it was away says nothing about how long that takes.
+        fresh = _refused(error) and watch.trouble is not None and not _refused(watch.trouble)
+        watch.failures = 1 if fresh or self._steady(watch) else watch.failures + 1
         watch.begun = None
         limit = _MAX_PAUSE
         if isinstance(error, StatusError) and error.gone:
@@ -329,7 +332,7 @@ class Watches:
                 return
         elif error is not None:
             watch.trouble = error
-            if isinstance(error, StatusError) and error.status in (401, 403, 404, 405):
+            if _refused(error):
                 # There is nothing to wait for: what may not be read counts as listed, and says so.
                 watch.synced.set()
                 limit = _MAX_PAUSE_REFUSED
@@ -343,6 +346,10 @@ class Watches:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _refused(error: OcistateError | None) -> bool:
+    return isinstance(error, StatusError) and error.status in (401, 403, 404, 405)
 
 
 async def _first(*waits: Awaitable[object]) -> None:
