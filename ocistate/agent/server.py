@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import h11
@@ -26,7 +26,9 @@ log = logging.getLogger("ocistate.agent")
 
 _HEAD_LIMIT: Final = 16 * 1024
 _TIMEOUT: Final = 5.0
+"""Seconds for one connection, idle or not."""
 _CONNECTIONS: Final = 64
+"""So many at a time: a new one takes the place of the one that was opened first."""
 _HOOKS_A_SECOND: Final = 20.0
 _HOOKS_AT_ONCE: Final = 60.0
 
@@ -71,19 +73,31 @@ class _Site:
     leases: Shards | None
     secret: bytes
     bucket: Bucket
-    _open: int = 0
+    _open: dict[asyncio.StreamWriter, None] = field(default_factory=dict)
+    """The connections, in the order in which they were opened."""
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, one request, within a bounded time."""
-        self._open += 1
+        self._make_room()
+        self._open[writer] = None
         try:
-            if self._open <= _CONNECTIONS:
-                with contextlib.suppress(OSError, TimeoutError, h11.RemoteProtocolError):
-                    async with asyncio.timeout(_TIMEOUT):
-                        await self._exchange(reader, writer)
+            with contextlib.suppress(OSError, TimeoutError, h11.RemoteProtocolError):
+                async with asyncio.timeout(_TIMEOUT):
+                    await self._exchange(reader, writer)
         finally:
-            self._open -= 1
+            self._open.pop(writer, None)
             writer.close()
+
+    def _make_room(self) -> None:
+        """End the connections that were opened first when there are too many.
+
+        A request is answered as soon as it is there, so that they are the ones on which nothing was
+        asked: a probe is answered, however many others say nothing.
+        """
+        while len(self._open) >= _CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_LIMIT)
