@@ -99,6 +99,8 @@ async def cluster_agent(
         folder = _open_folder(state, resources)
         client = await resources.enter_async_context(KubeClient.open(kubeconfig, context))
         client.tell(count_kube_answer)
+        # Leases, status and the Stacks themselves never wait for what is done for tenants.
+        work = await resources.enter_async_context(client.apart())
         leases = None
         if shards:
             leases = Shards(
@@ -110,7 +112,7 @@ async def cluster_agent(
             )
         fence = leases.check if leases is not None else None
         places = ClusterPlaces(
-            client,
+            work,
             lambda stack: agent.stacks.kinds(stack),
             fence=fence,
             namespaces=(namespace,) if namespace else None,
@@ -125,7 +127,14 @@ async def cluster_agent(
         resources.push_async_callback(remote.aclose)
         keeper = ClusterKeeper(client, reader=places.writer, fence=fence)
         connect = await resources.enter_async_context(_connecting())
-        agent = Agent(keeper=keeper, places=remote, folder=folder, connect=connect, workers=workers)
+        agent = Agent(
+            keeper=keeper,
+            places=remote,
+            folder=folder,
+            connect=connect,
+            workers=workers,
+            locked_out=client.locked_out,
+        )
         source = ClusterSource(agent, keeper, client, namespace, policies)
         if leases is not None:
             agent.mine, leases.work = leases.mine, source

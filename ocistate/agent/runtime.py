@@ -37,6 +37,9 @@ log = logging.getLogger("ocistate.agent")
 _RETRY_SECONDS: Final = 5.0
 """Until the next try when a status could not be kept."""
 
+_LOCKED_OUT_SECONDS: Final = 120.0
+"""How long the cluster may refuse us before a restart is worth a try."""
+
 _LOOK_SECONDS: Final = 1.0
 """Between two looks at a registry that webhooks ask for."""
 
@@ -60,6 +63,8 @@ class Agent:
     """Tells the registry how Stacks are; None where the agent has no key for that."""
     mine: Callable[[Key], bool] = lambda key: True
     """Whether a Stack is this agent's to reconcile; others are only known."""
+    locked_out: Callable[[], tuple[float, str]] = lambda: (0.0, "")
+    """For how long its own cluster has not let it in, or is not trusted, and why."""
     has_looked: bool = False
     """Whether the Stacks and policies there are have been read once."""
     stopping: bool = False
@@ -187,6 +192,10 @@ class Agent:
 
     def stuck(self) -> str:
         """Why only a restart helps; empty while the agent lives."""
+        seconds, why = self.locked_out()
+        if seconds > _LOCKED_OUT_SECONDS:
+            # All that may have been renewed was read again: the rest is made anew with the process.
+            return f"the API server cannot be used for {seconds:.0f} s: {why}"
         return self._controller.stuck()
 
     def not_ready(self) -> str:

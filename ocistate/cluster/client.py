@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from ocistate.cluster import wire
+from ocistate.cluster.answer import MAX_PAGE, AnswerTooLarge
 from ocistate.cluster.connect import Access, find_access
 from ocistate.cluster.kinds import ApiResource, Kinds, parse_discovery
 from ocistate.cluster.labels import FIELD_MANAGER
@@ -86,7 +87,20 @@ class KubeClient:
 
         Sends nothing yet. Raises ConfigError.
         """
-        return cls(Transport(find_access(kubeconfig, context)))
+
+        def find() -> Access:
+            return find_access(kubeconfig, context)
+
+        return cls(Transport(find(), again=find))
+
+    def apart(self) -> Self:
+        """The same server and user over connections of its own; close it by itself."""
+        return type(self)(self._transport.apart(), clock=self._clock)
+
+    def locked_out(self) -> tuple[float, str]:
+        """For how many seconds the server has let nothing of ours in, or has not been trusted,
+        and why; 0 when all is well."""
+        return self._transport.locked_out()
 
     @property
     def access(self) -> Access:
@@ -397,22 +411,32 @@ class KubeClient:
         metadata_only: bool = False,
         limit: int = _PAGE,
     ) -> AsyncGenerator[bytes, None]:
-        """The pages of a list as they came. Raises StatusError with ``gone`` when they expire:
-        what was read is then no consistent state."""
+        """The pages of a list as they came; fewer objects at a time where a page is too large.
+
+        Raises StatusError with ``gone`` when they expire: what was read is then no consistent
+        state."""
         query = {"limit": str(limit)} if limit else {}
         if label_selector:
             query["labelSelector"] = label_selector
         if field_selector:
             query["fieldSelector"] = field_selector
         while True:
-            data = await self._transport.send(
-                "GET",
-                resource.path(namespace),
-                doing=_about("list", resource, namespace),
-                headers=self._headers,
-                query=query,
-                accept=METADATA_LIST if metadata_only else JSON,
-            )
+            try:
+                data = await self._transport.send(
+                    "GET",
+                    resource.path(namespace),
+                    doing=_about("list", resource, namespace),
+                    headers=self._headers,
+                    query=query,
+                    accept=METADATA_LIST if metadata_only else JSON,
+                    limit=MAX_PAGE,
+                )
+            except AnswerTooLarge:
+                if limit == 1:
+                    raise
+                limit = (limit or _PAGE) // 8 or 1
+                query["limit"] = str(limit)
+                continue
             yield data
             query["continue"] = wire.decode_as(wire.PAGE, data).metadata.token
             if not query["continue"]:

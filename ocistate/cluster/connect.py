@@ -1,8 +1,8 @@
-"""How to reach a cluster: kubeconfig or in-cluster configuration, made into an HTTP session.
+"""How to reach a cluster, by kubeconfig or in-cluster configuration.
 
-lightkube reads the configuration and builds TLS and tokens; what it does not know is added here:
-several files in KUBECONFIG, exec plugins (`exec_auth`), ``proxy-url``, ``tls-server-name`` and
-``as`` (impersonation). lightkube is imported when a session is opened, not before.
+lightkube reads the configuration; what it does not know is added here: several files in KUBECONFIG,
+exec plugins (`exec_auth`), ``proxy-url``, ``tls-server-name`` and ``as`` (impersonation). A
+`session` is made of it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import ssl
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from ocistate.cluster.exec_auth import Credential, Credentials, ExecPlugin
+from ocistate.cluster.exec_auth import ExecPlugin
 from ocistate.errors import ConfigError
 
 if TYPE_CHECKING:
-    import httpx2
     from lightkube.config.kubeconfig import SingleConfig
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -117,6 +114,7 @@ def _in_cluster(folder: Path) -> Access:
         server=config.cluster.server,
         namespace=config.namespace,
         config=config,
+        mark=_mark("in-cluster", {"certificate-authority": str(folder / "ca.crt")}),
     )
 
 
@@ -285,106 +283,3 @@ def _impersonation(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         headers.append(("Impersonate-Uid", user["as-uid"]))
     headers.extend(("Impersonate-Group", str(group)) for group in user.get("as-groups") or ())
     return tuple(headers)
-
-
-class Session:
-    """The HTTP connections to one API server, with valid credentials on every request."""
-
-    def __init__(self, access: Access, *, max_connections: int = 400) -> None:
-        self._access = access
-        self._max_connections = max_connections
-        self._server = access.server.rstrip("/")
-        self._credentials = Credentials(access.plugin) if access.plugin else None
-        self._credential: Credential | None = None
-        self._http: httpx2.AsyncClient | None = None
-
-    async def send(self, request: Mapping[str, Any], *, stream: bool = False) -> httpx2.Response:
-        """Send one request, given as ``AsyncClient.build_request``'s arguments; ``url`` is a path.
-
-        A 401 with an exec plugin's credential is answered with a new one, once. Raises ConfigError
-        and httpx2's transport errors.
-        """
-        response = await self._send(request, stream)
-        if response.status_code == 401 and self._credentials is not None:
-            await response.aread()
-            await response.aclose()
-            await self._use(await self._credentials.get(refused=self._credential))
-            response = await self._send(request, stream)
-        return response
-
-    async def _send(self, request: Mapping[str, Any], stream: bool) -> httpx2.Response:
-        if self._credentials is not None:
-            await self._use(await self._credentials.get())
-        from lightkube.core.exceptions import ConfigError as LightkubeConfigError
-
-        http = self._http or self._open()
-        # An absolute URL is parsed once; a path three times, to be joined with the server's.
-        built = http.build_request(**{**request, "url": self._server + request["url"]})
-        if self._credential is not None and self._credential.token:
-            built.headers["Authorization"] = f"Bearer {self._credential.token}"
-        if self._access.tls_server_name:
-            built.extensions["sni_hostname"] = self._access.tls_server_name
-        try:
-            return await http.send(built, stream=stream)
-        except LightkubeConfigError as error:  # a token's file that is gone
-            raise ConfigError(f"context {self._access.context!r}: {error}") from None
-
-    async def _use(self, credential: Credential) -> None:
-        if credential is self._credential:
-            return
-        before, self._credential = self._credential, credential
-        if self._http is not None and before is not None and credential.key != before.key:
-            # Open connections are authenticated by the old certificate: start afresh.
-            old, self._http = self._http, None
-            await old.aclose()
-
-    def _open(self) -> httpx2.AsyncClient:
-        import binascii
-
-        import httpx2
-        from lightkube.config.client_adapter import ConnectionParams
-        from lightkube.core.exceptions import ConfigError as LightkubeConfigError
-
-        parameters = ConnectionParams(
-            # A write may wait for admission webhooks, which have up to 30 s each.
-            timeout=httpx2.Timeout(connect=10, read=75, write=30, pool=None),
-            proxy=self._access.proxy,
-        )
-        try:
-            arguments = parameters.httpx_params(self._access.config)
-            verify = arguments["verify"]
-            if self._credential is not None and self._credential.certificate:
-                _load_certificate(verify, self._credential)
-        except (OSError, ssl.SSLError, binascii.Error, LightkubeConfigError) as error:
-            raise ConfigError(
-                f"context {self._access.context!r}: its certificates or tokens cannot be used: "
-                f"{error}"
-            ) from None
-        limits = httpx2.Limits(
-            # Each watch holds a connection of its own.
-            max_connections=self._max_connections,
-            max_keepalive_connections=32,
-            keepalive_expiry=60,
-        )
-        try:
-            self._http = httpx2.AsyncClient(**arguments, limits=limits)
-        except httpx2.InvalidURL as error:
-            raise ConfigError(
-                f"context {self._access.context!r}: its server is no URL: {error}"
-            ) from None
-        return self._http
-
-    async def aclose(self) -> None:
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
-
-
-def _load_certificate(context: ssl.SSLContext, credential: Credential) -> None:
-    # OpenSSL reads files only; these are readable by their owner alone and gone at once.
-    with tempfile.NamedTemporaryFile("w") as certificate, tempfile.NamedTemporaryFile("w") as key:
-        certificate.write(credential.certificate)
-        certificate.flush()
-        key.write(credential.key)
-        key.flush()
-        context.load_cert_chain(certificate.name, key.name)

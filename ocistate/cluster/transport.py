@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from ocistate.cluster import wire
-from ocistate.cluster.connect import Access, Session
+from ocistate.cluster.answer import MAX_OBJECT, read_body, read_lines
+from ocistate.cluster.connect import Access
+from ocistate.cluster.session import Session
 from ocistate.cluster.status import StatusError, status_error
 from ocistate.errors import ClusterError, ClusterUnavailable
 
@@ -31,19 +34,24 @@ DISCOVERY: Final = ",".join(
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 _MAX_PAUSE: Final = 10.0
+_WHOLE_SECONDS: Final = 120.0
+"""For one attempt and all of its answer: an API server gives up after 60 s itself."""
+_MAX_REFUSAL: Final = 256 * 1024
 Headers = Sequence[tuple[str, str]]
 
 
 class Transport:
     """Sends requests to one API server.
 
-    ``session``, ``sleep`` and ``rng`` (0 to 1) are passed in by tests.
+    ``again`` is as for `Session`. ``session``, ``sleep`` and ``rng`` (0 to 1) are passed in by
+    tests.
     """
 
     def __init__(
         self,
         access: Access,
         *,
+        again: Callable[[], Access] | None = None,
         attempts: int = 6,
         session: Session | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -52,10 +60,21 @@ class Transport:
         self.access = access
         self.on_answer: Callable[[str, int], None] = lambda method, status: None
         """Told of every answer; status 0 is none."""
-        self._session = session or Session(access)
+        self._again = again
+        self._session = session or Session(access, again=again)
         self._attempts = attempts
         self._sleep = sleep
         self._rng = rng
+
+    def apart(self) -> Transport:
+        """The same server over connections of its own: neither ever waits for the other's."""
+        other = Transport(self.access, again=self._again, attempts=self._attempts)
+        other.on_answer = self.on_answer
+        return other
+
+    def locked_out(self) -> tuple[float, str]:
+        """As `Session.locked_out`."""
+        return self._session.locked_out()
 
     async def aclose(self) -> None:
         await self._session.aclose()
@@ -74,12 +93,13 @@ class Transport:
         idempotent: bool = True,
         secret: bool = False,
         guard: Callable[[], None] | None = None,
+        limit: int = MAX_OBJECT,
     ) -> bytes:
-        """Send a request and return the answer's body.
+        """Send a request and return the answer's body, of at most ``limit`` bytes.
 
         ``doing`` names it in errors; with ``secret``, what the server quotes of the body is left
         out of them. ``guard`` is called before each attempt and may refuse it by raising. Raises
-        StatusError and ClusterUnavailable.
+        StatusError, AnswerTooLarge and ClusterUnavailable.
         """
         import httpx2
 
@@ -93,27 +113,49 @@ class Transport:
             if guard is not None:
                 guard()
             try:
-                response = await self._session.send(request)
-                self.on_answer(method, response.status_code)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                async with asyncio.timeout(_WHOLE_SECONDS):
+                    answer = await self._exchange(method, request, limit, doing, secret)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
                 self.on_answer(method, 0)
-                if last:
+                if last or isinstance(error, httpx2.PoolTimeout):
                     raise self._unavailable(doing, error) from None
+            except TimeoutError:
+                self.on_answer(method, 0)
+                slow = TimeoutError(f"no whole answer within {_WHOLE_SECONDS:g} s")
+                raise self._unavailable(doing, slow) from None
             except httpx2.TransportError as error:
                 self.on_answer(method, 0)
                 # A read timeout is not repeated: the caller has waited more than a minute.
                 if last or not idempotent or isinstance(error, httpx2.TimeoutException):
                     raise self._unavailable(doing, error) from None
             else:
-                if response.status_code < 300:
-                    return response.content
-                refusal = _refusal(response, doing, secret)
-                safe = refusal.status == 429 or (idempotent and refusal.status in (502, 503, 504))
+                if isinstance(answer, bytes):
+                    return answer
+                safe = answer.status == 429 or (idempotent and answer.status in (502, 503, 504))
                 if last or not safe:
-                    raise refusal
-                retry_after = refusal.retry_after
+                    raise answer
+                retry_after = answer.retry_after
             await self._sleep(self._pause(attempt, retry_after))
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _exchange(
+        self, method: str, request: dict[str, Any], limit: int, doing: str, secret: bool
+    ) -> bytes | StatusError:
+        """One attempt: the answer's body, or what the server says against it."""
+        response = await self._session.send(request)
+        try:
+            refused = response.status_code >= 300
+            limit = _MAX_REFUSAL if refused else limit
+            body = await read_body(response, limit=limit, large=self._session.large, doing=doing)
+        except ClusterError:
+            # What is no refusal of an API server still has a status.
+            if not refused:
+                raise
+            body = b""
+        finally:
+            await response.aclose()
+        self.on_answer(method, response.status_code)
+        return _refusal(response, body, doing, secret) if refused else body
 
     async def lines(
         self,
@@ -133,20 +175,17 @@ class Transport:
         import httpx2
 
         request = _request("GET", path, query, accept, headers)
-        request["headers"].append(("Accept-Encoding", "identity"))
-        request["timeout"] = httpx2.Timeout(connect=10, write=30, pool=None, read=silence)
+        large = self._session.large
         try:
-            response = await self._session.send(request, stream=True)
+            response = await self._session.send(request, stream=True, read=silence)
             try:
                 if response.status_code != 200:
-                    await response.aread()
-                    raise _refusal(response, doing)
-                rest = b""
-                async for chunk in response.aiter_raw():
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        if line:
-                            yield line
+                    body = await read_body(response, limit=_MAX_REFUSAL, large=large, doing=doing)
+                    raise _refusal(response, body, doing)
+                lines = read_lines(response, limit=MAX_OBJECT, large=large, doing=doing)
+                async with aclosing(lines):
+                    async for line in lines:
+                        yield line
             except httpx2.ReadTimeout:
                 return
             finally:
@@ -164,6 +203,8 @@ class Transport:
         import httpx2
 
         words = str(error) or type(error).__name__
+        if isinstance(error, httpx2.PoolTimeout):
+            words = "too many requests to it are under way"
         if isinstance(error, httpx2.LocalProtocolError):
             # Its own words quote the header, which may be the token.
             words = "a token or name in the request has a character that no header may have"
@@ -183,9 +224,11 @@ def _request(
     }
 
 
-def _refusal(response: httpx2.Response, doing: str, secret: bool = False) -> StatusError:
+def _refusal(
+    response: httpx2.Response, content: bytes, doing: str, secret: bool = False
+) -> StatusError:
     try:
-        body = wire.decode(response.content)
+        body = wire.decode(content)
     except ClusterError:
         body = None
     try:

@@ -94,7 +94,7 @@ def decode_as(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T:
     """Decode an answer of a known form. Raises ClusterError when it is not of that form."""
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # These messages name places and types, never content.
         raise ClusterError(
             f"the API server's answer cannot be read: {error}", hint="is a proxy in between?"

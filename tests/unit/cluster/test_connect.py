@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ocistate.cluster.connect import Session, access_from_text, find_access
+from ocistate.cluster.connect import access_from_text, find_access
+from ocistate.cluster.session import Session
 from ocistate.errors import ConfigError
 
 

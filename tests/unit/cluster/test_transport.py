@@ -11,7 +11,8 @@ import httpx2
 import pytest
 
 from ocistate.cluster.client import KubeClient, service_account
-from ocistate.cluster.connect import Access, Session, access_from_text
+from ocistate.cluster.connect import Access, access_from_text
+from ocistate.cluster.session import Session
 from ocistate.cluster.status import UNKNOWN_KIND, StatusError
 from ocistate.cluster.transport import Transport
 from ocistate.errors import ClusterError, ClusterUnavailable, LeaseLost
@@ -44,7 +45,12 @@ DISCOVERY = {
 
 
 def answer(status: int, body: Any = None, **headers: str) -> httpx2.Response:
-    return httpx2.Response(status, content=json.dumps(body).encode(), headers=headers)
+    return raw(status, json.dumps(body).encode(), **headers)
+
+
+def raw(status: int, body: bytes, **headers: str) -> httpx2.Response:
+    """As it comes over a connection: not read yet."""
+    return httpx2.Response(status, stream=httpx2.ByteStream(body), headers=headers)
 
 
 def refusal(status: int, message: str = "no", **parts: Any) -> httpx2.Response:
@@ -59,6 +65,7 @@ class Server:
         self.asked: list[Mapping[str, Any]] = []
         self.slept: list[float] = []
         self.discovery = discovery
+        self.large = asyncio.Lock()
 
     async def send(self, request: Mapping[str, Any], *, stream: bool = False) -> httpx2.Response:
         if self.discovery and request["url"] in ("/api", "/apis"):
@@ -97,7 +104,7 @@ def test_a_server_that_is_busy_is_asked_again_when_it_says() -> None:
 
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_passing_failures_are_repeated_with_longer_pauses(status: int) -> None:
-    server = Server(*[refusal(status)] * 2, answer(200, {}))
+    server = Server(refusal(status), refusal(status), answer(200, {}))
     server.send_one()
     assert server.slept == [pytest.approx(0.2), pytest.approx(0.4)]
 
@@ -141,7 +148,7 @@ def test_a_refusal_is_told_at_once(status: int) -> None:
 
 def test_an_answer_that_is_not_json_is_still_an_error_with_its_status() -> None:
     with pytest.raises(StatusError, match="HTTP status 404"):
-        Server(httpx2.Response(404, content=b"<html>")).send_one()
+        Server(raw(404, b"<html>")).send_one()
 
 
 def test_a_secrets_value_is_not_repeated_in_errors() -> None:
@@ -170,8 +177,8 @@ def test_an_unknown_kind_is_looked_up_once_and_then_refused() -> None:
 
 
 def test_an_old_server_is_named_as_the_trouble() -> None:
-    old = answer(200, {"kind": "APIVersions", "versions": ["v1"]})
-    server = Server(old, old, discovery=False)
+    old = {"kind": "APIVersions", "versions": ["v1"]}
+    server = Server(answer(200, old), answer(200, old), discovery=False)
     with pytest.raises(ClusterError, match=r"1\.27"):
         asyncio.run(server.client().kinds())
 
