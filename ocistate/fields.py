@@ -11,10 +11,34 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from ocistate.errors import ConfigError
+from ocistate.shapes import DURATION, Shape
+from ocistate.text import plain
 
 T = TypeVar("T", bound=str)
 
-_DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
+MOST_SECONDS: Final = 100 * 365 * 24 * 3600.0
+"""The longest duration: a hundred years from now is still a time that everything can hold."""
+
+MOST_NUMBER: Final = 2**53 - 1
+"""The largest number that every reader of JSON can tell from its neighbours."""
+
+_LONGEST_TEXT: Final = 4096
+_MOST_ITEMS: Final = 1000
+_LINE_ENDS: Final = dict.fromkeys(map(ord, "\n\r\t"))
+_PARTS: Final = re.compile(DURATION.pattern)
+
+
+def parse_duration(text: str) -> float | None:
+    """The seconds of a duration as Go writes it (``1h30m``, ``10s``, ``500ms``).
+
+    None for what is none, or is longer than `MOST_SECONDS`.
+    """
+    # The shape bounds the digits, so that nothing below can overflow.
+    if not text or not DURATION.fits(text) or (match := _PARTS.fullmatch(text)) is None:
+        return None
+    hours, minutes, seconds, millis = match.groups(default="0")
+    total = int(hours) * 3600 + int(minutes) * 60 + float(seconds) + int(millis) / 1000
+    return total if total <= MOST_SECONDS else None
 
 
 class Fields:
@@ -43,8 +67,19 @@ class Fields:
         self._used.add(key)
         return self._value.get(key)
 
-    def text(self, key: str, default: str | None = None) -> str:
-        """A text; required when there is no default."""
+    def text(
+        self,
+        key: str,
+        default: str | None = None,
+        *,
+        shape: Shape | None = None,
+        most: int = _LONGEST_TEXT,
+        lines: bool = False,
+    ) -> str:
+        """A text of at most ``most`` characters; required when there is no default.
+
+        What is given has the ``shape``, or else is printable; with ``lines`` it may have several.
+        """
         value = self.raw(key)
         if value is None:
             if default is None:
@@ -52,7 +87,24 @@ class Fields:
             return default
         if not isinstance(value, str) or (not value and default is None):
             raise self.error(key, "must be a text, and not an empty one")
+        if value:
+            self._check_text(key, value, shape, most, lines)
         return value
+
+    def _check_text(
+        self, key: str, value: str, shape: Shape | None, most: int, lines: bool
+    ) -> None:
+        if shape is not None:
+            if not shape.fits(value):
+                raise self.error(key, f"{value[:80]!r} is not {shape.what}", hint=shape.hint)
+            return
+        if len(value) > most:
+            raise self.error(key, f"is longer than {most} characters")
+        bare = value.translate(_LINE_ENDS) if lines else value
+        if not bare.isprintable():
+            raise self.error(
+                key, f"{value[:80]!r} has characters that can't be printed", hint="remove them"
+            )
 
     def choice(self, key: str, choices: tuple[T, ...], default: T) -> T:
         """One of a few words."""
@@ -62,7 +114,7 @@ class Fields:
         for choice in choices:
             if value == choice:
                 return choice
-        raise self.error(key, f"is {value!r}", hint=f"one of {', '.join(choices)}")
+        raise self.error(key, f"is {_shown(value)}", hint=f"one of {', '.join(choices)}")
 
     def boolean(self, key: str, default: bool) -> bool:
         """true or false."""
@@ -73,7 +125,7 @@ class Fields:
             raise self.error(key, "must be true or false")
         return value
 
-    def integer(self, key: str, default: int, *, least: int = 0, most: int = 2**53 - 1) -> int:
+    def integer(self, key: str, default: int, *, least: int = 0, most: int = MOST_NUMBER) -> int:
         """A whole number within bounds."""
         value = self.raw(key)
         if value is None:
@@ -82,18 +134,25 @@ class Fields:
             raise self.error(key, f"must be a whole number from {least} to {most}")
         return value
 
-    def seconds(self, key: str, default: float, *, least: float = 0.0) -> float:
+    def seconds(
+        self, key: str, default: float, *, least: float = 0.0, most: float = MOST_SECONDS
+    ) -> float:
         """A duration as Go writes it (``1h30m``, ``10s``, ``500ms``), in seconds."""
         value = self.raw(key)
         if value is None:
             return default
-        match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
-        if match is None:
-            raise self.error(key, f"is {value!r}, not a duration", hint="write 30s, 5m or 1h30m")
-        hours, minutes, seconds, millis = match.groups(default="0")
-        total = int(hours) * 3600 + int(minutes) * 60 + float(seconds) + int(millis) / 1000
+        total = parse_duration(value) if isinstance(value, str) else None
+        shown = f"is {_shown(value)}"
+        if total is None:
+            raise self.error(
+                key,
+                f"{shown}, not a duration of at most 100 years",
+                hint="write 30s, 5m or 1h30m",
+            )
         if total < least:
-            raise self.error(key, f"is {value!r}, must be at least {least:g}s")
+            raise self.error(key, f"{shown}, must be at least {least:g}s")
+        if total > most:
+            raise self.error(key, f"{shown}, must be at most {most:g}s")
         return total
 
     def mapping(self, key: str) -> Fields:
@@ -102,18 +161,28 @@ class Fields:
         where = f"{self.path}.{key}" if self.path else key
         return Fields({} if value is None else value, path=where, origin=self.origin)
 
-    def items(self, key: str) -> Iterator[Fields]:
+    def items(self, key: str, *, most: int = _MOST_ITEMS) -> Iterator[Fields]:
         """The mappings of a list; none where it is absent."""
         where = f"{self.path}.{key}" if self.path else key
-        for place, item in enumerate(self._list(key)):
+        for place, item in enumerate(self._list(key, most)):
             yield Fields(item, path=f"{where}[{place}]", origin=self.origin)
 
-    def texts(self, key: str) -> tuple[str, ...]:
+    def texts(
+        self,
+        key: str,
+        *,
+        shape: Shape | None = None,
+        most: int = _MOST_ITEMS,
+        most_characters: int = _LONGEST_TEXT,
+        lines: bool = False,
+    ) -> tuple[str, ...]:
         """A list of texts; empty where it is absent."""
-        values = self._list(key)
+        values = self._list(key, most)
         for place, value in enumerate(values):
+            where = f"{key}[{place}]"
             if not isinstance(value, str) or not value:
-                raise self.error(f"{key}[{place}]", "must be a text, and not an empty one")
+                raise self.error(where, "must be a text, and not an empty one")
+            self._check_text(where, value, shape, most_characters, lines)
         return tuple(values)
 
     def finish(self) -> None:
@@ -121,15 +190,22 @@ class Fields:
         unknown = sorted(str(key) for key in self._value.keys() - self._used)
         if unknown:
             raise self.error(
-                unknown[0],
+                plain(unknown[0], most=80),
                 "is not a known field",
                 hint=f"known here: {', '.join(sorted(self._used))}",
             )
 
-    def _list(self, key: str) -> list[Any]:
+    def _list(self, key: str, most: int) -> list[Any]:
         value = self.raw(key)
         if value is None:
             return []
         if not isinstance(value, list):
             raise self.error(key, "must be a list")
+        if len(value) > most:
+            raise self.error(key, f"has {len(value)} entries, at most {most} are allowed")
         return value
+
+
+def _shown(value: Any) -> str:
+    """A value in an error: what it is, at a bounded length."""
+    return repr(value[:80]) if isinstance(value, str) else f"a {type(value).__name__}"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+_MOST_DIGITS: Final = 20
+
 
 def plain(text: str, *, lines: bool = False, most: int | None = None) -> str:
     """A text without what a terminal would obey, and of ``most`` characters at the most.
@@ -11,6 +15,17 @@ def plain(text: str, *, lines: bool = False, most: int | None = None) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else _instead(c, lines) for c in text)
     return text if most is None or len(text) <= most else text[: most - 1] + "…"
+
+
+def whole_number(text: str, *, most: int = 2**53 - 1) -> int | None:
+    """The number that ASCII digits say; None for anything else, and for more than ``most``.
+
+    Python's own ``int`` takes digits of all scripts, and fails on too many of them.
+    """
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        return None
+    number = int(text)
+    return number if number <= most else None
 
 
 def _instead(character: str, lines: bool) -> str:

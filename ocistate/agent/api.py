@@ -5,26 +5,30 @@ The same YAML works as a Kubernetes object and in a file for ``ocistate agent --
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ocistate import shapes
 from ocistate.channel.record import check_channel
 from ocistate.cluster.checks import CelCheck
 from ocistate.cluster.health import speaks
+from ocistate.cluster.prepare import ignore_fault
 from ocistate.errors import InvalidReference, UsageError
 from ocistate.fields import Fields
 from ocistate.objects import group_of
 from ocistate.oci import Mirror
-from ocistate.reference import Reference, check_digest, check_tag, parse_reference
+from ocistate.reference import Reference, parse_reference
 from ocistate.semver import parse_range
 
 GROUP: Final = "ocistate.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 FINALIZER: Final = f"{GROUP}/finalizer"
+
+RECONCILE: Final = f"{GROUP}/reconcile"
+"""The annotation that asks for a pass now; any other value than the last one does."""
 
 ALLOW_PRUNE: Final = f"{GROUP}/allow-prune"
 """The annotation that lets one artifact, named by its digest, remove as much as it does."""
@@ -36,10 +40,20 @@ DriftMode = Literal["correct", "report", "ignore"]
 FailureMode = Literal["hold", "rollback"]
 DeletionPolicy = Literal["delete", "orphan"]
 
-_MOST_CHECKS: Final = 50
-_LONGEST_CHECK: Final = 1000
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+MOST_CHECKS: Final = 50
+LONGEST_CHECK: Final = 1000
+MOST_RULES: Final = 200
+"""Of a list in the spec."""
+LEAST_INTERVAL: Final = 0.1
+LEAST_TIMEOUT: Final = 0.001
+
+_LONGEST_REQUEST: Final = 256
+_POINTERS: Final = {
+    "channel": shapes.CHANNEL,
+    "tag": shapes.TAG,
+    "semver": shapes.VERSIONS,
+    "digest": shapes.DIGEST,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,21 +181,18 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
     """Read a Stack. ``origin`` names it or its file in errors. Raises ConfigError."""
     top = Fields(obj, path="", origin=origin)
     metadata = top.mapping("metadata")
-    name = metadata.text("name")
-    namespace = metadata.text("namespace", "default")
-    if not _NAME.fullmatch(name):
-        raise metadata.error("name", f"{name!r} is not a Kubernetes name")
-    if not _NAMESPACE.fullmatch(namespace):
-        raise metadata.error("namespace", f"{namespace!r} is not a namespace's name")
-    annotations = metadata.raw("annotations") or {}
+    name = metadata.text("name", shape=shapes.NAME)
+    namespace = metadata.text("namespace", "default", shape=shapes.NAMESPACE) or "default"
+    annotations = metadata.mapping("annotations")
     spec = Fields(top.raw("spec"), path="spec", origin=origin)
     trust = spec.mapping("trust")
     target = spec.mapping("target")
     wait = spec.mapping("wait")
-    directory = target.text("directory", "")
+    directory = target.text("directory", "", shape=shapes.LINE)
     kubeconfig = target.mapping("kubeconfigSecretRef")
     remote = target.has("kubeconfigSecretRef")
-    file, context = target.text("kubeconfig", ""), target.text("context", "")
+    file = target.text("kubeconfig", "", shape=shapes.LINE)
+    context = target.text("context", "", shape=shapes.LINE)
     places = {"directory": directory, "kubeconfigSecretRef": remote, "kubeconfig": file}
     given = [key for key, value in places.items() if value]
     if directory and context:
@@ -191,34 +202,34 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
     stack = Stack(
         namespace=namespace,
         name=name,
-        uid=metadata.text("uid", ""),
+        uid=metadata.text("uid", "", shape=shapes.UID),
         generation=metadata.integer("generation", 0),
         source=_parse_source(spec.mapping("source")),
-        policy=trust.text("policy", ""),
-        target_namespace=spec.text("namespace", ""),
+        policy=trust.text("policy", "", shape=shapes.NAME),
+        target_namespace=spec.text("namespace", "", shape=shapes.NAMESPACE),
         force_namespace=spec.boolean("forceNamespace", False),
-        service_account=spec.text("serviceAccountName", ""),
+        service_account=spec.text("serviceAccountName", "", shape=shapes.NAME),
         prune=spec.boolean("prune", True),
-        max_prune_percent=_percent(spec, "maxPrunePercent", 50),
-        allow_prune=str(annotations.get(ALLOW_PRUNE, "")),
+        max_prune_percent=spec.integer("maxPrunePercent", 50, most=100),
+        allow_prune=_annotation(annotations, ALLOW_PRUNE),
         drift=spec.choice("drift", ("correct", "report", "ignore"), "correct"),
-        ignore=tuple(_parse_ignore(item) for item in spec.items("ignore")),
+        ignore=tuple(_parse_ignore(item) for item in spec.items("ignore", most=MOST_RULES)),
         depends_on=_parse_others(spec, "dependsOn", (namespace, name)),
         adopt_from=_parse_others(spec, "adoptFrom", (namespace, name)),
         hand_over_to=_parse_others(spec, "handOverTo", (namespace, name)),
-        timeout=wait.seconds("timeout", 300.0, least=0.001),
+        timeout=wait.seconds("timeout", 300.0, least=LEAST_TIMEOUT),
         checks=_parse_checks(wait),
         on_failure=spec.choice("onFailure", ("hold", "rollback"), "hold"),
         report=_parse_report(spec.mapping("report")) if spec.has("report") else None,
         suspend=spec.boolean("suspend", False),
         deletion_policy=spec.choice("deletionPolicy", ("delete", "orphan"), "delete"),
-        kubeconfig_secret=kubeconfig.text("name") if remote else "",
-        kubeconfig_key=kubeconfig.text("key", "") if remote else "",
+        kubeconfig_secret=kubeconfig.text("name", shape=shapes.NAME) if remote else "",
+        kubeconfig_key=kubeconfig.text("key", "", shape=shapes.DATA_KEY) if remote else "",
         kubeconfig=Path(file) if file else None,
         context=context,
         directory=Path(directory) if directory else None,
         deleting=metadata.raw("deletionTimestamp") is not None,
-        reconcile_at=str(annotations.get(f"{GROUP}/reconcile", "")),
+        reconcile_at=_annotation(annotations, RECONCILE),
     )
     for fields in (trust, kubeconfig, target, wait, spec):
         fields.finish()
@@ -226,21 +237,18 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
 
 
 def _parse_report(fields: Fields) -> ReportTo:
-    secret = fields.mapping("pushSecretRef")
     found = ReportTo(
         repository=_parse_repository(fields, "repository") if fields.has("repository") else None,
-        push_secret=secret.text("name") if fields.has("pushSecretRef") else "",
+        push_secret=_secret(fields, "pushSecretRef"),
     )
-    secret.finish()
     fields.finish()
     return found
 
 
-def _percent(fields: Fields, key: str, default: int) -> int:
-    value = fields.integer(key, default)
-    if not 0 <= value <= 100:
-        raise fields.error(key, f"{value} is no percentage", hint="give 0 to 100")
-    return value
+def _annotation(annotations: Fields, key: str) -> str:
+    """What a person asks for by annotation. Whatever else stands there is nobody's request."""
+    value = annotations.raw(key)
+    return value[:_LONGEST_REQUEST] if isinstance(value, str) else ""
 
 
 def _parse_source(fields: Fields) -> Source:
@@ -252,26 +260,20 @@ def _parse_source(fields: Fields) -> Source:
             f"has {len(given)} of channel, tag, semver and digest",
             hint="give exactly one of them",
         )
-    channel, tag = fields.text("channel", ""), fields.text("tag", "")
-    semver, digest = fields.text("semver", ""), fields.text("digest", "")
+    pointer = fields.text(given[0], shape=_POINTERS[given[0]])
+    channel, tag, semver, digest = (
+        pointer if key == given[0] else "" for key in ("channel", "tag", "semver", "digest")
+    )
     if fields.has("channelRepository") and not channel:
         raise fields.error("channelRepository", "is given without a channel")
     try:
         if channel:
             check_channel(channel)
-        if tag:
-            check_tag(tag)
         if semver:
             parse_range(semver)
-        if digest:
-            check_digest(digest)
     except UsageError as error:
         raise fields.error(given[0], error.message, hint=error.hint) from None
-    path = fields.text("path", "").removeprefix("./").strip("/")
-    if ".." in path.split("/"):
-        raise fields.error("path", f"{path!r} leaves the artifact")
-    pull_secret, ca_secret = fields.mapping("pullSecretRef"), fields.mapping("caSecretRef")
-    cert_secret = fields.mapping("certSecretRef")
+    path = fields.text("path", "", shape=shapes.FOLDER).removeprefix("./").strip("/")
     source = Source(
         repository=repository,
         channel=channel,
@@ -282,23 +284,33 @@ def _parse_source(fields: Fields) -> Source:
         semver=semver,
         digest=digest,
         path=path,
-        interval=fields.seconds("interval", 60.0, least=0.1),
+        interval=fields.seconds("interval", 60.0, least=LEAST_INTERVAL),
         insecure=fields.boolean("insecure", False),
-        pull_secret=pull_secret.text("name") if fields.has("pullSecretRef") else "",
-        ca_secret=ca_secret.text("name") if fields.has("caSecretRef") else "",
-        cert_secret=cert_secret.text("name") if fields.has("certSecretRef") else "",
-        mirrors=tuple(_parse_mirror(item) for item in fields.items("mirrors")),
+        pull_secret=_secret(fields, "pullSecretRef"),
+        ca_secret=_secret(fields, "caSecretRef"),
+        cert_secret=_secret(fields, "certSecretRef"),
+        mirrors=tuple(_parse_mirror(item) for item in fields.items("mirrors", most=MOST_RULES)),
     )
-    for item in (pull_secret, ca_secret, cert_secret, fields):
-        item.finish()
+    fields.finish()
     return source
+
+
+def _secret(fields: Fields, key: str) -> str:
+    """The name of a Secret in the Stack's namespace; empty where none is named."""
+    if not fields.has(key):
+        return ""
+    reference = fields.mapping(key)
+    name = reference.text("name", shape=shapes.NAME)
+    reference.finish()
+    return name
 
 
 def _parse_others(spec: Fields, key: str, own: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     """Other Stacks; of the same namespace where none is named."""
     found = []
-    for item in spec.items(key):
-        other = (item.text("namespace", own[0]), item.text("name"))
+    for item in spec.items(key, most=MOST_RULES):
+        namespace = item.text("namespace", own[0], shape=shapes.NAMESPACE) or own[0]
+        other = (namespace, item.text("name", shape=shapes.NAME))
         item.finish()
         if other == own:
             raise item.error("name", "is the Stack's own")
@@ -308,14 +320,15 @@ def _parse_others(spec: Fields, key: str, own: tuple[str, str]) -> tuple[tuple[s
 
 def _parse_checks(wait: Fields) -> tuple[CelCheck, ...]:
     checks: dict[tuple[str, str], CelCheck] = {}
-    for item in wait.items("checks"):
-        group, kind = group_of(item.text("apiVersion")), item.text("kind")
+    for item in wait.items("checks", most=MOST_CHECKS):
+        group = group_of(item.text("apiVersion", shape=shapes.API_VERSION))
+        kind = item.text("kind", shape=shapes.KIND)
         check = CelCheck(
             group=group,
             kind=kind,
-            healthy=_parse_cel(item, "healthy", item.text("healthy")),
-            progressing=_parse_cel(item, "progressing", item.text("progressing", "")),
-            failed=_parse_cel(item, "failed", item.text("failed", "")),
+            healthy=_parse_cel(item, "healthy"),
+            progressing=_parse_cel(item, "progressing", ""),
+            failed=_parse_cel(item, "failed", ""),
         )
         item.finish()
         if (group, kind) in checks:
@@ -323,14 +336,11 @@ def _parse_checks(wait: Fields) -> tuple[CelCheck, ...]:
         if not speaks(group, kind):
             raise item.error("kind", f"objects of the kind {kind} have no status to look at")
         checks[(group, kind)] = check
-    if len(checks) > _MOST_CHECKS:
-        raise wait.error("checks", f"are {len(checks)}, at most {_MOST_CHECKS} are allowed")
     return tuple(checks.values())
 
 
-def _parse_cel(fields: Fields, key: str, expression: str) -> str:
-    if len(expression) > _LONGEST_CHECK:
-        raise fields.error(key, f"is longer than {_LONGEST_CHECK} characters")
+def _parse_cel(fields: Fields, key: str, default: str | None = None) -> str:
+    expression = fields.text(key, default, most=LONGEST_CHECK, lines=True)
     if expression:
         from ocistate.cel import check_syntax  # a library that few Stacks need
 
@@ -360,12 +370,16 @@ def _parse_repository(fields: Fields, key: str) -> Reference:
 
 def _parse_ignore(fields: Fields) -> IgnoreRule:
     rule = IgnoreRule(
-        kind=fields.text("kind"),
-        name=fields.text("name", ""),
-        pointers=fields.texts("jsonPointers"),
+        kind=fields.text("kind", shape=shapes.KIND),
+        name=fields.text("name", "", shape=shapes.OBJECT_NAME),
+        pointers=fields.texts("jsonPointers", shape=shapes.POINTER, most=MOST_RULES),
     )
     for place, pointer in enumerate(rule.pointers):
-        if not pointer.startswith("/"):
-            raise fields.error(f"jsonPointers[{place}]", f"{pointer!r} does not start with '/'")
+        if fault := ignore_fault(pointer):
+            raise fields.error(
+                f"jsonPointers[{place}]",
+                f"{pointer!r} {fault}",
+                hint="of the metadata, single labels and annotations can be left to others",
+            )
     fields.finish()
     return rule

@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from ocistate.agent.api import GROUP, VERSION
-
-Schema = dict[str, Any]
-
-_TEXT: Final[Schema] = {"type": "string"}
-_FLAG: Final[Schema] = {"type": "boolean"}
-_DURATION: Final[Schema] = {
-    "type": "string",
-    "pattern": r"^([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?([0-9]+ms)?$",
-}
-_NUMBER: Final[Schema] = {"type": "integer", "format": "int64"}
-_NUMBER_FIELDS: Final[Schema] = {"epoch": _NUMBER, "sequence": _NUMBER}
-_DIGEST: Final[Schema] = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
+from ocistate import shapes
+from ocistate.agent.api import (
+    GROUP,
+    LEAST_INTERVAL,
+    LEAST_TIMEOUT,
+    LONGEST_CHECK,
+    MOST_CHECKS,
+    MOST_RULES,
+    VERSION,
+)
+from ocistate.agent.policy_schema import policy_spec
+from ocistate.agent.schemas import (
+    FLAG,
+    IGNORED,
+    LINE,
+    NAME,
+    NUMBER_FIELDS,
+    TEXT,
+    Schema,
+    described,
+    duration,
+    enum,
+    list_of,
+    object_of,
+    text,
+)
 
 
 def crds() -> list[dict[str, Any]]:
     """Both definitions, as objects to apply."""
     return [_stack_crd(), _policy_crd()]
-
-
-def _object(properties: Schema, *required: str, **more: Any) -> Schema:
-    schema: Schema = {"type": "object", "properties": properties, **more}
-    return schema | ({"required": list(required)} if required else {})
-
-
-def _list(items: Schema, **more: Any) -> Schema:
-    return {"type": "array", "items": items, **more}
-
-
-def _enum(*values: str, default: str | None = None) -> Schema:
-    schema: Schema = {"type": "string", "enum": list(values)}
-    return schema | ({"default": default} if default else {})
-
-
-def _described(schema: Schema, text: str) -> Schema:
-    return schema | {"description": text}
 
 
 def _crd(
@@ -90,10 +85,10 @@ def _stack_crd() -> dict[str, Any]:
         _column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
         _column("Age", ".metadata.creationTimestamp", "date"),
     ]
-    schema = _object(
+    schema = object_of(
         {
-            "apiVersion": _TEXT,
-            "kind": _TEXT,
+            "apiVersion": TEXT,
+            "kind": TEXT,
             "metadata": {"type": "object"},
             "spec": _stack_spec(),
             "status": _stack_status(),
@@ -104,23 +99,32 @@ def _stack_crd() -> dict[str, Any]:
 
 
 def _stack_spec() -> Schema:
-    name = _object({"name": _TEXT}, "name")
-    source = _object(
+    repository, folder = shapes.REPOSITORY.schema, shapes.FOLDER.optional_schema
+    namespace, kind = shapes.NAMESPACE.optional_schema, shapes.KIND.schema
+    name = object_of({"name": NAME}, "name")
+    source = object_of(
         {
-            "repository": _described(_TEXT, "oci://HOST/NAME, layout:FOLDER or archive:FILE."),
-            "channel": _described(_TEXT, "A channel to follow: signed, and never back."),
-            "channelRepository": _described(_TEXT, "Where its records are; repository."),
-            "tag": _described(_TEXT, "A tag to follow."),
-            "semver": _described(_TEXT, "A range of versions, to follow the highest tag in it."),
-            "digest": _described(_DIGEST, "A digest to stay at."),
-            "path": _described(_TEXT, "A folder inside the artifact."),
-            "interval": _described(_DURATION, "Between two looks at the tag; 1m."),
-            "insecure": _described(_FLAG, "Plain HTTP; loopback needs no such word."),
-            "pullSecretRef": _described(name, "A kubernetes.io/dockerconfigjson Secret."),
-            "caSecretRef": _described(name, "A Secret with the registry's CA in ca.crt."),
-            "certSecretRef": _described(name, "A kubernetes.io/tls Secret to show the registry."),
-            "mirrors": _described(
-                _list(_object({"repository": _TEXT, "insecure": _FLAG}, "repository")),
+            "repository": described(repository, "oci://HOST/NAME, layout:FOLDER or archive:FILE."),
+            "channel": described(
+                shapes.CHANNEL.schema, "A channel to follow: signed, and never back."
+            ),
+            "channelRepository": described(repository, "Where its records are; repository."),
+            "tag": described(shapes.TAG.schema, "A tag to follow."),
+            "semver": described(
+                shapes.VERSIONS.schema, "A range of versions, to follow the highest tag in it."
+            ),
+            "digest": described(shapes.DIGEST.schema, "A digest to stay at."),
+            "path": described(folder, "A folder inside the artifact."),
+            "interval": described(duration(LEAST_INTERVAL), "Between two looks at the tag; 1m."),
+            "insecure": described(FLAG, "Plain HTTP; loopback needs no such word."),
+            "pullSecretRef": described(name, "A kubernetes.io/dockerconfigjson Secret."),
+            "caSecretRef": described(name, "A Secret with the registry's CA in ca.crt."),
+            "certSecretRef": described(name, "A kubernetes.io/tls Secret to show the registry."),
+            "mirrors": described(
+                list_of(
+                    object_of({"repository": repository, "insecure": FLAG}, "repository"),
+                    maxItems=MOST_RULES,
+                ),
                 "Where else to look for what has a digest.",
             ),
         },
@@ -135,16 +139,20 @@ def _stack_spec() -> Schema:
             ]
         },
     )
-    ignore = _object(
-        {"kind": _TEXT, "name": _TEXT, "jsonPointers": _list({"type": "string", "pattern": "^/"})},
+    ignore = object_of(
+        {
+            "kind": kind,
+            "name": shapes.OBJECT_NAME.optional_schema,
+            "jsonPointers": list_of(IGNORED, maxItems=MOST_RULES),
+        },
         "kind",
         "jsonPointers",
     )
-    expression = {"type": "string", "maxLength": 1000}
-    check = _object(
+    expression = text(LONGEST_CHECK)
+    check = object_of(
         {
-            "apiVersion": _TEXT,
-            "kind": _TEXT,
+            "apiVersion": shapes.API_VERSION.schema,
+            "kind": kind,
             "healthy": expression,
             "progressing": expression,
             "failed": expression,
@@ -153,20 +161,24 @@ def _stack_spec() -> Schema:
         "kind",
         "healthy",
     )
-    depends = _object({"name": _TEXT, "namespace": _TEXT}, "name")
-    return _object(
+    depends = list_of(
+        object_of({"name": NAME, "namespace": namespace}, "name"), maxItems=MOST_RULES
+    )
+    return object_of(
         {
             "source": source,
-            "trust": _object({"policy": _described(_TEXT, "A TrustPolicy's name.")}),
-            "target": _object(
+            "trust": object_of(
+                {"policy": described(shapes.NAME.optional_schema, "A TrustPolicy's name.")}
+            ),
+            "target": object_of(
                 {
-                    "directory": _described(_TEXT, "A folder instead of a cluster."),
-                    "kubeconfigSecretRef": _described(
-                        _object({"name": _TEXT, "key": _TEXT}, "name"),
+                    "directory": described(LINE, "A folder instead of a cluster."),
+                    "kubeconfigSecretRef": described(
+                        object_of({"name": NAME, "key": shapes.DATA_KEY.optional_schema}, "name"),
                         "Another cluster: a Secret with its kubeconfig in value or kubeconfig.",
                     ),
-                    "context": _described(_TEXT, "Of that kubeconfig; its current one."),
-                    "kubeconfig": _described(_TEXT, "A kubeconfig file; without a cluster only."),
+                    "context": described(LINE, "Of that kubeconfig; its current one."),
+                    "kubeconfig": described(LINE, "A kubeconfig file; without a cluster only."),
                 },
                 **{
                     "x-kubernetes-validations": [
@@ -178,127 +190,131 @@ def _stack_spec() -> Schema:
                     ]
                 },
             ),
-            "namespace": _described(_TEXT, "For objects that name none."),
-            "forceNamespace": _described(_FLAG, "For all namespaced objects."),
+            "namespace": described(namespace, "For objects that name none."),
+            "forceNamespace": described(FLAG, "For all namespaced objects."),
             "maxPrunePercent": {
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 100,
                 "description": "Of the objects, to be removed at once without being asked; 50.",
             },
-            "serviceAccountName": _described(_TEXT, "Impersonated for every write."),
-            "prune": _described(_FLAG, "Remove what the artifact has no more; true."),
-            "drift": _enum("correct", "report", "ignore"),
-            "ignore": _described(_list(ignore), "Fields left to others."),
-            "dependsOn": _described(_list(depends), "Stacks that must be ready before."),
-            "adoptFrom": _described(_list(depends), "Stacks to take objects over from."),
-            "handOverTo": _described(_list(depends), "Stacks that may take objects over."),
-            "wait": _object(
+            "serviceAccountName": described(
+                shapes.NAME.optional_schema, "Impersonated for every write."
+            ),
+            "prune": described(FLAG, "Remove what the artifact has no more; true."),
+            "drift": enum("correct", "report", "ignore"),
+            "ignore": described(list_of(ignore, maxItems=MOST_RULES), "Fields left to others."),
+            "dependsOn": described(depends, "Stacks that must be ready before."),
+            "adoptFrom": described(depends, "Stacks to take objects over from."),
+            "handOverTo": described(depends, "Stacks that may take objects over."),
+            "wait": object_of(
                 {
-                    "timeout": _described(_DURATION, "To become healthy; 5m."),
-                    "checks": _described(_list(check, maxItems=50), "Health in CEL, by kind."),
+                    "timeout": described(duration(LEAST_TIMEOUT), "To become healthy; 5m."),
+                    "checks": described(
+                        list_of(check, maxItems=MOST_CHECKS), "Health in CEL, by kind."
+                    ),
                 }
             ),
-            "onFailure": _enum("hold", "rollback"),
-            "report": _described(
-                _object(
+            "onFailure": enum("hold", "rollback"),
+            "report": described(
+                object_of(
                     {
-                        "repository": _described(_TEXT, "Where to; the channel's repository."),
-                        "pushSecretRef": _object({"name": _TEXT}, "name"),
+                        "repository": described(repository, "Where to; the channel's repository."),
+                        "pushSecretRef": name,
                     }
                 ),
                 "Let the agent report how the Stack is, where it follows a channel.",
             ),
-            "suspend": _FLAG,
-            "deletionPolicy": _enum("delete", "orphan"),
+            "suspend": FLAG,
+            "deletionPolicy": enum("delete", "orphan"),
         },
         "source",
     )
 
 
 def _stack_status() -> Schema:
-    condition = _object(
+    condition = object_of(
         {
-            "type": _TEXT,
-            "status": _enum("True", "False", "Unknown"),
-            "reason": _TEXT,
-            "message": _TEXT,
+            "type": TEXT,
+            "status": enum("True", "False", "Unknown"),
+            "reason": TEXT,
+            "message": TEXT,
             "lastTransitionTime": {"type": "string", "format": "date-time"},
             "observedGeneration": {"type": "integer", "format": "int64"},
         },
         "type",
         "status",
     )
-    return _object(
+    return object_of(
         {
             "observedGeneration": {"type": "integer", "format": "int64"},
-            "conditions": _list(
+            "conditions": list_of(
                 condition,
                 **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
             ),
-            "current": _object(
+            "current": object_of(
                 {
-                    "digest": _TEXT,
-                    "tag": _TEXT,
-                    "revision": _TEXT,
-                    "signedBy": _list(_TEXT),
-                    "appliedAt": _TEXT,
-                    "verified": _enum("True", "False", "Unknown"),
-                    "verification": _TEXT,
-                    "channel": _TEXT,
-                    **_NUMBER_FIELDS,
+                    "digest": TEXT,
+                    "tag": TEXT,
+                    "revision": TEXT,
+                    "signedBy": list_of(TEXT),
+                    "appliedAt": TEXT,
+                    "verified": enum("True", "False", "Unknown"),
+                    "verification": TEXT,
+                    "channel": TEXT,
+                    **NUMBER_FIELDS,
                 }
             ),
-            "channels": _list(
-                _object(
+            "channels": list_of(
+                object_of(
                     {
-                        "channel": _TEXT,
-                        "repository": _TEXT,
-                        "record": _TEXT,
-                        "at": _TEXT,
-                        **_NUMBER_FIELDS,
+                        "channel": TEXT,
+                        "repository": TEXT,
+                        "record": TEXT,
+                        "at": TEXT,
+                        **NUMBER_FIELDS,
                     }
                 )
             ),
-            "lastAttempt": _object({"digest": _TEXT, "error": _TEXT, "at": _TEXT, "begun": _TEXT}),
-            "lastHealthy": _object({"digest": _TEXT, "tag": _TEXT}),
-            "heldBack": _object(
+            "lastAttempt": object_of({"digest": TEXT, "error": TEXT, "at": TEXT, "begun": TEXT}),
+            "lastHealthy": object_of({"digest": TEXT, "tag": TEXT}),
+            "heldBack": object_of(
                 {
-                    "digest": _TEXT,
-                    "reason": _TEXT,
-                    "at": _TEXT,
+                    "digest": TEXT,
+                    "reason": TEXT,
+                    "at": TEXT,
                     "generation": {"type": "integer", "format": "int64"},
-                    "reconcileAt": _TEXT,
+                    "reconcileAt": TEXT,
                 }
             ),
-            "history": _list(
-                _object({"digest": _TEXT, "revision": _TEXT, "at": _TEXT, "outcome": _TEXT})
+            "history": list_of(
+                object_of({"digest": TEXT, "revision": TEXT, "at": TEXT, "outcome": TEXT})
             ),
             "resources": {"type": "object", "additionalProperties": {"type": "integer"}},
-            "kinds": _list(_TEXT),
-            "target": _described(
-                _object(
+            "kinds": list_of(TEXT),
+            "target": described(
+                object_of(
                     {
-                        "kubeconfigSecretRef": _object({"name": _TEXT, "key": _TEXT}),
-                        "context": _TEXT,
+                        "kubeconfigSecretRef": object_of({"name": TEXT, "key": TEXT}),
+                        "context": TEXT,
                     }
                 ),
                 "The other cluster that its objects are in.",
             ),
-            "contested": _described(
-                _list(
-                    _object(
+            "contested": described(
+                list_of(
+                    object_of(
                         {
-                            **{key: _TEXT for key in ("group", "kind", "namespace", "name")},
-                            "reason": _enum("Flipped", "Overruled"),
-                            "by": _TEXT,
-                            "fields": _list(_TEXT),
+                            **{key: TEXT for key in ("group", "kind", "namespace", "name")},
+                            "reason": enum("Flipped", "Overruled"),
+                            "by": TEXT,
+                            "fields": list_of(TEXT),
                         }
                     )
                 ),
                 "Objects that others want otherwise.",
             ),
-            "lastHandledReconcileAt": _TEXT,
+            "lastHandledReconcileAt": TEXT,
         }
     )
 
@@ -310,64 +326,8 @@ def _policy_crd() -> dict[str, Any]:
         _column("Mode", ".spec.mode"),
         _column("Age", ".metadata.creationTimestamp", "date"),
     ]
-    schema = _object(
-        {"apiVersion": _TEXT, "kind": _TEXT, "metadata": {"type": "object"}, "spec": _policy()},
+    schema = object_of(
+        {"apiVersion": TEXT, "kind": TEXT, "metadata": {"type": "object"}, "spec": policy_spec()},
         "spec",
     )
     return _crd("TrustPolicy", "trustpolicies", "Cluster", schema, columns, categories=["ocistate"])
-
-
-def _policy() -> Schema:
-    # The agent reads policies strictly and fails closed. What the schema does not know must reach
-    # it: were a misspelt field dropped here, a policy could be looser than it was written.
-    kept = {"x-kubernetes-preserve-unknown-fields": True}
-    ref = _object({"name": _TEXT, "key": _TEXT}, "name", **kept)
-    elsewhere = {
-        "secretRef": _described(ref, "A Secret in the agent's namespace; key: cosign.pub."),
-        "configMapRef": _described(ref, "A ConfigMap in the agent's namespace."),
-        "file": _described(_TEXT, "A file beside this one; not in a cluster."),
-    }
-    key = _object({"name": _TEXT, "pem": _TEXT, **elsewhere}, **kept)
-    identity = _object(
-        {
-            "name": _TEXT,
-            "issuer": _described(_TEXT, "The OIDC issuer's URL."),
-            "issuerRegExp": _described(_TEXT, "RE2; must match the whole of it."),
-            "subject": _described(_TEXT, "The certificate's subject: a URL or an address."),
-            "subjectRegExp": _described(_TEXT, "RE2; must match the whole of it."),
-            "trustedRoot": _described(
-                _object({"json": _TEXT, **elsewhere}, **kept),
-                "A trusted_root.json; Sigstore's public one when left out.",
-            ),
-        },
-        **kept,
-    )
-    keys, identities = _list(key), _list(identity)
-    attestation = _object(
-        {
-            "predicateType": _TEXT,
-            "keys": _described(keys, "Who must have made it; the policy's signers if left out."),
-            "identities": identities,
-            "conditions": _described(_list(_TEXT), "CEL over 'predicate'; all must be true."),
-        },
-        "predicateType",
-        **kept,
-    )
-    number = {"type": "integer", "format": "int64", "minimum": 1}
-    return _object(
-        {
-            "repositories": _described(_list(_TEXT, minItems=1), "Globs over HOST/REPOSITORY."),
-            "keys": _described(keys, "Public keys that may sign artifacts."),
-            "identities": _described(identities, "OIDC identities that may sign artifacts."),
-            "threshold": _described(number, "How many different ones must have signed; 1."),
-            "attestations": _described(_list(attestation), "Statements that there must be."),
-            "channelKeys": _described(keys, "Public keys that may sign channels' records."),
-            "reporters": _described(keys, "Clusters by name, and the keys of their reports."),
-            "epoch": _described(number, "The epoch of channels' records; 1."),
-            "minSequence": _described(number | {"minimum": 0}, "The lowest sequence; 0."),
-            "allowLegacy": _described(_FLAG, "Count simple-signing signatures too; false."),
-            "mode": _enum("enforce", "warn", "off", default="enforce"),
-        },
-        "repositories",
-        **kept,
-    )

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ocistate.agent.api import GROUP
+from ocistate.text import whole_number
 
 ROLE_LABEL: Final = f"{GROUP}/lease"
 SHARDS_ANNOTATION: Final = f"{GROUP}/shards"
 VALID_SHARE: Final = 0.7
+MOST_SHARDS: Final = 1024
 _PREFIX: Final = {"shard": "ocistate-shard-", "member": "ocistate-agent-"}
 _FORGOTTEN_AFTER: Final = 10.0
 
@@ -56,7 +58,8 @@ class Seen:
     def shard(self) -> int:
         """Its number; -1 if it is not a shard's."""
         number = self.name.removeprefix(_PREFIX["shard"])
-        return int(number) if self.role == "shard" and number.isdecimal() else -1
+        found = whole_number(number, most=MOST_SHARDS) if self.role == "shard" else None
+        return -1 if found is None else found
 
 
 def see(
@@ -74,7 +77,7 @@ def see(
             role=(metadata.get("labels") or {}).get(ROLE_LABEL, ""),
             holder=spec.get("holderIdentity") or "",
             seconds=float(spec.get("leaseDurationSeconds") or 0),
-            shards=int(number) if number.isdecimal() else 0,
+            shards=whole_number(number, most=MOST_SHARDS) or 0,
             version=version,
             since=old.since if old is not None and old.version == version else now,
         )

@@ -57,7 +57,8 @@ def report_of(
         digest, begun = status.last_attempt.digest, status.last_attempt.begun
     else:
         return None
-    since = max(_time(text, now) for text in (ready.since, begun))
+    # The clock may have been put back since then.
+    since = min(now, max(_time(text, now) for text in (ready.since, begun)))
     return Report(
         cluster=cluster.name,
         labels=cluster.labels,

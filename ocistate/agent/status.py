@@ -15,6 +15,9 @@ Truth = Literal["True", "False", "Unknown"]
 
 HISTORY_LENGTH: Final = 10
 
+LONGEST_TEXT: Final = 4096
+"""Of any text in a status: what an artifact says of itself may be longer."""
+
 MOST_CONTESTS: Final = 20
 """So many contested objects are named in a status."""
 
@@ -219,6 +222,21 @@ def moment_of(text: str) -> datetime | None:
 
 def status_to_dict(status: Status) -> dict[str, Any]:
     """The ``status`` of the Stack object."""
+    found = _short(_status_to_dict(status))
+    assert isinstance(found, dict)
+    return found
+
+
+def _short(value: Any) -> Any:
+    """The value with every text cut to what the schema allows."""
+    if isinstance(value, str):
+        return value[:LONGEST_TEXT]
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in value.items()}
+    return [_short(each) for each in value] if isinstance(value, list) else value
+
+
+def _status_to_dict(status: Status) -> dict[str, Any]:
     value: dict[str, Any] = {
         "observedGeneration": status.observed_generation,
         "conditions": [
@@ -424,7 +442,7 @@ def _text(value: Any) -> str:
 
 
 def _integer(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and abs(value) < 2**63 else 0
 
 
 def _truth(value: Any) -> Truth:

@@ -276,12 +276,10 @@ def _approvals(fields: Fields, read: Reader | None) -> Approvals:
 def _check(fields: Fields) -> Check:
     from ocistate.cel import check_syntax
 
-    expression = fields.text("expression")
-    if len(expression) > _MAX_EXPRESSION:
-        raise fields.error("expression", f"is longer than {_MAX_EXPRESSION} characters")
+    expression = fields.text("expression", most=_MAX_EXPRESSION, lines=True)
     if fault := check_syntax(expression):
         raise fields.error("expression", fault, hint="see docs/pipelines.md")
-    return Check(expression=expression, message=fields.text("message", ""))
+    return Check(expression=expression, message=fields.text("message", "", lines=True))
 
 
 def _window(fields: Fields) -> Window:

@@ -33,6 +33,7 @@ from ocistate.signing.envelope import (
     parse_statement,
 )
 from ocistate.signing.keys import Signer
+from ocistate.text import whole_number
 
 PREDICATE: Final = "https://ocistate.dev/channel/v1"
 RECORD_TYPE: Final = "application/vnd.ocistate.channel.v1"
@@ -40,9 +41,13 @@ MAX_SUBJECTS: Final = 256
 MAX_NUMBER: Final = 2**53 - 1
 """The largest number that every reader of JSON can tell from its neighbours."""
 
+FIRST_YEAR: Final = 2000
+LAST_YEAR: Final = 2199
+"""No signed statement speaks of a time before or after."""
+
 _MAX_TEXT: Final = 4096
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _KNOWN: Final = frozenset(
     (
         *("channel", "repository", "epoch", "sequence", "previous", "issuedAt"),
@@ -155,6 +160,14 @@ def show_number(epoch: int, sequence: int) -> str:
     return str(sequence) if epoch == 1 else f"{epoch}.{sequence}"
 
 
+def read_number_text(text: str) -> tuple[int, int] | None:
+    """The inverse of ``show_number``: (epoch, sequence); None for what is no number of a record."""
+    first, dot, second = text.partition(".")
+    epoch, sequence = (first, second) if dot else ("1", first)
+    numbers = (whole_number(epoch, most=MAX_NUMBER), whole_number(sequence, most=MAX_NUMBER))
+    return (numbers[0], numbers[1]) if numbers[0] and numbers[1] else None
+
+
 def sign_record(record: Record, signer: Signer) -> bytes:
     """The bundle of a record, signed with a channel key. Raises InvalidRecord."""
     predicate: dict[str, Any] = {
@@ -243,10 +256,17 @@ def show_time(moment: datetime) -> str:
 
 
 def read_time(text: str) -> datetime:
-    """A time as ``show_time`` writes it. Raises ValueError."""
+    """A time as ``show_time`` writes it, of this century or the next. Raises ValueError.
+
+    Whoever signs may write any time there is: with one of the year 1 or 9999 the readers' sums and
+    time zones would overflow.
+    """
     if not _TIME.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is not a time")
-    return datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text)
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"{text} is not a time from {FIRST_YEAR} to {LAST_YEAR}")
+    return moment
 
 
 def _check_critical(value: Mapping[str, Any]) -> None:
@@ -315,5 +335,5 @@ def _time(value: Mapping[str, Any], key: str) -> datetime | None:
         return read_time(text)
     except (TypeError, ValueError):
         raise InvalidRecord(
-            f"record: {key} is {text!r}, not a time such as 2026-01-31T12:00:00Z"
+            f"record: {key} is {str(text)[:40]!r}, not a time such as 2026-01-31T12:00:00Z"
         ) from None

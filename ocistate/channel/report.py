@@ -186,6 +186,9 @@ def _parse(payload: bytes) -> Report:
     labels = value.get("labels", {})
     if problem := labels_problem(labels):
         raise InvalidReport(f"report: labels: {problem}")
+    since, at = _time(value, "since"), _time(value, "at")
+    if since > at:
+        raise InvalidReport("report: since is later than at, when it was said")
     return Report(
         **texts,
         labels=MappingProxyType(labels),
@@ -193,8 +196,8 @@ def _parse(payload: bytes) -> Report:
         epoch=_number(value, "epoch", _MAX_NUMBER),
         sequence=_number(value, "sequence", _MAX_NUMBER),
         state=state,
-        since=_time(value, "since"),
-        at=_time(value, "at"),
+        since=since,
+        at=at,
         every=_number(value, "every", _MAX_EVERY),
     )
 

@@ -144,9 +144,9 @@ def parse_rings(value: Any, *, origin: str = "") -> tuple[Ring, ...]:
 
 
 def _whole(item: Fields, key: str, default: int) -> int:
-    seconds = item.seconds(key, float(default))
-    if seconds > _MAX_SECONDS or seconds != int(seconds):
-        raise item.error(key, "must be whole seconds, at most 90 days")
+    seconds = item.seconds(key, float(default), most=_MAX_SECONDS)
+    if seconds != int(seconds):
+        raise item.error(key, "must be whole seconds")
     return int(seconds)
 
 

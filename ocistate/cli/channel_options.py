@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ocistate.signing.policy import TrustPolicy
     from ocistate.steps.channels import Channel
 
+_LONGEST_LIFETIME: Final = timedelta(days=36_500)
 _LIFETIME: Final = re.compile(r"([1-9][0-9]{0,4})([dhm])")
 _ACTORS: Final = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BITBUCKET_STEP_TRIGGERER_UUID")
 
@@ -232,7 +233,10 @@ def parse_lifetime(text: str) -> timedelta:
     if match is None:
         raise UsageError(f"--expires {text!r} is no duration", hint="write 7d, 12h, 30m or never")
     unit = {"d": "days", "h": "hours", "m": "minutes"}[match[2]]
-    return timedelta(**{unit: int(match[1])})
+    lifetime = timedelta(**{unit: int(match[1])})
+    if lifetime > _LONGEST_LIFETIME:
+        raise UsageError(f"--expires {text} is too long", hint="at most 36500d, or never")
+    return lifetime
 
 
 def actor_here() -> str:

@@ -127,7 +127,7 @@ class Credentials:
             return current
 
     def _fresh(self, credential: Credential) -> bool:
-        return credential.expires is None or self._now() < credential.expires - _EARLY
+        return credential.expires is None or self._now() + _EARLY < credential.expires
 
     async def _run(self) -> Credential:
         plugin = self._plugin

@@ -15,6 +15,7 @@ from ocistate.cluster.conditions import (
     stale,
     told,
 )
+from ocistate.text import whole_number
 
 
 def _rollout(obj: Mapping[str, Any]) -> Health | None:
@@ -26,7 +27,8 @@ def _rollout(obj: Mapping[str, Any]) -> Health | None:
     if observed is None:
         return Health(Status.PROGRESSING, "its controller has not seen it yet")
     # The controller writes it as text, and older ones wrote a hash there.
-    if str(observed).isdigit() and generation is not None and int(observed) < generation:
+    seen = whole_number(str(observed)[:40])
+    if seen is not None and isinstance(generation, int) and seen < generation:
         return Health(Status.PROGRESSING, "its controller has not seen the newest generation")
     message = str(status.get("message") or "")
     if status.get("abort"):

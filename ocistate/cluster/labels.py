@@ -7,6 +7,9 @@ from typing import Final
 
 FIELD_MANAGER: Final = "ocistate"
 
+OUR_PREFIX: Final = "ocistate.dev/"
+"""Of every label and annotation of ours."""
+
 STACK_LABEL: Final = "ocistate.dev/stack"
 """Whose object this is: the Stack's UID, or another owner id that is legal as a label's value."""
 

@@ -23,6 +23,7 @@ from ocistate.cluster.labels import (
     ADOPTED_ANNOTATION,
     APPLY_ANNOTATION,
     DIGEST_ANNOTATION,
+    OUR_PREFIX,
     STACK_LABEL,
     WAVE_ANNOTATION,
     check_owner,
@@ -31,6 +32,8 @@ from ocistate.cluster.stages import Stage, stage_of
 from ocistate.cluster.status import UNKNOWN_KIND, StatusError
 from ocistate.errors import ConfigError, InvalidManifest, OcistateError
 from ocistate.objects import ObjectId, Resource
+from ocistate.shapes import POINTER
+from ocistate.text import whole_number
 
 Scope = Callable[[str, str], bool | None]
 
@@ -60,6 +63,29 @@ class Mode(StrEnum):
     RECREATE = "recreate"
 
 
+def ignore_fault(pointer: str) -> str:
+    """Why a field can't be left to others; empty when it can.
+
+    Of the metadata only single labels and annotations can: the rest says which object it is, and
+    with the label that says whose it is we would no longer know it as ours.
+    """
+    if not POINTER.fits(pointer) or pointer == "/":
+        return "is not a JSON pointer"
+    first, *inner = tokens(pointer)
+    if first in ("apiVersion", "kind") or (first == "metadata" and not _is_mark_of_others(inner)):
+        return "says which object it is, or whose"
+    return ""
+
+
+def _is_mark_of_others(path: Sequence[str]) -> bool:
+    """Whether a path below the metadata is a label or an annotation, and none of ours."""
+    return (
+        len(path) == 2
+        and path[0] in ("labels", "annotations")
+        and not path[1].startswith(OUR_PREFIX)
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IgnoreRule:
     """Fields left to others, as JSON pointers; an empty criterion fits every object."""
@@ -72,12 +98,11 @@ class IgnoreRule:
 
     def __post_init__(self) -> None:
         for pointer in self.pointers:
-            if not pointer.startswith("/") or pointer == "/":
+            if fault := ignore_fault(pointer):
                 raise ConfigError(
-                    f"ignore: {pointer!r} is not a JSON pointer", hint="write it as /spec/replicas"
+                    f"ignore: {pointer!r} {fault}",
+                    hint="write /spec/replicas; of the metadata, one label or annotation",
                 )
-            if pointer.split("/")[1] in ("apiVersion", "kind") or pointer == "/metadata":
-                raise ConfigError(f"ignore: {pointer} is part of every object's identity")
 
     def fits(self, id: ObjectId) -> bool:
         return (
@@ -320,19 +345,26 @@ def _remove(obj: dict[str, Any], path: list[str]) -> None:
     for part, child in pairwise(path):
         key: Any = part
         if isinstance(node, list):
-            if not part.isdigit() or int(part) >= len(node):
+            key = _place(part, node)
+            if key is None:
                 return
-            key = int(part)
         elif part not in node:
             return
         inner = node[key]
-        if not isinstance(inner, (dict, list)) or (isinstance(inner, list) and not child.isdigit()):
+        if not isinstance(inner, (dict, list)):
+            return
+        if isinstance(inner, list) and _place(child, inner) is None:
             return
         node[key] = inner = inner.copy()
         node = inner
     last = path[-1]
     if isinstance(node, list):
-        if last.isdigit() and int(last) < len(node):
-            del node[int(last)]
+        if (place := _place(last, node)) is not None:
+            del node[place]
     else:
         node.pop(last, None)
+
+
+def _place(part: str, items: Sequence[Any]) -> int | None:
+    """The place in a list that a pointer's part names (RFC 6901, section 4), None for no such."""
+    return whole_number(part, most=len(items) - 1)

@@ -16,6 +16,7 @@ _HINTS: Final = {
     401: "the credentials are missing, wrong or expired: look at the kubeconfig's user",
     403: "grant the right to the user or service account that is named, or apply as another one",
 }
+_LONGEST_PAUSE: Final = 3600
 _MESSAGE_LIMIT: Final = 2000
 
 
@@ -79,8 +80,8 @@ def status_error(
         for cause in details.get("causes") or ()
         if isinstance(cause, Mapping)
     ]
-    if retry_after is None and isinstance(details.get("retryAfterSeconds"), (int, float)):
-        retry_after = float(details["retryAfterSeconds"]) or None
+    if retry_after is None:
+        retry_after = details.get("retryAfterSeconds")
     words = _words(body.get("message"), secret) or f"HTTP status {status}"
     return StatusError(
         f"{doing}: {words}",
@@ -88,8 +89,15 @@ def status_error(
         code=str(body.get("reason") or ""),
         hint=_HINTS.get(status, ""),
         causes=causes,
-        retry_after=retry_after,
+        retry_after=_pause(retry_after),
     )
+
+
+def _pause(seconds: Any) -> float | None:
+    """The seconds that a server asks to be left alone for, None for what makes no sense."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        return None
+    return float(min(seconds, _LONGEST_PAUSE)) if seconds > 0 else None  # NaN is not, either
 
 
 def _words(value: Any, secret: bool) -> str:

@@ -12,6 +12,7 @@ import httpx2 as httpx
 from ocistate.canonical import parse_json
 from ocistate.errors import LimitExceeded, NotFound, StoreError, Unavailable
 from ocistate.oci.auth import refused
+from ocistate.text import whole_number
 
 MAX_ERROR_BODY: Final = 64 * 1024
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -27,8 +28,8 @@ _MAX_CAUSES: Final = 10
 async def read_body(response: httpx.Response, limit: int, doing: str) -> bytes:
     """A body of at most ``limit`` bytes. Raises LimitExceeded before more is kept."""
     declared = response.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise LimitExceeded(f"{doing}: an answer of {declared} bytes, more than {limit}")
+    if declared.isdecimal() and whole_number(declared, most=limit) is None:
+        raise LimitExceeded(f"{doing}: an answer of {declared[:20]} bytes, more than {limit}")
     pieces, size = [], 0
     async for piece in response.aiter_raw():
         size += len(piece)

@@ -60,7 +60,7 @@ class Tokens:
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
             seconds = _DEFAULT_LIFETIME
         # A server that lies about the time is not believed for longer than an hour.
-        self._tokens[key] = (token, now + max(0.0, min(float(seconds), 3600.0) - _MARGIN))
+        self._tokens[key] = (token, now + max(0.0, float(min(seconds, 3600)) - _MARGIN))
         return token
 
     def drop(self, token: str) -> None:

@@ -16,6 +16,7 @@ import httpx2 as httpx
 from ocistate.errors import DigestMismatch, ProtocolError, Unavailable
 from ocistate.oci.http import Http
 from ocistate.oci.model import Descriptor
+from ocistate.text import whole_number
 
 CHUNK: Final = 1024 * 1024
 _RESUMES: Final = 5
@@ -150,9 +151,10 @@ async def _body(response: httpx.Response, silence: float) -> AsyncIterator[bytes
     back, and where the length is known there is nothing but the body to read.
     """
     length = response.headers.get("content-length", "")
-    straight = response.http_version == "HTTP/1.1" and length.isdecimal()
+    known = whole_number(length)
+    straight = response.http_version == "HTTP/1.1" and known is not None
     straight = straight and "transfer-encoding" not in response.headers
-    rest = int(length) if straight else 0
+    rest = known or 0 if straight else 0
     async with aclosing(response.aiter_raw()) as pieces:
         async for piece in pieces:
             yield piece

@@ -42,6 +42,7 @@ from ocistate.oci.store import MAX_MANIFEST_BYTES
 from ocistate.oci.tags import fallback_tag
 from ocistate.oci.upload import Uploader
 from ocistate.reference import NAME_PATTERN, TAG_PATTERN, Reference
+from ocistate.text import whole_number
 
 _ACCEPT: Final = {"Accept": ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))}
 _MAX_PAGES: Final = 200
@@ -86,13 +87,13 @@ class RegistryStore:
             "HEAD", f"manifests/{target}", f"looking up {self._where(target)}", headers=_ACCEPT
         )
         digest = answer.headers.get("docker-content-digest", "")
-        size = answer.headers.get("content-length", "")
+        size = whole_number(answer.headers.get("content-length", ""))
         media_type = _media_type(answer.headers)
-        if not (DIGEST_PATTERN.fullmatch(digest) and size.isdecimal() and media_type):
+        if not (DIGEST_PATTERN.fullmatch(digest) and size is not None and media_type):
             # The header is optional in the spec; then only the bytes themselves tell.
             return (await self.fetch_manifest(target)).descriptor
         self._check_target(target, digest)
-        return Descriptor(media_type=media_type, digest=digest, size=int(size))
+        return Descriptor(media_type=media_type, digest=digest, size=size)
 
     async def fetch_manifest(self, target: str) -> Manifest | Index:
         answer = await self._send(

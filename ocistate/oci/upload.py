@@ -25,6 +25,7 @@ from ocistate.errors import (
 from ocistate.oci.http import Answer, Body, Http
 from ocistate.oci.model import Descriptor
 from ocistate.oci.source import BlobSource, read_source
+from ocistate.text import whole_number
 
 _SMALL: Final = 64 * 1024
 _CHUNK: Final = 16 * 1024 * 1024
@@ -102,13 +103,15 @@ class Uploader:
         if not location:
             raise ProtocolError(f"{doing}: no Location to upload to")
         least = answer.headers.get("oci-chunk-min-length", "")
-        chunk = max(_CHUNK, int(least)) if least.isdecimal() else _CHUNK
-        if chunk > _LARGEST_CHUNK:
+        asked = whole_number(least) if least.isdecimal() else 0
+        if asked is None or asked > _LARGEST_CHUNK:
             raise ProtocolError(
                 f"{doing}: wants chunks of at least {least[:20]} bytes",
                 hint=f"at most {_LARGEST_CHUNK} are sent at a time",
             )
-        return _Session(url=self.http.check_location(answer.url, location), chunk=chunk)
+        return _Session(
+            url=self.http.check_location(answer.url, location), chunk=max(_CHUNK, asked)
+        )
 
     async def _send(
         self, session: _Session, blob: Descriptor, source: BlobSource, doing: str
@@ -212,10 +215,11 @@ class Uploader:
 def _received(answer: Answer, otherwise: int, blob: Descriptor) -> int:
     """The offset to go on at: ``Range: 0-N`` is what has come through. Raises ProtocolError."""
     begin, _, end = answer.headers.get("range", "").removeprefix("bytes=").partition("-")
-    if begin != "0" or not end.isdecimal():
+    last = whole_number(end)
+    if begin != "0" or last is None:
         return otherwise
     # Of nothing at all, too, registries say "0-0".
-    offset = 0 if end == "0" else int(end) + 1
+    offset = last + 1 if last else 0
     if offset > blob.size:
         raise ProtocolError(f"{answer.url[:200]} has got more bytes than there are")
     return offset

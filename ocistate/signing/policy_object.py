@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from ocistate import shapes
 from ocistate.errors import ConfigError, KeyFileError
 from ocistate.fields import Fields
 from ocistate.signing.globs import glob_fault
@@ -29,8 +30,14 @@ from ocistate.signing.policy import (
     trusted_key,
 )
 
-_MAX_CONDITION: Final = 4096
+MAX_CONDITION: Final = 4096
 """Characters of one condition: CEL beyond that is a program, and not a condition."""
+MAX_NAME: Final = 253
+MAX_PEM: Final = 64 * 1024
+MAX_ROOT: Final = 1024 * 1024
+MAX_THRESHOLD: Final = 100
+MAX_ENTRIES: Final = 1000
+"""Of the list of clusters; all others are shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ def parse_policy(
 ) -> TrustPolicy:
     """Read a TrustPolicy object. Raises ConfigError naming the field that is wrong."""
     top = Fields(obj, path="", origin=origin)
-    name = top.mapping("metadata").text("name")
+    name = top.mapping("metadata").text("name", most=MAX_NAME)
     spec = Fields(top.raw("spec"), path="spec", origin=origin)
     reading = _Reading(read or _nowhere)
     policy = TrustPolicy(
@@ -69,7 +76,7 @@ def parse_policy(
         repositories=_parse_globs(spec),
         keys=reading.keys(spec, "keys"),
         identities=reading.identities(spec),
-        threshold=spec.integer("threshold", 1, least=1, most=100),
+        threshold=spec.integer("threshold", 1, least=1, most=MAX_THRESHOLD),
         channel_keys=reading.keys(spec, "channelKeys"),
         reporters=_parse_reporters(reading, spec),
         epoch=spec.integer("epoch", 1, least=1),
@@ -157,8 +164,9 @@ def references(obj: Any) -> Iterator[Material]:
     if isinstance(obj, Mapping):
         for name, kind in _REFERENCES:
             ref = obj.get(name)
-            if isinstance(ref, Mapping) and isinstance(ref.get("name"), str):
-                yield Material(kind, ref["name"])
+            found = ref.get("name") if isinstance(ref, Mapping) else None
+            if isinstance(found, str) and shapes.NAME.fits(found):
+                yield Material(kind, found)
         for value in obj.values():
             yield from references(value)
     elif isinstance(obj, list):
@@ -179,12 +187,8 @@ class _Reading:
         return tuple(self._identity(item) for item in spec.items("identities"))
 
     def attestation(self, fields: Fields, policy: TrustPolicy) -> RequiredAttestation:
-        conditions = fields.texts("conditions")
+        conditions = fields.texts("conditions", most_characters=MAX_CONDITION, lines=True)
         for place, condition in enumerate(conditions):
-            if len(condition) > _MAX_CONDITION:
-                raise fields.error(
-                    f"conditions[{place}]", f"is longer than {_MAX_CONDITION} characters"
-                )
             from ocistate.cel import check_syntax
 
             if fault := check_syntax(condition):
@@ -202,7 +206,7 @@ class _Reading:
         return required
 
     def _key(self, fields: Fields) -> TrustedKey:
-        name = fields.text("name", "")
+        name = fields.text("name", "", most=MAX_NAME)
         data, where = self._material(fields, "pem", _KEY_ENTRY)
         fields.finish()
         try:
@@ -220,7 +224,7 @@ class _Reading:
             inner.finish()
             root = trust_root(data, where)
         identity = trusted_identity(
-            fields.text("name", ""),
+            fields.text("name", "", most=MAX_NAME),
             _parse_match(fields, "issuer"),
             _parse_match(fields, "subject"),
             root,
@@ -238,13 +242,15 @@ class _Reading:
                 hint=f"give one of {inline}, secretRef, configMapRef and file",
             )
         if given[0] == inline:
-            return fields.text(inline).encode(), f"{fields.path}.{inline}"
+            most = MAX_PEM if inline == "pem" else MAX_ROOT
+            return fields.text(inline, most=most, lines=True).encode(), f"{fields.path}.{inline}"
         if given[0] == "file":
             material = Material("file", fields.text("file"))
         else:
             ref = fields.mapping(given[0])
             kind = dict(_REFERENCES)[given[0]]
-            material = Material(kind, ref.text("name"), ref.text("key", entry) or entry)
+            key = ref.text("key", entry, shape=shapes.DATA_KEY) or entry
+            material = Material(kind, ref.text("name", shape=shapes.NAME), key)
             ref.finish()
         try:
             return self.read(material), f"{fields.path}.{given[0]}: {material}"

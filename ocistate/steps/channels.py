@@ -11,6 +11,7 @@ from ocistate.channel.record import (
     check_channel,
     name_tag,
     number_tag,
+    read_number_text,
 )
 from ocistate.channel.trust import (
     MAX_RECORD_BYTES,
@@ -170,11 +171,9 @@ def numbers_in(tags: list[str], channel: str) -> list[tuple[int, int]]:
     found = []
     for tag in tags:
         if tag.startswith(prefix):
-            first, dot, second = tag.removeprefix(prefix).partition(".")
-            if first.isdecimal() and (not dot or second.isdecimal()) and len(tag) < 128:
-                number = (int(first), int(second)) if dot else (1, int(first))
-                if number_tag(channel, *number) == tag:
-                    found.append(number)
+            number = read_number_text(tag.removeprefix(prefix))
+            if number is not None and number_tag(channel, *number) == tag:
+                found.append(number)
     return found
 
 

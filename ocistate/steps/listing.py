@@ -62,9 +62,9 @@ def read_created(text: str) -> datetime | None:
     """The time in an artifact's ``created`` annotation (RFC 3339); None for anything else."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):  # at both ends of time, the zone leads out of it
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else None
 
 
 async def _row(store: Store, tag: str, tags: Collection[str]) -> Row:

@@ -28,7 +28,7 @@ from ocistate.channel.gates import (
     evaluate,
 )
 from ocistate.channel.pipeline import Pipeline, Stage
-from ocistate.channel.record import Provenance, Record
+from ocistate.channel.record import Provenance, Record, read_number_text
 from ocistate.channel.trust import Trusted, check_policy, check_time
 from ocistate.errors import (
     ArtifactError,
@@ -343,7 +343,7 @@ def _hold(held: Held, feed: Feed) -> str:
     return ""
 
 
-_ORIGIN: Final = re.compile(r"([a-z0-9-]+)@(?:(\d+)\.)?(\d+)")
+_ORIGIN: Final = re.compile(r"([a-z0-9-]+)@([0-9.]+)")
 
 
 def _check_memory(held: Held, feed: Feed) -> None:
@@ -357,8 +357,8 @@ def _check_memory(held: Held, feed: Feed) -> None:
     for origin in held.origins:
         match = _ORIGIN.fullmatch(origin)
         if match and match[1] == record.channel:
-            seen = (int(match[2] or 1), int(match[3]))
-            if record.number < seen:
+            seen = read_number_text(match[2])
+            if seen is not None and record.number < seen:
                 raise RecordReplayed(
                     f"{record} is shown as the newest, and {held.newest.record} came from {origin}",
                     hint="newer records are held back: see who may write to the registry",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ocistate.channel.change import Pins
 from ocistate.channel.history import Link, find_release
-from ocistate.channel.record import Provenance, Record, name_tag, parse_record
+from ocistate.channel.record import Provenance, Record, name_tag, parse_record, read_number_text
 from ocistate.errors import ForeignRecord, NotFound, Untrusted
 from ocistate.oci.store import Store
 from ocistate.reference import Reference, parse_reference
@@ -72,9 +72,8 @@ async def find_record(store: Store, channel: Channel, wanted: str = "") -> Recor
         return await _find_unverified(store, channel, wanted)
     if not wanted:
         return (await read_newest(store, channel)).record
-    epoch, _, sequence = wanted.rpartition(".")
-    if sequence.isdecimal() and (epoch or "1").isdecimal():
-        return (await read_number(store, channel, int(epoch or 1), int(sequence))).record
+    if (number := read_number_text(wanted)) is not None:
+        return (await read_number(store, channel, *number)).record
     return (await find_link(store, channel, wanted)).record
 
 

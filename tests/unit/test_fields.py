@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ocistate.errors import ConfigError
-from ocistate.fields import Fields
+from ocistate.fields import MOST_SECONDS, Fields
 
 
 def fields(**value: Any) -> Fields:
@@ -70,3 +70,39 @@ def test_defaults_stand_in_for_what_is_absent() -> None:
     assert made.texts("a") == ()
     assert not made.has("null")
     assert made.mapping("a").text("b", "c") == "c"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9" * 400 + "h", "9" * 400 + "s", "0." + "9" * 400 + "s", "876001h", "9" * 5000 + "ms", "٣s"],
+)
+def test_a_duration_is_bounded_before_it_is_converted(text: str) -> None:
+    with pytest.raises(ConfigError, match="not a duration of at most 100 years"):
+        fields(x=text).seconds("x", 1)
+    assert fields(x="876000h").seconds("x", 1) == MOST_SECONDS
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), 10**5000], ids=["nan", "inf", "huge"]
+)
+def test_what_is_wrong_can_always_be_told(value: Any) -> None:
+    reads: list[Callable[[Fields], Any]] = [
+        lambda f: f.integer("x", 0),
+        lambda f: f.seconds("x", 0),
+        lambda f: f.choice("x", ("a",), "a"),
+        lambda f: f.text("x"),
+    ]
+    for read in reads:
+        with pytest.raises(ConfigError):
+            read(fields(x=value))
+
+
+def test_texts_are_printable_and_bounded_and_have_lines_where_they_may() -> None:
+    assert fields(x="a\nb").text("x", lines=True) == "a\nb"
+    for text in ("a\nb", "a\x1bb", "a\ud800", "a" * 5000):
+        with pytest.raises(ConfigError):
+            fields(x=text).text("x")
+        with pytest.raises(ConfigError):
+            fields(x=[text]).texts("x")
+    with pytest.raises(ConfigError, match="at most 3"):
+        fields(x=[{}] * 4).items("x", most=3).__next__()
