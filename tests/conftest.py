@@ -5,6 +5,7 @@ Each is started when the first test asks for it, and shared by all that a worker
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,8 @@ from hypothesis import HealthCheck, settings
 from testbed.docker import Engine, ensure_docker
 from testbed.home import own_home
 from testbed.registries import Distribution, ReferrersRegistry, Registry
-from testbed.tools import ensure
+from testbed.tools import ensure, missing
+from tests.progress import Progress
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,6 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
     home = ExitStack()
     home.enter_context(own_home())
     config.add_cleanup(home.close)
+    # Every worker must have the same order, whatever is built meanwhile.
+    os.environ.setdefault(_COLD, "yes" if missing() else "")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Progress())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,6 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--faults", type=int, default=1, help="How many times as many random faults are made."
     )
 
+
+_COLD = "OCISTATE_TEST_COLD"
 
 # What needs a control plane comes first, so that each worker starts one and once; then the files
 # that take longest, and the many short ones last, so that no worker is left alone with a long one.
@@ -47,16 +55,38 @@ _ORDER = (
     "unit",
 )
 
+# While tools are being built (`testbed.tools` has them in this order), what needs none comes first.
+_COLD_ORDER = (
+    "unit",
+    "fuzz",
+    "integration/store",
+    "integration/channel",
+    "integration/cluster",
+    "integration/agent",
+    "integration",
+    "interop",
+)
+_LAST = "integration/agent/test_beside_flux"
+_COLD_TIMEOUT = 1800
+"""Seconds for a test that may have to wait for a tool."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests in the order in which workers get their files."""
+    cold = bool(os.environ[_COLD])
+    order = _COLD_ORDER if cold else _ORDER
 
     def place(item: pytest.Item) -> int:
         where = item.path.relative_to(Path(__file__).parent).as_posix()
-        places = (at for at, folder in enumerate(_ORDER) if where.startswith(folder))
-        return next(places, len(_ORDER))
+        if cold and where.startswith(_LAST):
+            return len(order)
+        places = (at for at, folder in enumerate(order) if where.startswith(folder))
+        return next(places, len(order))
 
     items.sort(key=place)
+    if cold:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(_COLD_TIMEOUT))
 
 
 @pytest.fixture(scope="session")

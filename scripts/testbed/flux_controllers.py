@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Self
 
 from . import TestbedError
+from .builds import go
 from .controlplane import ControlPlane
 from .process import Child, free_port, listens
-from .tools import HERE, ensure, go
+from .tools import HERE, ensure
 
 MODULES = ("github.com/fluxcd/source-controller", "github.com/fluxcd/kustomize-controller")
 

@@ -14,11 +14,7 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +31,8 @@ _KUBE_VERSION_FLAG = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoTool:
-    """One program: what it is built from and roughly how long that takes on two cores.
+    """One program: what it is built from and roughly how long that takes on two cores,
+    after those before it in the table.
 
     `module` is a folder beside this file with a go.mod and go.sum to build in; without one, the
     package is installed as `package@v<version>`, checked against Go's checksum database.
@@ -58,6 +55,12 @@ class GoTool:
                 digest.update(path.read_bytes())
         return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
 
+    @property
+    def program(self) -> str:
+        """What Go names the executable: the end of the package's path, a version left out."""
+        where = self.package if self.package != "." else (self.module or "").replace("_", "-")
+        return re.sub(r"/v\d+$", "", where).rpartition("/")[2]
+
 
 def _kubernetes(name: str, seconds: int) -> GoTool:
     return GoTool(
@@ -74,21 +77,10 @@ def _flux(name: str, package: str, seconds: int) -> GoTool:
     return GoTool(name=name, version=FLUX, package=package, module="flux", seconds=seconds)
 
 
+# In order of use: what most tests need comes first, and tests of what comes last are run last.
 TOOLS: dict[str, GoTool] = {
     tool.name: tool
     for tool in (
-        _kubernetes("kube-apiserver", 300),
-        _kubernetes("kube-controller-manager", 120),
-        _kubernetes("kube-scheduler", 90),
-        _kubernetes("kubectl", 60),
-        GoTool(
-            name="etcd",
-            version="3.6.8",
-            package="go.etcd.io/etcd/server/v3",
-            module="kubernetes",
-            seconds=30,
-        ),
-        GoTool(name="kwok", version="0.8.0", package="sigs.k8s.io/kwok/cmd/kwok", seconds=60),
         GoTool(
             name="distribution",
             version="3.1.2",
@@ -102,13 +94,31 @@ TOOLS: dict[str, GoTool] = {
             module="referrers_registry",
             seconds=15,
         ),
+        GoTool(name="oras", version="1.3.6", package="oras.land/oras/cmd/oras", seconds=10),
+        GoTool(
+            name="crane",
+            version="0.22.1",
+            package="github.com/google/go-containerregistry/cmd/crane",
+            seconds=10,
+        ),
+        GoTool(
+            name="etcd",
+            version="3.6.8",
+            package="go.etcd.io/etcd/server/v3",
+            module="kubernetes",
+            seconds=30,
+        ),
+        _kubernetes("kube-apiserver", 200),
+        _kubernetes("kube-controller-manager", 70),
+        _kubernetes("kube-scheduler", 10),
+        _kubernetes("kubectl", 20),
+        GoTool(name="kwok", version="0.8.0", package="sigs.k8s.io/kwok/cmd/kwok", seconds=110),
         GoTool(
             name="cosign",
             version="3.1.3",
             package="github.com/sigstore/cosign/v3/cmd/cosign",
-            seconds=180,
+            seconds=150,
         ),
-        GoTool(name="oras", version="1.3.6", package="oras.land/oras/cmd/oras", seconds=15),
         GoTool(
             name="skopeo",
             version="1.19.0",
@@ -116,18 +126,12 @@ TOOLS: dict[str, GoTool] = {
             module="skopeo",
             tags="containers_image_openpgp,containers_image_docker_daemon_stub,"
             "exclude_graphdriver_btrfs",
-            seconds=45,
+            seconds=40,
         ),
-        GoTool(
-            name="crane",
-            version="0.22.1",
-            package="github.com/google/go-containerregistry/cmd/crane",
-            seconds=15,
-        ),
+        GoTool(name="argocd-pull", version="3.2.0", package=".", module="argocd", seconds=60),
         _flux("source-controller", "github.com/fluxcd/source-controller", 240),
         _flux("kustomize-controller", "github.com/fluxcd/kustomize-controller", 60),
-        _flux("flux-push", ".", 15),
-        GoTool(name="argocd-pull", version="3.2.0", package=".", module="argocd", seconds=45),
+        _flux("flux-push", ".", 5),
     )
 }
 
@@ -148,28 +152,28 @@ def ensure(*names: str) -> dict[str, Path]:
 
     Two processes may ask at the same time: one builds, the other waits for it.
     """
+    from .builds import build  # which builds what the table of this module says
+
     unknown = sorted(set(names) - TOOLS.keys())
     if unknown:
         raise TestbedError(f"no such tool: {', '.join(unknown)}; there are {', '.join(TOOLS)}")
-    return {name: _ensure(TOOLS[name]) for name in names}
+    build({TOOLS[name]: path(TOOLS[name]) for name in names})
+    return {name: path(TOOLS[name]) for name in names}
 
 
 def ensure_all() -> dict[str, Path]:
-    """Return every tool of the table, building the missing ones."""
+    """Return every tool of the table, building the missing ones in its order."""
     return ensure(*TOOLS)
 
 
-def _ensure(tool: GoTool) -> Path:
-    folder = cache_dir() / "tools"
-    target = folder / tool.key() / tool.name
-    if target.exists():
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    # One lock for all tools: two large Go builds at once need more memory than they save time.
-    with locked(folder / ".lock", f"another process that builds into {folder}"):
-        if not target.exists():
-            _build(tool, target)
-    return target
+def missing() -> list[GoTool]:
+    """The tools that are not built yet, in the order in which they will be."""
+    return [tool for tool in TOOLS.values() if not path(tool).exists()]
+
+
+def path(tool: GoTool) -> Path:
+    """Where a tool is once it is built."""
+    return cache_dir() / "tools" / tool.key() / tool.name
 
 
 @contextmanager
@@ -182,54 +186,3 @@ def locked(path: Path, holder: str) -> Iterator[None]:
             say(f"waiting for {holder}")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _build(tool: GoTool, target: Path) -> None:
-    program = go()
-    target.parent.mkdir(exist_ok=True)
-    say(f"building {tool.name} {tool.version} (usually about {tool.seconds} s the first time)")
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as name:
-        scratch = Path(name)
-        # Static, so that the same file also runs in an image made FROM scratch.
-        env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOBIN": str(scratch)}
-        flags = ["-trimpath", "-ldflags", f"-s -w {tool.ldflags}".strip()]
-        flags += ["-tags", tool.tags] if tool.tags else []
-        if tool.module is None:
-            command = [program, "install", *flags, f"{tool.package}@v{tool.version}"]
-            where = scratch
-        else:
-            out = str(scratch / tool.name)
-            command = [program, "build", "-mod=readonly", *flags, "-o", out, tool.package]
-            where = HERE / tool.module
-        done = subprocess.run(
-            command, cwd=where, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        built = [path for path in scratch.iterdir() if path.is_file()]
-        if done.returncode or len(built) != 1:
-            tail = "\n".join(done.stdout.splitlines()[-20:])
-            raise TestbedError(f"could not build {tool.name}: {' '.join(command)}\n{tail}")
-        built[0].rename(target)  # only a finished build ever has the final name
-    say(f"built {tool.name} {tool.version} in {time.monotonic() - started:.0f} s")
-
-
-def go() -> str:
-    """Return the go command, which must be new enough."""
-    wanted = ".".join(map(str, MINIMUM_GO))
-    advice = f"install Go {wanted} or newer (https://go.dev/dl) and put `go` on PATH"
-    found = shutil.which("go")
-    if found is None:
-        raise TestbedError(f"Go is not installed: {advice}")
-    reply = subprocess.run(
-        [found, "env", "GOVERSION", "GOTOOLCHAIN"], cwd="/", capture_output=True, text=True
-    )
-    lines = [*reply.stdout.splitlines(), "", ""]
-    match = re.match(r"go(\d+)\.(\d+)", lines[0])
-    if match is None:
-        raise TestbedError(f"`go env GOVERSION` said {lines[0]!r}: {advice}")
-    version = (int(match[1]), int(match[2]))
-    # From 1.21 on, Go fetches the toolchain that a module asks for, unless told to stay local.
-    fetches = version >= (1, 21) and not lines[1].startswith("local")
-    if version < MINIMUM_GO and not fetches:
-        raise TestbedError(f"Go {match[1]}.{match[2]} is too old: {advice}")
-    return found
