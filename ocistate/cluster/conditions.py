@@ -29,15 +29,25 @@ WORST_FIRST: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``message`` says what is not as it should be; it may be empty when all is well."""
+    """``message`` says what is not as it should be; it may be empty when all is well.
+
+    ``holds`` is whether later waves wait for it while it is not done. What becomes healthy only
+    with something that may come later, as a budget does with its pods, holds nobody back.
+    """
 
     status: Status
     message: str = ""
+    holds: bool = True
 
     @property
     def done(self) -> bool:
         """Whether there is nothing to wait for: healthy, or suspended on purpose."""
         return self.status in (Status.HEALTHY, Status.SUSPENDED)
+
+    @property
+    def lets_on(self) -> bool:
+        """Whether later waves may begin."""
+        return self.done or not self.holds
 
 
 Check = Callable[[Mapping[str, Any]], Health | None]

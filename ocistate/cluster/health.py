@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ocistate.cluster.conditions import (
@@ -28,7 +28,7 @@ from ocistate.cluster.conditions import (
     told,
 )
 from ocistate.cluster.health_others import SILENT, crossplane
-from ocistate.cluster.health_rules import RULES, well
+from ocistate.cluster.health_rules import LATER, RULES, well
 from ocistate.cluster.stages import Stage, stage_of
 from ocistate.objects import ObjectId, group_of
 
@@ -65,12 +65,12 @@ def health_of(
         key = (group_of(obj["apiVersion"]), obj["kind"])
         if metadata.get("deletionTimestamp"):
             return _terminating(metadata)
-        for rules in (checks or {}, RULES):
-            check = rules.get(key)
-            found = check(obj) if check is not None else None
-            if found is not None:
-                return found
-        return general(obj, has_status=has_status)
+        if checks and key in checks and (found := checks[key](obj)) is not None:
+            return found
+        found = RULES[key](obj) if key in RULES else None
+        if found is None:
+            found = general(obj, has_status=has_status)
+        return replace(found, holds=False) if key in LATER and not found.done else found
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Health(Status.UNKNOWN, f"its status cannot be read: {type(error).__name__}: {error}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from ocistate.cluster.conditions import (
@@ -131,6 +132,16 @@ _LATE: Final = frozenset(
 )
 
 
+def _gateway(obj: Mapping[str, Any]) -> Health:
+    """Gateway API's Gateway: one that only lacks an address holds nobody back, like a Service."""
+    if (behind := not_observed(obj)) is not None:
+        return behind
+    conditions = conditions_of(obj)
+    found = _all_true(obj, conditions, ("Accepted", "Programmed"))
+    lacks = conditions.get("Programmed", {}).get("reason") == "AddressNotAssigned"
+    return replace(found, holds=not lacks)
+
+
 def _route(obj: Mapping[str, Any]) -> Health:
     """Gateway API routes: accepted by each parent, with references that resolve."""
     status = obj.get("status") or {}
@@ -190,6 +201,15 @@ SILENT: Final = frozenset((group, kind) for group, kinds in _SILENT_KINDS for ki
 """Kinds that declare a status which their controllers do not, or need not, fill in."""
 
 _GATEWAY: Final = "gateway.networking.k8s.io"
+_ROUTES: Final = frozenset(
+    (_GATEWAY, kind) for kind in ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute")
+)
+
+OTHER_LATER: Final = _ROUTES | {
+    ("keda.sh", "ScaledObject"),
+    ("autoscaling.k8s.io", "VerticalPodAutoscaler"),
+}
+"""See `health_rules.LATER`."""
 
 OTHER_RULES: Final[Mapping[tuple[str, str], Check]] = {
     ("argoproj.io", "Rollout"): _rollout,
@@ -197,11 +217,8 @@ OTHER_RULES: Final[Mapping[tuple[str, str], Check]] = {
     ("cert-manager.io", "Certificate"): _certificate,
     ("cert-manager.io", "CertificateRequest"): _request,
     (_GATEWAY, "GatewayClass"): _all_of("Accepted"),
-    (_GATEWAY, "Gateway"): _all_of("Accepted", "Programmed"),
-    **{
-        (_GATEWAY, kind): _route
-        for kind in ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute")
-    },
+    (_GATEWAY, "Gateway"): _gateway,
+    **dict.fromkeys(_ROUTES, _route),
     ("pkg.crossplane.io", "Provider"): _all_of("Installed", "Healthy"),
     ("pkg.crossplane.io", "Function"): _all_of("Installed", "Healthy"),
     ("pkg.crossplane.io", "Configuration"): _all_of("Installed", "Healthy"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from ocistate.cluster.conditions import (
@@ -14,7 +15,7 @@ from ocistate.cluster.conditions import (
     not_observed,
     told,
 )
-from ocistate.cluster.health_others import OTHER_RULES
+from ocistate.cluster.health_others import OTHER_LATER, OTHER_RULES
 
 # Reasons of waiting containers that do not go away by waiting.
 _STUCK: Final = frozenset(
@@ -168,12 +169,29 @@ def _pod(obj: Mapping[str, Any]) -> Health:
     return _progress(told(conditions["Ready"]) if "Ready" in conditions else "not started yet")
 
 
+# Both are set when a volume is being made: the second one only when a consumer has a node.
+_CLAIM_BEGUN: Final = frozenset(
+    {
+        "volume.kubernetes.io/selected-node",
+        "volume.kubernetes.io/storage-provisioner",
+        "volume.beta.kubernetes.io/storage-provisioner",
+    }
+)
+
+
 def _claim(obj: Mapping[str, Any]) -> Health:
-    phase = _parts(obj)[1].get("phase")
+    spec, status = _parts(obj)
+    phase = status.get("phase")
     if phase == "Bound":
         return HEALTHY
     if phase == "Lost":
         return Health(Status.DEGRADED, "its volume is lost")
+    annotations = (obj.get("metadata") or {}).get("annotations") or {}
+    name = spec.get("storageClassName")
+    if name and not spec.get("volumeName") and _CLAIM_BEGUN.isdisjoint(annotations):
+        # A class that binds at once begins within moments. If there is no such class, the
+        # consumer says so.
+        return Health(Status.SUSPENDED, f"waits for its first consumer, by its class {name}")
     return _progress("not bound to a volume yet")
 
 
@@ -210,7 +228,16 @@ def _api_service(obj: Mapping[str, Any]) -> Health:
     available = conditions_of(obj).get("Available")
     if available is None:
         return _progress("its availability is not known yet")
-    return HEALTHY if available.get("status") == "True" else _progress(told(available))
+    if available.get("status") == "True":
+        return HEALTHY
+    # What serves it may come in a later wave.
+    backed = available.get("reason") not in _NO_BACKEND
+    return replace(_progress(told(available)), holds=backed)
+
+
+_NO_BACKEND: Final = frozenset(
+    {"ServiceNotFound", "ServicePortError", "EndpointsNotFound", "MissingEndpoints"}
+)
 
 
 def _autoscaler(obj: Mapping[str, Any]) -> Health:
@@ -236,6 +263,8 @@ def _budget(obj: Mapping[str, Any]) -> Health:
     if allowed.get("reason") == "SyncFailed":
         return Health(Status.DEGRADED, told(allowed))
     _, status = _parts(obj)
+    if status.get("expectedPods") == 0:
+        return Health(Status.HEALTHY, "there are no pods for it")
     have, want = _number(status, "currentHealthy"), _number(status, "desiredHealthy")
     return HEALTHY if have >= want else _progress(f"{have} of {want} pods healthy")
 
@@ -301,3 +330,12 @@ RULES: Final[Mapping[tuple[str, str], Check]] = {
     ("policy", "PodDisruptionBudget"): _budget,
     **OTHER_RULES,
 }
+
+LATER: Final[frozenset[tuple[str, str]]] = OTHER_LATER | {
+    ("", "PersistentVolumeClaim"),
+    ("", "Service"),
+    ("autoscaling", "HorizontalPodAutoscaler"),
+    ("policy", "PodDisruptionBudget"),
+}
+"""Kinds whose health may need objects of later waves, or a controller that a cluster need not have.
+While they are not healthy they are shown, and hold no wave back."""

@@ -29,17 +29,30 @@ from ocistate.objects import ObjectId
 GIVE_UP_AFTER: Final = 30.0
 """Seconds after which waiting ends early when everything not healthy is Degraded."""
 
+Enough = Callable[[Health], bool]
+
+
+def is_done(health: Health) -> bool:
+    """Wait until all is healthy."""
+    return health.done
+
+
+def lets_on(health: Health) -> bool:
+    """Wait until the next wave may begin."""
+    return health.lets_on
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waited:
-    """How it ended. ``seconds`` is how long it took."""
+    """How it ended. ``seconds`` is how long it took; ``enough`` is what was waited for."""
 
     healths: Mapping[ObjectId, Health]
     seconds: float
+    enough: Enough = is_done
 
     @property
     def ok(self) -> bool:
-        return all(health.done for health in self.healths.values())
+        return all(map(self.enough, self.healths.values()))
 
     @property
     def summary(self) -> Summary:
@@ -49,8 +62,8 @@ class Waited:
         """What to raise when it did not end well, naming the worst; None when it did."""
         if self.ok:
             return None
-        bad = [(id, health) for id, health in self.summary.worst if not health.done]
-        total = sum(not health.done for health in self.healths.values())
+        late = {id: health for id, health in self.healths.items() if not self.enough(health)}
+        bad, total = summarize(late.items()).worst, len(late)
         told = [f"{id} is {health.status}: {health.message}" for id, health in bad[:3]]
         more = f"; and {total - len(told)} more" if total > len(told) else ""
         return HealthTimeout(
@@ -69,8 +82,11 @@ async def wait_healthy(
     checks: Mapping[tuple[str, str], Check] | None = None,
     on_change: Callable[[ObjectId, Health], None] | None = None,
     give_up_after: float = GIVE_UP_AFTER,
+    enough: Enough = is_done,
 ) -> Waited:
     """Watch the kinds of ``ids`` among ``owner``'s objects until all are healthy (or suspended).
+
+    With ``enough=lets_on``, until they hold no later wave back.
 
     ``timeout`` and ``give_up_after`` are in seconds. ``on_change`` is told of each one's progress.
     Reaching the timeout is no exception: see `Waited.error`. What may not be watched raises the
@@ -103,6 +119,7 @@ async def wait_healthy(
             timeout=max(0.0, timeout - (time.monotonic() - started)),
             on_change=on_change,
             give_up_after=give_up_after,
+            enough=enough,
         )
 
 
@@ -117,12 +134,13 @@ async def wait_on(
     timeout: float,
     on_change: Callable[[ObjectId, Health], None] | None = None,
     give_up_after: float = GIVE_UP_AFTER,
+    enough: Enough = is_done,
     clock: Callable[[], float] = time.monotonic,
 ) -> Waited:
     """Wait on a store that watches feed. After an apply, `OwnedObjects.record` its outcome first,
     so that an object's health from before does not count."""
     waited = tuple(ids)
-    pending = {id for id in waited if not owned.health(id).done}
+    pending = {id for id in waited if not enough(owned.health(id))}
     moved = asyncio.Event()
 
     def note(change: Change) -> None:
@@ -132,7 +150,7 @@ async def wait_on(
         health = owned.health(id)
         if on_change is not None:
             on_change(id, health)
-        (pending.discard if health.done else pending.add)(id)
+        (pending.discard if enough(health) else pending.add)(id)
         moved.set()
 
     interesting = frozenset(waited)
@@ -156,4 +174,5 @@ async def wait_on(
                 continue
     finally:
         stop()
-    return Waited(healths={id: owned.health(id) for id in waited}, seconds=clock() - started)
+    healths = {id: owned.health(id) for id in waited}
+    return Waited(healths=healths, seconds=clock() - started, enough=enough)

@@ -43,7 +43,7 @@ def hold_waves(
         and each.wave not in busy
         and each.mode not in (Mode.IGNORE, Mode.IF_NOT_PRESENT)
         and not _is_early(each)
-        and not health(each.id).done
+        and not health(each.id).lets_on
     }
     first = min(busy)
     due = tuple(

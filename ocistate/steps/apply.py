@@ -16,7 +16,7 @@ from ocistate.cluster.observe import observe
 from ocistate.cluster.outcome import Outcome, Result
 from ocistate.cluster.plan import Plan, make_plan
 from ocistate.cluster.prepare import Desired, Mode, Wanted, prepare
-from ocistate.cluster.wait import Waited, wait_healthy
+from ocistate.cluster.wait import Waited, lets_on, wait_healthy
 from ocistate.objects import ObjectId
 from ocistate.steps.fetch import Content
 
@@ -77,7 +77,9 @@ async def carry_out(
     async def gate(ids: Sequence[ObjectId]) -> None:
         owner = planned.desired.owner
         ids = [id for id in ids if _is_judged(planned.desired.by_id[id])]
-        waited = await wait_healthy(client, ids, owner=owner, timeout=wave_timeout or 0.0)
+        waited = await wait_healthy(
+            client, ids, owner=owner, timeout=wave_timeout or 0.0, enough=lets_on
+        )
         if error := waited.error():
             raise error
 

@@ -56,6 +56,11 @@ CASES = """
 - {say: Pod done, want: Healthy, obj: {apiVersion: v1, kind: Pod, metadata: {}, status: {phase: Succeeded}}}
 - {say: Pod failed, want: Degraded, has: Evicted, obj: {apiVersion: v1, kind: Pod, metadata: {}, status: {phase: Failed, reason: Evicted}}}
 - {say: claim pending, want: Progressing, obj: {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {}, status: {phase: Pending}}}
+- {say: claim of a class before its first consumer, want: Suspended, has: by its class slow, obj: {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {}, spec: {storageClassName: slow}, status: {phase: Pending}}}
+- {say: claim with a consumer, want: Progressing, obj: {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {annotations: {volume.kubernetes.io/selected-node: n}}, spec: {storageClassName: slow}, status: {phase: Pending}}}
+- {say: claim being provisioned at once, want: Progressing, obj: {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {annotations: {volume.kubernetes.io/storage-provisioner: p}}, spec: {storageClassName: fast}, status: {phase: Pending}}}
+- {say: claim of a volume by name, want: Progressing, obj: {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {}, spec: {storageClassName: slow, volumeName: v}, status: {phase: Pending}}}
+- {say: claim without a class, want: Progressing, obj: {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {}, spec: {storageClassName: ""}, status: {phase: Pending}}}
 - {say: claim bound, want: Healthy, obj: {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {}, status: {phase: Bound}}}
 - {say: claim lost, want: Degraded, obj: {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {}, status: {phase: Lost}}}
 - {say: plain Service, want: Healthy, obj: {apiVersion: v1, kind: Service, metadata: {}, spec: {type: ClusterIP}}}
@@ -68,6 +73,7 @@ CASES = """
 - {say: HPA without metrics yet, want: Progressing, obj: {apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {}, status: {conditions: [{type: ScalingActive, status: "False", reason: FailedGetResourceMetric}]}}}
 - {say: HPA without target, want: Degraded, obj: {apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {}, status: {conditions: [{type: AbleToScale, status: "False", reason: InvalidTarget}]}}}
 - {say: PDB not met, want: Progressing, obj: {apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {generation: 1}, status: {observedGeneration: 1, currentHealthy: 0, desiredHealthy: 1}}}
+- {say: PDB of no pods, want: Healthy, obj: {apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {generation: 1}, status: {observedGeneration: 1, currentHealthy: 0, desiredHealthy: 1, expectedPods: 0}}}
 - {say: Namespace going, want: Progressing, obj: {apiVersion: v1, kind: Namespace, metadata: {}, status: {phase: Terminating}}}
 - {say: ConfigMap, want: Healthy, obj: {apiVersion: v1, kind: ConfigMap, metadata: {}}}
 - {say: anything being deleted, want: Progressing, has: held by a/b, obj: {apiVersion: v1, kind: ConfigMap, metadata: {deletionTimestamp: x, finalizers: [a/b]}}}
@@ -131,6 +137,32 @@ def test_health_is_told_from_the_object_alone(case: dict[str, Any]) -> None:
     health = health_of(case["obj"], has_status=not case.get("plain", False))
     assert health.status == case["want"], health
     assert case.get("has", "") in health.message
+
+
+HOLDS = """
+- {say: Deployment, holds: true, obj: {apiVersion: apps/v1, kind: Deployment, metadata: {generation: 1}, spec: {}}}
+- {say: Job, holds: true, obj: {apiVersion: batch/v1, kind: Job, metadata: {}, spec: {}}}
+- {say: Certificate, holds: true, obj: {apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {}}}
+- {say: claim, holds: false, obj: {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {}, status: {phase: Pending}}}
+- {say: claim that lost its volume, holds: false, obj: {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {}, status: {phase: Lost}}}
+- {say: balancer, holds: false, obj: {apiVersion: v1, kind: Service, metadata: {}, spec: {type: LoadBalancer}}}
+- {say: HPA without its target, holds: false, obj: {apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {}, status: {conditions: [{type: AbleToScale, status: "False", reason: FailedGetScale}]}}}
+- {say: budget without its pods, holds: false, obj: {apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {generation: 1}, status: {observedGeneration: 1, currentHealthy: 0, desiredHealthy: 1, expectedPods: 1}}}
+- {say: APIService without a Service, holds: false, obj: {apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {}, status: {conditions: [{type: Available, status: "False", reason: ServiceNotFound}]}}}
+- {say: APIService that does not answer, holds: true, obj: {apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {}, status: {conditions: [{type: Available, status: "False", reason: FailedDiscoveryCheck}]}}}
+- {say: route, holds: false, obj: {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {}, spec: {parentRefs: [{name: gw}]}}}
+- {say: Gateway without address, holds: false, obj: {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {}, status: {conditions: [{type: Accepted, status: "True"}, {type: Programmed, status: "False", reason: AddressNotAssigned}]}}}
+- {say: Gateway that is new, holds: true, obj: {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {}}}
+- {say: Namespace going, holds: true, obj: {apiVersion: v1, kind: Namespace, metadata: {}, status: {phase: Terminating}}}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("case", yaml.safe_load(HOLDS), ids=lambda case: case["say"])
+def test_what_needs_later_objects_holds_no_wave_back(case: dict[str, Any]) -> None:
+    health = health_of(case["obj"])
+    assert not health.done
+    assert health.holds is case["holds"]
+    assert health.lets_on is not case["holds"]
 
 
 def test_nothing_is_missing() -> None:

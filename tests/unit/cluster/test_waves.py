@@ -52,6 +52,17 @@ def test_the_next_wave_waits_for_the_health_of_the_one_before() -> None:
     assert (due(plan), waits) == (["second"], 0)
 
 
+def test_what_is_healthy_only_with_later_objects_holds_nothing_back() -> None:
+    desired = desire(*ALL)
+    mine = as_applied(desire(*ALL[:2]))
+
+    def pending(id: ObjectId) -> Health:
+        return Health(Status.PROGRESSING, holds=False) if id.name == "first" else MISSING
+
+    plan, waits = hold_waves(make_plan(desired, mine), desired, pending)
+    assert (due(plan), waits) == (["second"], 0)
+
+
 def test_with_the_last_wave_all_is_due() -> None:
     desired = desire(*ALL)
     mine = as_applied(desire(*ALL[:3], config_map("gone")))
