@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +13,7 @@ from ocistate.agent.manifests import VIEW_LABEL
 from ocistate.agent.target import (
     Applied,
     HealthReport,
+    Removed,
     allow_hint,
     ignore_rules,
     select_path,
@@ -23,11 +24,20 @@ from ocistate.cluster.client import KubeClient, service_account
 from ocistate.cluster.confine import confine
 from ocistate.cluster.contested import Contest, Contested
 from ocistate.cluster.explain import explain
+from ocistate.cluster.handover import Marked, mark_all
 from ocistate.cluster.health import Health, Status, Summary, summarize
-from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.cluster.outcome import Outcome, Result, State
 from ocistate.cluster.owned import Change, OwnedObjects, What
-from ocistate.cluster.plan import CONTESTED, Plan, Verb, guard_prune, make_plan, plan_deletion
+from ocistate.cluster.plan import (
+    CONTESTED,
+    DELETING,
+    Live,
+    Plan,
+    Verb,
+    guard_prune,
+    make_plan,
+    plan_deletion,
+)
 from ocistate.cluster.prepare import Desired, Mode, prepare
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.watch import Watches
@@ -38,8 +48,10 @@ from ocistate.steps.fetch import Content
 
 log = logging.getLogger("ocistate.agent")
 
-_AT_ONCE: Final = 16
 _SYNC_SECONDS: Final = 60.0
+_NOT_OURS_ANY_MORE: Final = (404, 409, 422)
+"""Answers to taking our mark off what is gone, or carries another one."""
+
 _GATHER_SECONDS: Final = 0.2
 """Many objects tell of their health in a row: one pass is for all of them."""
 
@@ -159,6 +171,11 @@ class ClusterPlaces:
     def _changed(self, change: Change) -> None:
         wake = self._wakes.get(change.owner)
         if wake is None:
+            # The last of an owner that is gone: another one may wait for the name.
+            heirs = self.owned.wanting(change.id) if change.what is What.GONE else ()
+            for heir in heirs:
+                if heir in self._wakes:
+                    self._wakes[heir](_GATHER_SECONDS)
             return
         if change.what is What.HEALTH or change.what is What.APPEARED:
             wake(_GATHER_SECONDS)
@@ -197,12 +214,12 @@ class ClusterPlace:
         left = {(id.group, id.kind) for id, live in mine.items() if not live.deleting}
         return tuple(sorted(map(kind_text, named | left)))
 
-    async def drifted(self, content: Content) -> bool:
+    async def drifted(self, content: Content) -> Sequence[str]:
         owned = self.places.owned
         self._planned = None
         self._doubt_overruled()
         if self._clean == (content.digest, owned.revision(self.stack.uid)):
-            return False
+            return ()
         desired = await self._prepare(content)
         plan = self._plan(desired)
         self._planned = (desired, owned.revision(self.stack.uid), plan)
@@ -210,7 +227,7 @@ class ClusterPlace:
             self._clean = (content.digest, owned.revision(self.stack.uid))
             self._settled = desired
             owned.settle(self.stack.uid)
-        return not plan.empty
+        return [str(action.id) for action in (*plan.refuse, *plan.write, *plan.prune)]
 
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
         desired = await self._prepare(content)
@@ -309,33 +326,54 @@ class ClusterPlace:
             if (group, kind) in known and isinstance(error, StatusError) and error.status == 403
         )
 
-    async def remove(self) -> int:
+    async def remove(self) -> Removed:
         owner = self.stack.uid
         kinds = {kind_of(text) for text in self.places.kinds_of(self.stack)}
         self.places.owned.undesire(owner)
         await self._see(kinds | self.places.owned.kinds(owner))
-        plan = plan_deletion(owner, self.places.owned.mine(owner))
-        outcome = await self._carry_out(plan)
+        mine = dict(self.places.owned.mine(owner))
+        outcome = await self._carry_out(plan_deletion(owner, mine))
         if error := outcome.error():
             raise error
-        return sum(result.state is State.DELETED for result in outcome.results)
+        # Nobody deletes these any more: with our label left on, the next Stack would be refused.
+        kept = {
+            result.id: mine[result.id]
+            for result in outcome.results
+            if result.state is State.SKIPPED and not mine[result.id].deleting
+        }
+        errors = await self._let_go(kept)
+        told = [
+            f"{result.id} ({result.reason}"
+            + (f"; its mark stays: {errors[result.id]})" if result.id in errors else ")")
+            for result in outcome.results
+            if result.id in kept
+        ]
+        if unseen := self._unseen_kinds(()):
+            told.append(f"whatever there is of {', '.join(unseen)}, which may not be listed")
+        count = sum(result.state is State.DELETED for result in outcome.results)
+        return Removed(count=count, kept=tuple(told))
 
     async def release(self) -> None:
         # With our label left on, the next Stack would be told that they belong to another one.
         await self._see({kind_of(text) for text in self.places.kinds_of(self.stack)})
-        writer = self.places.writer(self.stack)
-        bare = {"labels": {STACK_LABEL: None}, "annotations": {DIGEST_ANNOTATION: None}}
-        limit = asyncio.Semaphore(_AT_ONCE)
-
-        async def one(id: ObjectId, uid: str) -> None:
-            async with limit:
-                try:
-                    await writer.patch(id, {"metadata": {"uid": uid, **bare}}, metadata_only=True)
-                except StatusError as error:
-                    log.warning("cannot release %s: %s", id, error, extra={"stack": self.stack})
-
         mine = self.places.owned.mine(self.stack.uid)
-        await asyncio.gather(*(one(id, live.uid) for id, live in list(mine.items())))
+        for id, error in (await self._let_go(dict(mine))).items():
+            log.warning("cannot release %s: %s", id, error, extra={"stack": self.stack})
+
+    async def _let_go(self, objects: Mapping[ObjectId, Live]) -> dict[ObjectId, ClusterError]:
+        """Take our mark off objects that still carry it; of those that keep it, why."""
+        marked = [
+            Marked(id=id, uid=live.uid, owner=self.stack.uid, has_digest=bool(live.marker))
+            for id, live in objects.items()
+        ]
+        errors: dict[ObjectId, ClusterError] = {}
+        for each, error in await mark_all(self.places.writer(self.stack), marked):
+            if isinstance(error, StatusError):
+                if error.status not in _NOT_OURS_ANY_MORE:
+                    errors[each.id] = error
+            elif error is not None:
+                raise error
+        return errors
 
     def forget(self) -> None:
         self.places.forget(self.stack)
@@ -460,7 +498,7 @@ class ClusterPlace:
 
 
 def _waiting(plan: Plan) -> bool:
-    return any(action.reason is CONTESTED for action in plan.skip)
+    return any(action.reason in (CONTESTED, DELETING) for action in plan.skip)
 
 
 def _applied(plan: Plan, outcome: Outcome, *, changed: bool, wave: int | None) -> Applied:

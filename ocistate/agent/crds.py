@@ -30,6 +30,7 @@ from ocistate.agent.schemas import (
     object_of,
     text,
 )
+from ocistate.agent.status import MOST_DRIFTED
 
 
 def crds() -> list[dict[str, Any]]:
@@ -300,6 +301,15 @@ def _stack_status() -> Schema:
                     }
                 ),
                 "The other cluster that its objects are in.",
+            ),
+            "drift": described(
+                object_of(
+                    {
+                        "total": {"type": "integer"},
+                        "objects": list_of(TEXT, maxItems=MOST_DRIFTED),
+                    }
+                ),
+                "What differs from the artifact, where spec.drift is report.",
             ),
             "contested": described(
                 list_of(

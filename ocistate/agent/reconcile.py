@@ -17,6 +17,7 @@ from ocistate.agent.services import Halt
 from ocistate.agent.status import (
     Attempt,
     Current,
+    Drift,
     Elsewhere,
     HistoryEntry,
     LastHealthy,
@@ -199,15 +200,20 @@ class Pass(Looking):
 
     async def _must_correct(self, content: Content) -> bool:
         if self.stack.drift == "ignore":
+            self.status = replace(self.status, drift=None)
             return False
-        if not await self.services.target(self.stack).drifted(content):
+        different = await self.services.target(self.stack).drifted(content)
+        drift = Drift.of(different) if self.stack.drift == "report" else None
+        self.status = replace(self.status, drift=drift)
+        if not different:
             applied = self.status.condition("Applied")
             if applied is not None and applied.reason == "Drifted":
                 self._condition("Applied", "True", "Applied", f"{content.digest}: as it should be")
             return False
-        if self.stack.drift == "correct":
+        if drift is None:
             return True
-        self._condition("Applied", "False", "Drifted", "the target differs from the artifact")
+        message = f"the target differs from the artifact: {drift}"
+        self._condition("Applied", "False", "Drifted", message)
         return False
 
     def _say_equal(self) -> None:

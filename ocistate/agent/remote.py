@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from ocistate.agent.api import Stack
 from ocistate.agent.cluster_place import ClusterPlace, ClusterPlaces, kind_text
-from ocistate.agent.target import Applied, HealthReport, Target
+from ocistate.agent.target import Applied, HealthReport, Removed, Target
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.connect import Access
 from ocistate.cluster.status import StatusError
@@ -183,7 +183,7 @@ class RemotePlace:
             sorted({kind_text((e.id.group, e.id.kind)) for e in content.inventory.resources})
         )
 
-    async def drifted(self, content: Content) -> bool:
+    async def drifted(self, content: Content) -> Sequence[str]:
         async with self._there() as place:
             return await place.drifted(content)
 
@@ -202,7 +202,7 @@ class RemotePlace:
         async with self._there() as place:
             return await place.explain()
 
-    async def remove(self) -> int:
+    async def remove(self) -> Removed:
         async with self._there() as place:
             return await place.remove()
 

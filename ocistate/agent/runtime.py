@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -35,6 +35,7 @@ from ocistate.signing.policy import TrustPolicy
 log = logging.getLogger("ocistate.agent")
 
 _RETRY_SECONDS: Final = 5.0
+_NAMED: Final = 5
 """Until the next try when a status could not be kept."""
 
 _LOCKED_OUT_SECONDS: Final = 120.0
@@ -340,7 +341,9 @@ class Agent:
             return
         try:
             removed = await self.target(stack).remove()
-            log.info("removed", extra={"stack": str(stack), "objects": removed})
+            log.info("removed", extra={"stack": str(stack), "objects": removed.count})
+            if removed.kept:
+                self.event(stack, "Warning", "Kept", _kept(removed.kept))
         except (ClusterError, ConfigError) as error:
             if not await self.keeper.is_abandoned(stack):
                 raise
@@ -398,3 +401,10 @@ class Agent:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _kept(kept: Sequence[str]) -> str:
+    more = len(kept) - _NAMED
+    return f"left in place, without an owner: {'; '.join(kept[:_NAMED])}" + (
+        f"; and {more} more" if more > 0 else ""
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -20,6 +20,9 @@ LONGEST_TEXT: Final = 4096
 
 MOST_CONTESTS: Final = 20
 """So many contested objects are named in a status."""
+
+MOST_DRIFTED: Final = 10
+"""So many objects that differ are named in a status."""
 
 _REFUSED: Final[tuple[tuple[str, Truth], ...]] = (("Ready", "False"), ("Stalled", "True"))
 
@@ -126,6 +129,25 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What differs from the artifact, where that is only reported: how many, and the first ones."""
+
+    total: int
+    objects: tuple[str, ...]
+
+    @classmethod
+    def of(cls, different: Sequence[str]) -> Drift | None:
+        """None for nothing."""
+        if not different:
+            return None
+        return cls(total=len(different), objects=tuple(sorted(different)[:MOST_DRIFTED]))
+
+    def __str__(self) -> str:
+        more = self.total - len(self.objects)
+        return ", ".join(self.objects) + (f" and {more} more" if more > 0 else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """What the agent says of a Stack, and all it must remember of it between two runs."""
 
@@ -147,6 +169,7 @@ class Status:
     cluster."""
     contested: tuple[Contest, ...] = ()
     """The objects that others want otherwise, at most `MOST_CONTESTS` of them."""
+    drift: Drift | None = None
 
     def condition(self, type_: str) -> Condition | None:
         """One condition by type."""
@@ -311,6 +334,8 @@ def _status_to_dict(status: Status) -> dict[str, Any]:
             "kubeconfigSecretRef": {"name": where.secret, "key": where.key},
             "context": where.context,
         }
+    if status.drift:
+        value["drift"] = {"total": status.drift.total, "objects": list(status.drift.objects)}
     if status.contested:
         value["contested"] = [
             {
@@ -334,6 +359,7 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
     value = value or {}
     current, attempt = value.get("current"), value.get("lastAttempt")
     healthy, held = value.get("lastHealthy"), value.get("heldBack")
+    drift = value.get("drift")
     return Status(
         observed_generation=_integer(value.get("observedGeneration")),
         conditions=tuple(
@@ -409,6 +435,9 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
         ),
         last_handled_reconcile_at=_text(value.get("lastHandledReconcileAt")),
         target=elsewhere(value.get("target")),
+        drift=None
+        if not isinstance(drift, Mapping)
+        else Drift(total=_integer(drift.get("total")), objects=_texts(drift.get("objects"))),
         contested=tuple(
             Contest(
                 id=ObjectId(

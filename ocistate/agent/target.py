@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,6 +54,14 @@ class HealthReport:
     """What others want otherwise, and neither side gives in."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What a removal did: how many objects went, and which ones stay, as nobody's, and why."""
+
+    count: int
+    kept: tuple[str, ...] = ()
+
+
 class Target(Protocol):
     """One Stack's place. Raises errors of the ClusterError branch, or TargetError."""
 
@@ -61,8 +69,8 @@ class Target(Protocol):
         """The kinds an apply will touch, to be remembered before it starts."""
         ...
 
-    async def drifted(self, content: Content) -> bool:
-        """Whether the place is known, or must be suspected, to differ from the content."""
+    async def drifted(self, content: Content) -> Sequence[str]:
+        """What is known, or must be suspected, to differ from the content: objects, or files."""
         ...
 
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
@@ -77,8 +85,8 @@ class Target(Protocol):
         """Why the object that matters most is not well, as its parts tell; may be empty."""
         ...
 
-    async def remove(self) -> int:
-        """Take away everything that is the Stack's; how many objects that were."""
+    async def remove(self) -> Removed:
+        """Take away everything that is the Stack's."""
         ...
 
     async def release(self) -> None:
@@ -136,9 +144,9 @@ class FolderPlace:
     def kinds(self, content: Content) -> tuple[str, ...]:
         return ()
 
-    async def drifted(self, content: Content) -> bool:
+    async def drifted(self, content: Content) -> Sequence[str]:
         plan = self.target.plan(self._files(content), prune=self.stack.prune)
-        return any(action.verb != "keep" for action in plan)
+        return [action.path for action in plan if action.verb != "keep"]
 
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
         files = self._files(content)
@@ -176,8 +184,8 @@ class FolderPlace:
     async def explain(self) -> str:
         return ""
 
-    async def remove(self) -> int:
-        return len(self.target.remove())
+    async def remove(self) -> Removed:
+        return Removed(count=len(self.target.remove()))
 
     async def release(self) -> None:
         self.target.record.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("diff")
-@click.argument("operands", nargs=-1, metavar="REF REF | REPO A B | REF --live")
+@click.argument("operands", nargs=-1, metavar="REF REF | REPO A B | [REF] --live")
 @click.option("--live", is_flag=True, help="Compare one artifact with a cluster.")
 @click.option("--stack", "stack_name", default="", help="With --live: as this Stack applies it.")
 @cluster_options
@@ -45,18 +45,18 @@ def diff_command(
     (prod@41 prod@42), tags (:v1) or digests (sha256:…). The values of Secrets are never shown.
 
     With --live, one reference: every object is sent to the API server as a dry run, and compared
-    with what is there.
+    with what is there. With --stack and no reference, that is what this Stack has applied.
     """
     if live:
         from ocistate.cli.live_diff import show_live_diff
 
-        if len(operands) != 1:
+        if len(operands) > 1 or not (operands or stack_name):
             raise UsageError(
-                "--live compares one artifact", hint="write 'ocistate diff REF --live'"
+                "--live compares one artifact",
+                hint="write 'ocistate diff REF --live', or 'ocistate diff --live --stack NAME'",
             )
-        return show_live_diff(
-            parse_reference(operands[0]), connect, where, stack_name, exit_code, output
-        )
+        given = parse_reference(operands[0]) if operands else None
+        return show_live_diff(given, connect, where, stack_name, exit_code, output)
     if stack_name or where.namespace or where.context or where.kubeconfig:
         raise UsageError("options of a cluster have a meaning with --live only")
     if len(operands) == 2:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ocistate.cli.differences import field_rows, print_change, print_fields
 from ocistate.cli.options import Connect, required_target, run_async
 from ocistate.cli.output import emit, note, result
 from ocistate.cli.stacks import Where, find_stack
+from ocistate.errors import NoStack
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
+    from ocistate.agent.api import Stack
     from ocistate.cluster.prepare import IgnoreRule
     from ocistate.steps.live import LiveDiff
 
 
 def show_live_diff(
-    reference: Reference,
+    reference: Reference | None,
     connect: Connect,
     where: Where,
     stack_name: str,
     exit_code: bool,
     output: str,
 ) -> int:
-    """Print it; the exit code."""
+    """Print it; the exit code. Without a reference, what the Stack has applied is compared."""
     digest, found = run_async(_compare(reference, connect, where, stack_name))
     rows = [_row(each) for each in found]
     if output in ("json", "yaml"):
@@ -53,25 +56,28 @@ def _row(each: LiveDiff) -> dict[str, Any]:
 
 
 async def _compare(
-    reference: Reference, connect: Connect, where: Where, stack_name: str
+    reference: Reference | None, connect: Connect, where: Where, stack_name: str
 ) -> tuple[str, tuple[LiveDiff, ...]]:
+    from ocistate.agent.api import parse_stack
+    from ocistate.agent.target import ignore_rules, select_path
     from ocistate.steps.apply import owner_of
     from ocistate.steps.fetch import fetch_content, fetch_manifest
     from ocistate.steps.live import diff_live
 
-    async with connect(reference) as store:
-        target = required_target(reference, "diff")
-        content = await fetch_content(store, await fetch_manifest(store, target))
-        repository = store.reference.name
     async with where.open() as (client, namespace):
+        obj = await find_stack(client, namespace, stack_name) if stack_name else {}
+        stack = parse_stack(obj) if stack_name else None
+        if reference is None:
+            assert stack is not None
+            reference = _running(stack, obj)
+        async with connect(reference) as store:
+            target = required_target(reference, "diff")
+            content = await fetch_content(store, await fetch_manifest(store, target))
+            repository = store.reference.name
         owner, into, force = owner_of(repository, namespace, ""), namespace, False
         ignore: list[IgnoreRule] = []
         chosen = list(content.resources().values())
-        if stack_name:
-            from ocistate.agent.api import parse_stack
-            from ocistate.agent.target import ignore_rules, select_path
-
-            stack = parse_stack(await find_stack(client, namespace, stack_name))
+        if stack is not None:
             owner, into = stack.uid, stack.target_namespace or stack.namespace
             force, ignore = stack.force_namespace, ignore_rules(stack)
             files = select_path(content, stack.source.path)
@@ -81,3 +87,16 @@ async def _compare(
             force_namespace=force, ignore=ignore,
         )  # fmt: skip
     return content.digest, found
+
+
+def _running(stack: Stack, obj: Mapping[str, Any]) -> Reference:
+    """The artifact that a Stack has applied. Raises NoStack when there is none."""
+    from ocistate.agent.status import status_from_dict
+
+    current = status_from_dict(obj.get("status")).current
+    if current is None or not current.digest:
+        raise NoStack(
+            f"Stack {stack} has not applied anything yet",
+            hint="name an artifact: 'ocistate diff REF --live --stack NAME'",
+        )
+    return stack.source.repository.with_digest(current.digest)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
+from urllib.parse import quote
 
 from ocistate.cluster import wire
 from ocistate.cluster.answer import MAX_PAGE, AnswerTooLarge
@@ -182,6 +183,15 @@ class KubeClient:
         if found is None:
             raise unknown_kind(self._discovered.kinds, group, kind, version)
         return found
+
+    async def open_api(self, group: str, version: str) -> bytes:
+        """The OpenAPI document of a group in one version, which whoever may log in may read."""
+        return await self._transport.send(
+            "GET",
+            f"/openapi/v3/apis/{quote(group, safe='')}/{quote(version, safe='')}",
+            doing=f"read the schemas of {group}/{version}",
+            headers=self._headers,
+        )
 
     # One object
 

@@ -55,6 +55,7 @@ Check = Callable[[Mapping[str, Any]], Health | None]
 
 MISSING: Final = Health(Status.MISSING, "not in the cluster")
 HEALTHY: Final = Health(Status.HEALTHY)
+NOT_REPORTED: Final = Health(Status.PROGRESSING, "its controller has not reported a status yet")
 
 
 def conditions_of(obj: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

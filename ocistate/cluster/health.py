@@ -18,6 +18,7 @@ from typing import Any, Final
 from ocistate.cluster.conditions import (
     HEALTHY,
     MISSING,
+    NOT_REPORTED,
     WORST_FIRST,
     Check,
     Health,
@@ -53,8 +54,9 @@ def health_of(
 ) -> Health:
     """The health of a live object; of None it is Missing.
 
-    ``has_status`` is whether the kind declares a status subresource (`ApiResource.subresources`):
-    only then is there something to wait for before the controller has spoken. ``checks`` are rules
+    ``has_status`` is whether the kind declares a status (`ApiResource.subresources`,
+    `ocistate.cluster.declared`): only then is there something to wait for before the controller has
+    spoken. ``checks`` are rules
     by group and kind that go before the built-in ones. Never raises for odd content: what cannot
     be read is Unknown.
     """
@@ -90,7 +92,7 @@ def general(obj: Mapping[str, Any], *, has_status: bool) -> Health:
         key = (group_of(obj["apiVersion"]), obj["kind"])
         silent = key in SILENT or stage_of(*key) is not Stage.CUSTOM
         if has_status and not silent:
-            return Health(Status.PROGRESSING, "its controller has not reported a status yet")
+            return NOT_REPORTED
         return HEALTHY
     if "Synced" in conditions and (found := crossplane(obj)) is not None:
         return found

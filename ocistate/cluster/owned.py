@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from ocistate.cluster import wire
-from ocistate.cluster.conditions import HEALTHY, MISSING, Check, Health, Status
+from ocistate.cluster.conditions import HEALTHY, MISSING, NOT_REPORTED, Check, Health, Status
 from ocistate.cluster.health import health_of, speaks
 from ocistate.cluster.kinds import ApiResource
 from ocistate.cluster.live import checked, id_of, last_writer, live_of
@@ -80,6 +80,7 @@ class OwnedObjects:
         self._desired: dict[str, Desired] = {}
         self._expected: set[ObjectId] = set()
         self._written: set[ObjectId] = set()
+        self._silent: set[tuple[str, str]] = set()
         self.all: Mapping[ObjectId, Live] = _All(self)
 
     # Reading
@@ -132,6 +133,10 @@ class OwnedObjects:
             return {(id.group, id.kind) for id in self._live.get(owner, ())}
         return {key for key, objects in self._owner.items() if objects}
 
+    def wanting(self, id: ObjectId) -> list[str]:
+        """Who wants an object, whoever has it."""
+        return [owner for owner, desired in self._desired.items() if id in desired.by_id]
+
     def __len__(self) -> int:
         return sum(map(len, self._live.values()))
 
@@ -165,6 +170,18 @@ class OwnedObjects:
             self._own_checks[owner] = checks
         else:
             self._own_checks.pop(owner, None)
+
+    def silence(self, group: str, kind: str, silent: bool) -> None:
+        """Say whether a kind never reports a status: of such a one nothing is waited for."""
+        if not silent:
+            self._silent.discard((group, kind))
+            return
+        self._silent.add((group, kind))
+        for id, owner in tuple(self._owner.get((group, kind), {}).items()):
+            ill = self._ill.get(owner, {})
+            if ill.get(id) == NOT_REPORTED:
+                del ill[id]
+                self._tell(owner, id, What.HEALTH)
 
     @contextmanager
     def expecting(self, plan: Plan) -> Iterator[None]:
@@ -308,7 +325,8 @@ class OwnedObjects:
         now = HEALTHY
         if obj is not None:
             checks = {**self._checks, **self.checks(live.owner)}
-            now = health_of(obj, has_status="status" in resource.subresources, checks=checks)
+            reports = "status" in resource.subresources and (id.group, id.kind) not in self._silent
+            now = health_of(obj, has_status=reports, checks=checks)
         elif live.deleting:
             now = _GOING
         if now.status is Status.HEALTHY:

@@ -21,6 +21,9 @@ from ocistate.objects import ObjectId
 CONTESTED: Final = "put back later: another writer keeps changing it"
 
 
+DELETING: Final = "is being deleted: created again when it is gone"
+
+
 class Verb(StrEnum):
     CREATE = "create"
     CHANGE = "change"
@@ -257,6 +260,8 @@ def _decide(
         return action(Verb.CREATE, "not there, or not ours yet")
     if live.owner != owner and live.owner in handed_to:
         return action(Verb.SKIP, f"handed over to {live.owner}")
+    if live.deleting:
+        return action(Verb.SKIP, DELETING)
     if live.owner != owner and live.owner not in adopt_from:
         error = OwnershipConflict(
             f"{wanted.id} belongs to another Stack, {live.owner}",
@@ -264,8 +269,6 @@ def _decide(
             "if that Stack is gone, or 'ocistate apply' put it there: 'ocistate orphans give'",
         )
         return action(Verb.REFUSE, error.message, error)
-    if live.deleting:
-        return action(Verb.SKIP, "is being deleted: created again when it is gone")
     if live.owner != owner:
         return action(Verb.CHANGE, f"taken over from {live.owner}")
     if wanted.mode is Mode.IF_NOT_PRESENT:

@@ -23,6 +23,7 @@ from typing import Final, Self
 
 from ocistate.cluster import wire
 from ocistate.cluster.client import KubeClient, watch_error
+from ocistate.cluster.declared import declares_status, is_in_doubt
 from ocistate.cluster.health import speaks
 from ocistate.cluster.kinds import ApiResource
 from ocistate.cluster.labels import STACK_LABEL
@@ -36,6 +37,8 @@ _FIRST_PAUSE: Final = 0.5
 _MAX_PAUSE: Final = 10.0
 _MAX_PAUSE_REFUSED: Final = 60.0
 _ABSENT_PAUSE: Final = 30.0
+_SCHEMA_SECONDS: Final = 1.0
+"""A list waits so long for the schema of its kind, so that nothing is under way for a moment."""
 # A watch that ends sooner than this says nothing about the server being well again.
 _STEADY: Final = 5.0
 
@@ -252,10 +255,25 @@ class Watches:
 
     async def _once(self, watch: _Watch) -> None:
         """List if need be, then watch until the stream ends."""
-        group, kind, namespace = watch.key
         resource = await self._resource(watch)
         if resource is None:
             return
+        learning: asyncio.Task[None] | None = None
+        if is_in_doubt(resource):
+            learning = asyncio.create_task(self._learn(resource))
+            await asyncio.wait([learning], timeout=_SCHEMA_SECONDS)
+        try:
+            await self._list_and_watch(watch, resource)
+        finally:
+            if learning is not None:
+                learning.cancel()
+        if not self._steady(watch):
+            # Ended at once, without an error: a proxy, or a CRD just deleted. Look anew.
+            watch.since = ""
+            await self._rest(watch, None)
+
+    async def _list_and_watch(self, watch: _Watch, resource: ApiResource) -> None:
+        group, kind, namespace = watch.key
         if not watch.since:
             watch.since = await self._list(resource, namespace)
         self._well(watch)
@@ -272,10 +290,20 @@ class Watches:
         async with aclosing(events):
             async for version in events:
                 watch.since = version or watch.since
-        if not self._steady(watch):
-            # Ended at once, without an error: a proxy, or a CRD just deleted. Look anew.
-            watch.since = ""
-            await self._rest(watch, None)
+
+    async def _learn(self, resource: ApiResource) -> None:
+        """Find out whether a kind ever reports a status; its schema may come after the kind."""
+        pause = 0.1
+        while True:
+            try:
+                declared = await declares_status(self._client, resource)
+            except OcistateError:
+                declared = None  # then it is waited for, as the subresource says
+            if declared is not None:
+                self._owned.silence(resource.group, resource.kind, not declared)
+                return
+            await self._sleep(pause)
+            pause = min(pause * 2, _ABSENT_PAUSE)
 
     def _steady(self, watch: _Watch) -> bool:
         return watch.begun is not None and self._clock() - watch.begun >= _STEADY

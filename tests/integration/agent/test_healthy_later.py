@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from tests.integration.agent.test_health import may_be_seen
 from tests.integration.agent.test_waves import in_wave
 from tests.integration.agent.world import World
-from tests.unit.agent.parts import config_map, wait_for
-from tests.unit.cluster.parts import deployment, obj
+from tests.unit.agent.parts import condition, config_map, wait_for
+from tests.unit.cluster.parts import crd, deployment, obj
 
 
 def storage_class(name: str, mode: str) -> dict[str, Any]:
@@ -88,8 +91,51 @@ def test_what_only_others_make_healthy_is_shown_and_holds_no_wave_back(world: Wo
 
     message = team.wait_condition("Healthy", "Unknown", "Progressing", digest=digest)
     assert "PersistentVolumeClaim" in message or "load balancer" in message
-    wait_for("the budget is met", lambda: "Budget" not in _message(team))
+    wait_for("the budget is met", lambda: "Budget" not in condition(team.status(), "Healthy")[2])
 
 
-def _message(team: Any) -> str:
-    return next(c["message"] for c in team.status()["conditions"] if c["type"] == "Healthy")
+KEEP = {"x-kubernetes-preserve-unknown-fields": True}
+SILENT: dict[str, dict[str, Any]] = {
+    "empty": {"properties": {"spec": {"type": "object"}, "status": {"type": "object"}}},
+    "none": {"properties": {"spec": {"type": "object"}}},
+    "anything": KEEP,
+}
+
+
+def definition(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+    made = crd(kind, "later.example.com", status=True)
+    made["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = {"type": "object", **schema}
+    return made
+
+
+@pytest.mark.parametrize("status", SILENT)
+def test_a_kind_that_has_no_field_for_a_status_is_not_waited_for(world: World, status: str) -> None:
+    world.apply(may_be_seen("see-later", "later.example.com", "*"))
+    team = world.tenant(everywhere=True)
+    kind = f"Silent{status}"
+    note = obj(kind, "note", "later.example.com/v1", spec={})
+    last = in_wave(config_map("last", v="1"), 1)
+
+    digest = team.push(definition(kind, SILENT[status]), note, last)
+    team.create()
+    team.wait_ready(digest, seconds=20)
+
+    assert team.data("last") == {"v": "1"}
+
+
+def test_a_kind_that_can_report_is_waited_for(world: World) -> None:
+    world.apply(may_be_seen("see-later", "later.example.com", "*"))
+    team = world.tenant(everywhere=True)
+    phase = {"type": "object", "properties": {"phase": {"type": "string"}}}
+    talks = definition("Talker", {"properties": {"status": phase}})
+    note = obj("Talker", "note", "later.example.com/v1")
+
+    digest = team.push(talks, note, in_wave(config_map("last", v="1"), 1))
+    team.create()
+    message = team.wait_condition("Healthy", "Unknown", "Progressing")
+
+    assert "has not reported a status" in message or "wave 0" in message
+    path = f"/apis/later.example.com/v1/namespaces/{team.namespace}/talkers/note"
+    world.merge(f"{path}/status", {"status": {"phase": "Up"}})
+    team.wait_ready(digest)
+    assert team.data("last") == {"v": "1"}

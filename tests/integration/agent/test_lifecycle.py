@@ -170,12 +170,16 @@ def test_drift_can_be_reported_instead_of_repaired(world: World) -> None:
     team.wait_ready(digest)
 
     team.change("app", {"data": {"v": "9"}})
-    team.wait_condition("Ready", "False", "Drifted")
+    message = team.wait_condition("Ready", "False", "Drifted")
     assert team.data("app") == {"v": "9"}
+    name = f"ConfigMap/{team.namespace}/app"
+    assert name in message
+    assert team.status()["drift"] == {"total": 1, "objects": [name]}
 
     team.edit(drift="correct")
     team.wait_ready(digest)
     assert team.data("app") == {"v": "1"}
+    assert "drift" not in team.status()
 
 
 def test_a_request_by_annotation_is_answered_at_once(world: World) -> None:

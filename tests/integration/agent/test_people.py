@@ -113,6 +113,15 @@ def test_diff_live_shows_what_an_apply_would_change_and_changes_nothing(world: W
     team.wait_ready(first)
     same = tool(team, "diff", f"{team.repository}@{first}", "--live", "--stack=app", "--exit-code")
     assert (same.code, same.out) == (0, "")
+    same = tool(team, "diff", "--live", "--stack=app", "--exit-code")
+    assert (same.code, same.out) == (0, "")
+    team.edit(drift="report")
+    team.change("app", {"data": {"v": "9"}})
+    drifted = tool(team, "diff", "--live", "--stack=app", "--exit-code", check=False)
+    assert drifted.code == 1
+    assert '/data/v: "9" → "1"' in drifted.out
+    team.edit(drift=None)
+    team.wait_data("app", v="1")
 
     changed = {**secret, "stringData": {"password": "hunter3"}}
     bad = {**config_map("bad"), "data": {"not a key!": "x"}}

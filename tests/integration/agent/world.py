@@ -28,9 +28,14 @@ CLUSTER_SCOPED = {
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
+    "StorageClass",
     "TrustPolicy",
 }
-PLURALS = {"TrustPolicy": "trustpolicies", "OCIRepository": "ocirepositories"}
+PLURALS = {
+    "StorageClass": "storageclasses",
+    "TrustPolicy": "trustpolicies",
+    "OCIRepository": "ocirepositories",
+}
 
 
 def path_of(api_version: str, kind: str, namespace: str, name: str = "") -> str:
@@ -191,12 +196,19 @@ class World:
 
         wait_for(f"{path} changed", attempt)
 
-    def tenant(self, *, role: str = "cluster-admin", applier: bool = True) -> Tenant:
-        """A new namespace; its applier may do what the ClusterRole allows, in it alone."""
+    def tenant(
+        self, *, role: str = "cluster-admin", applier: bool = True, everywhere: bool = False
+    ) -> Tenant:
+        """A new namespace; its applier may do what the ClusterRole allows, in it alone unless
+        ``everywhere``."""
         name = f"team-{next(self._numbers)}"
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         if applier:
-            self.apply(*applier_objects(name, role))
+            account, binding = applier_objects(name, role)
+            self.apply(account, binding)
+            if everywhere:
+                metadata = {"name": f"{name}-everywhere"}
+                self.apply({**binding, "kind": "ClusterRoleBinding", "metadata": metadata})
         publisher = Publisher(f"oci://{self.registry.host}/{name}", self.key)
         tenant = Tenant(self, name, publisher)
         self.tenants.append(tenant)

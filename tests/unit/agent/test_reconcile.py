@@ -16,7 +16,7 @@ from ocistate.agent.cache import ContentCache
 from ocistate.agent.reconcile import Pass
 from ocistate.agent.services import Memo
 from ocistate.agent.status import Status, status_from_dict, status_to_dict
-from ocistate.agent.target import Applied, HealthReport
+from ocistate.agent.target import Applied, HealthReport, Removed
 from ocistate.channel.rings import Cluster
 from ocistate.cluster.contested import Contest, Reason
 from ocistate.errors import ClusterUnavailable, Unavailable
@@ -51,9 +51,11 @@ class Place:
     def _wanted(content: Content) -> dict[str, str]:
         return {r.id.name: r.object["data"]["v"] for r in content.resources().values()}
 
-    async def drifted(self, content: Content) -> bool:
+    async def drifted(self, content: Content) -> list[str]:
         self.on_step("look")
-        return self.holds != self._wanted(content)
+        wanted = self._wanted(content)
+        names = wanted.keys() | self.holds.keys()
+        return [name for name in names if self.holds.get(name) != wanted.get(name)]
 
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
         self.on_step("before apply")
@@ -81,8 +83,8 @@ class Place:
     async def explain(self) -> str:
         return "since it is sick"
 
-    async def remove(self) -> int:
-        return len(self.holds)
+    async def remove(self) -> Removed:
+        return Removed(count=len(self.holds))
 
     async def release(self) -> None: ...
 
@@ -593,3 +595,21 @@ def test_where_it_was_applied_is_kept_before_the_first_object_is(tmp_path: Path)
     assert "target" not in world.kept
     assert world.events.count("TargetChanged") == 1
     assert world.status == status_from_dict(world.kept)
+
+
+def test_drift_that_is_only_reported_is_named_and_ends(tmp_path: Path) -> None:
+    world = make(tmp_path, drift="report")
+    world.push(**{f"app-{number:02}": "1" for number in range(12)})
+    world.run()
+    world.place.holds = dict.fromkeys(world.place.holds, "9")
+    world.run()
+
+    assert world.kept["drift"]["total"] == 12
+    names = world.kept["drift"]["objects"]
+    assert names == [f"app-{number:02}" for number in range(10)]
+    assert world.ready[:2] == ("False", "Drifted")
+    assert world.ready[2].endswith("app-09 and 2 more")
+    world.place.holds = dict.fromkeys(world.place.holds, "1")
+    world.run()
+    assert "drift" not in world.kept
+    assert world.ready[0] == "True"

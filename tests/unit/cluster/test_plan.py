@@ -10,6 +10,7 @@ import pytest
 from ocistate.cluster.confine import confine
 from ocistate.cluster.plan import (
     CONTESTED,
+    DELETING,
     Plan,
     Verb,
     guard_prune,
@@ -241,3 +242,11 @@ def test_a_plan_that_removes_more_than_the_share_is_not_to_be_carried_out() -> N
     guard_prune(make_plan(desire(), before), percent=100, hint="")
     few = as_applied(desire(*(config_map(f"cm-{n}") for n in range(9))))
     guard_prune(make_plan(desire(), few), percent=0, hint="")
+
+
+def test_what_another_owner_leaves_is_waited_for_until_it_is_gone() -> None:
+    desired = desire(config_map("app"))
+    going = {desired.wanted[0].id: live("old", "owner-2", deleting=True)}
+    plan = make_plan(desired, {}, going)
+    assert plan.empty
+    assert [action.reason for action in plan.skip] == [DELETING]

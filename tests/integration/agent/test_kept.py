@@ -1,0 +1,91 @@
+"""What stays when a Stack is deleted, and who may have it then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.agent.world import Tenant, World
+from tests.unit.agent.parts import config_map, wait_for
+from tests.unit.cluster.parts import crd, obj
+
+STACK = "ocistate.dev/v1alpha1"
+MARK = "ocistate.dev/stack"
+
+
+def labels(world: World, path: str) -> dict[str, str]:
+    answer = world.cluster.request("GET", path)
+    assert answer.status == 200, answer.body
+    found: dict[str, str] = answer.body["metadata"].get("labels") or {}
+    return found
+
+
+def delete(team: Tenant) -> None:
+    team.delete("Stack", "app", STACK)
+    team.wait_gone("Stack", "app", STACK)
+
+
+def told(team: Tenant, reason: str) -> str:
+    def look() -> str:
+        return " ".join(e["message"] for e in team.events() if e["reason"] == reason)
+
+    return wait_for(f"Event {reason}", look)
+
+
+def test_a_namespace_and_a_crd_in_use_are_left_as_nobodys_and_taken_over(world: World) -> None:
+    team = world.tenant(everywhere=True)
+    space = f"{team.namespace}-kept"
+    inside: dict[str, Any] = {**config_map("in"), "metadata": {"name": "in", "namespace": space}}
+    digest = team.push(obj("Namespace", space), inside, crd("Kept", "k.example.com"))
+    team.create()
+    team.wait_ready(digest)
+    other = obj("ConfigMap", "theirs", namespace=space)
+    world.apply(other, obj("Kept", "theirs", "k.example.com/v1", namespace=space))
+
+    delete(team)
+
+    definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/kepts.k.example.com"
+    for path in (f"/api/v1/namespaces/{space}", definition):
+        assert MARK not in labels(world, path)
+    message = told(team, "Kept")
+    assert f"Namespace/{space}" in message
+    assert "kepts.k.example.com" in message
+    made = team.create()
+    team.wait_ready(digest)
+    for path in (f"/api/v1/namespaces/{space}", definition):
+        assert labels(world, path)[MARK] == made["metadata"]["uid"]
+
+
+def test_what_may_not_be_pruned_is_left_as_nobodys(world: World) -> None:
+    team = world.tenant()
+    protected = config_map("data", v="1")
+    protected["metadata"]["annotations"] = {"ocistate.dev/prune": "disabled"}
+    digest = team.push(protected)
+    team.create()
+    team.wait_ready(digest)
+
+    delete(team)
+
+    assert MARK not in ((team.get("ConfigMap", "data") or {})["metadata"].get("labels") or {})
+    assert "ocistate.dev/prune is disabled" in told(team, "Kept")
+    team.create()
+    team.wait_ready(digest)
+
+
+def test_what_is_still_going_is_waited_for_and_made_again(world: World) -> None:
+    team = world.tenant()
+    slow = config_map("slow", v="1")
+    slow["metadata"]["finalizers"] = ["example.com/slow"]
+    digest = team.push(slow)
+    team.create()
+    team.wait_ready(digest)
+    delete(team)
+    before = (team.get("ConfigMap", "slow") or {})["metadata"]
+    assert before["deletionTimestamp"]
+
+    team.create()
+    message = team.wait_condition("Healthy", "False", "Missing")
+    assert "slow" in message
+    team.change("slow", {"metadata": {"finalizers": None}})
+
+    team.wait_ready(digest)
+    assert (team.get("ConfigMap", "slow") or {})["metadata"]["uid"] != before["uid"]
