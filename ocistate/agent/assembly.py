@@ -119,6 +119,7 @@ async def cluster_agent(
             givers=lambda stack: agent.stacks.givers(stack),
             takers=lambda stack: agent.stacks.takers(stack),
             contests=lambda stack: agent.stacks.contests(stack),
+            runs_of=lambda stack: agent.stacks.runs(stack),
         )
         resources.push_async_callback(places.watches.aclose)
         remote = RemotePlaces(
@@ -157,6 +158,7 @@ def _remote(
         givers=agent.stacks.givers,
         takers=agent.stacks.takers,
         contests=lambda stack: agent.stacks.contests(stack),
+        runs_of=lambda stack: agent.stacks.runs(stack),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Final
 
 from ocistate.agent.api import DEFAULT_APPLIER, Stack
 from ocistate.agent.manifests import VIEW_LABEL
+from ocistate.agent.status import MOST_RUNS
 from ocistate.agent.target import (
     Applied,
     HealthReport,
@@ -38,8 +40,9 @@ from ocistate.cluster.plan import (
     make_plan,
     plan_deletion,
 )
-from ocistate.cluster.prepare import Desired, Mode, prepare
+from ocistate.cluster.prepare import Desired, Mode, Wanted, prepare
 from ocistate.cluster.status import StatusError
+from ocistate.cluster.vanishing import Ending, Lifetime, Run, Runs
 from ocistate.cluster.watch import Watches
 from ocistate.cluster.waves import hold_waves
 from ocistate.errors import ClusterError, ClusterUnavailable, OcistateError
@@ -91,6 +94,8 @@ class ClusterPlaces:
     """The owners that a Stack leaves its objects to."""
     contests: Callable[[Stack], Sequence[Contest]] = lambda stack: ()
     """What a Stack's status says of contested objects."""
+    runs_of: Callable[[Stack], Sequence[Run]] = lambda stack: ()
+    """What a Stack's status says of objects that were meant to vanish."""
     fence: Callable[[tuple[str, str]], None] | None = None
     """Raises before a write that is another agent's to do."""
     noticed: Callable[[OcistateError | None], None] = lambda trouble: None
@@ -98,6 +103,8 @@ class ClusterPlaces:
     owned: OwnedObjects = field(init=False)
     watches: Watches = field(init=False)
     contested: Contested = field(default_factory=Contested)
+    runs: dict[str, Runs] = field(default_factory=dict)
+    """By Stack: what was applied of objects that are meant to vanish."""
     documents: dict[str, KnownDocuments] = field(default_factory=dict)
     """By Stack: what its last artifact held, so that of the next only what is new is parsed."""
     _wakes: dict[str, Callable[[float], None]] = field(default_factory=dict)
@@ -119,6 +126,7 @@ class ClusterPlaces:
         if stack.uid not in self._wakes:
             for contest in self.contests(stack):
                 self.contested.resume(contest)
+            self.runs[stack.uid] = Runs.of(self.runs_of(stack))
         self._wakes[stack.uid] = wake
         return ClusterPlace(self, stack)
 
@@ -144,6 +152,7 @@ class ClusterPlaces:
         """The Stack is gone."""
         self._wakes.pop(stack.uid, None)
         self.documents.pop(stack.uid, None)
+        self.runs.pop(stack.uid, None)
         self.owned.undesire(stack.uid)
         if self._needs.pop(stack.uid, None):
             self._trim_soon()
@@ -203,6 +212,8 @@ class ClusterPlace:
     """What the place was equal to, but for what `OwnedObjects.changed` names."""
     _there: set[ObjectId] = field(default_factory=set)
     """Others' objects that ``ifnotpresent`` is content with."""
+    _mortal: tuple[Wanted, ...] = ()
+    """What is meant to vanish."""
     _optional: frozenset[ObjectId] = frozenset()
     """What need not be there, or not be ours."""
     _kinds: frozenset[Kind] = frozenset()
@@ -240,7 +251,8 @@ class ClusterPlace:
         outcome, wave = await self._carry_out_waves(plan, desired)
         if wave is None and outcome.ok:
             self._whole = content.digest
-        return _applied(plan, outcome, changed=changed, wave=wave)
+        runs = self._vanished().runs
+        return _applied(plan, outcome, changed=changed, wave=wave, runs=runs)
 
     async def health(self) -> HealthReport:
         if self._desired is None:
@@ -262,6 +274,7 @@ class ClusterPlace:
             worst=summary.status.value,
             message=message,
             contested=self._contests(self._desired),
+            runs=self._vanished().runs,
         )
 
     async def explain(self) -> str:
@@ -285,6 +298,31 @@ class ClusterPlace:
         for id in contested.due(owned.mine(self.stack.uid)):
             owned.doubt(id)
 
+    def _vanished(self) -> Vanished:
+        """What was meant to vanish and has, with the health that it left; and what to remember."""
+        owned, runs = self.places.owned, self.places.runs.setdefault(self.stack.uid, Runs())
+        mine = owned.mine(self.stack.uid)
+        gone: dict[ObjectId, Health] = {}
+        for wanted in self._mortal:
+            id, marker = wanted.id, wanted.marker
+            live, ending = mine.get(id), owned.ending(id)
+            if live is not None:
+                if live.marker != marker:
+                    continue
+                if ending is not None:
+                    runs.ended(id, marker, ending)
+                elif wanted.lifetime is Lifetime.ONCE:
+                    runs.began(id, marker)
+            elif (run := runs.done(id, marker)) is not None:
+                if run.ending is None and ending is not None:
+                    runs.ended(id, marker, ending)
+                    run = runs.by_id[id]
+                if run.ending is Ending.UNFINISHED:
+                    del runs.by_id[id]
+                else:
+                    gone[id] = run.health
+        return Vanished(gone=gone, runs=tuple(runs.by_id.values())[:MOST_RUNS])
+
     def _contests(self, desired: Desired) -> tuple[Contest, ...]:
         """What is contested now; it is looked at again when that may have changed."""
         contested, mine = self.places.contested, self.places.owned.mine(self.stack.uid)
@@ -295,8 +333,14 @@ class ClusterPlace:
         return found
 
     def _note(self, plan: Plan, outcome: Outcome) -> None:
-        """What admission made of what was sent."""
+        """What admission made of what was sent, and what of it is meant to vanish."""
         contested = self.places.contested
+        runs = self.places.runs.setdefault(self.stack.uid, Runs())
+        written = {r.id for r in outcome.results if r.state in (State.APPLIED, State.UNCHANGED)}
+        for action in plan.write:
+            wanted = action.wanted
+            if wanted and wanted.id in written and wanted.lifetime is Lifetime.ONCE:
+                runs.began(wanted.id, wanted.marker)
         for action in plan.write:
             if action.wanted and action.live and action.live.marker != action.wanted.marker:
                 contested.forget(action.id)  # nobody has said anything to this yet
@@ -310,8 +354,10 @@ class ClusterPlace:
         """Of the health of all; what is there and healthy is only counted."""
         owned = self.places.owned
         mine = owned.mine(self.stack.uid)
-        left = self._optional - mine.keys()
-        bad = [(id, owned.health(id)) for id in desired.by_id.keys() - mine.keys() - left]
+        left, gone = self._optional - mine.keys(), self._vanished().gone
+        absent = desired.by_id.keys() - mine.keys() - left
+        bad = [(id, gone.get(id) or owned.health(id)) for id in absent]
+        bad = [(id, health) for id, health in bad if health.status is not Status.HEALTHY]
         ill = owned.unwell(self.stack.uid)
         bad += [(id, health) for id, health in ill.items() if id in desired.by_id]
         if self._held:
@@ -410,6 +456,9 @@ class ClusterPlace:
                 for each in desired.wanted
                 if each.mode in (Mode.IGNORE, Mode.IF_NOT_PRESENT)
             )
+            self._mortal = tuple(w for w in desired.wanted if w.lifetime is not Lifetime.KEPT)
+            runs = self.places.runs.setdefault(stack.uid, Runs())
+            runs.keep([wanted.id for wanted in self._mortal])
             self.places.owned.desire(desired)
         known = {kind_of(text) for text in self.places.kinds_of(self.stack)}
         await self._check(known | self._kinds)
@@ -460,6 +509,7 @@ class ClusterPlace:
             adopt_from=self.places.givers(self.stack),
             handed_to=self.places.takers(self.stack),
             there=self._there,
+            done=self._vanished().gone,
             only=owned.changed(self.stack.uid) if self._settled is desired else None,
         )
 
@@ -470,7 +520,9 @@ class ClusterPlace:
             return await self._carry_out(plan), None  # a repair waits for nobody
         results: list[Result] = []
         while True:
-            due, wave = hold_waves(plan, desired, self.places.owned.health)
+            gone, owned = self._vanished().gone, self.places.owned
+            healths = functools.partial(_health_of, gone, owned)
+            due, wave = hold_waves(plan, desired, healths)
             outcome = await self._carry_out(due)
             results += outcome.results
             if wave is None or not outcome.ok or not due.write:
@@ -497,16 +549,31 @@ class ClusterPlace:
         return outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """Of objects that are meant to vanish: the health of those that have, and the memory."""
+
+    gone: Mapping[ObjectId, Health]
+    runs: tuple[Run, ...]
+
+
+def _health_of(gone: Mapping[ObjectId, Health], owned: OwnedObjects, id: ObjectId) -> Health:
+    return gone.get(id) or owned.health(id)
+
+
 def _waiting(plan: Plan) -> bool:
     return any(action.reason in (CONTESTED, DELETING) for action in plan.skip)
 
 
-def _applied(plan: Plan, outcome: Outcome, *, changed: bool, wave: int | None) -> Applied:
+def _applied(
+    plan: Plan, outcome: Outcome, *, changed: bool, wave: int | None, runs: tuple[Run, ...]
+) -> Applied:
     def count(verb: Verb, *states: State) -> int:
         return sum(r.verb is verb and r.state in states for r in outcome.results)
 
     unchanged = sum(r.state is State.UNCHANGED for r in outcome.results)
     return Applied(
+        runs=runs,
         created=count(Verb.CREATE, State.APPLIED),
         changed=count(Verb.CHANGE, State.APPLIED),
         kept=len(plan.keep) + plan.untouched + unchanged,

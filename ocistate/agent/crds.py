@@ -30,7 +30,7 @@ from ocistate.agent.schemas import (
     object_of,
     text,
 )
-from ocistate.agent.status import MOST_DRIFTED
+from ocistate.agent.status import MOST_DRIFTED, MOST_RUNS
 
 
 def crds() -> list[dict[str, Any]]:
@@ -310,6 +310,19 @@ def _stack_status() -> Schema:
                     }
                 ),
                 "What differs from the artifact, where spec.drift is report.",
+            ),
+            "runs": described(
+                list_of(
+                    object_of(
+                        {
+                            **{key: TEXT for key in ("group", "kind", "namespace", "name")},
+                            "content": TEXT,
+                            "ended": TEXT,
+                        }
+                    ),
+                    maxItems=MOST_RUNS,
+                ),
+                "Objects that are meant to vanish, as they were applied: not put back.",
             ),
             "contested": described(
                 list_of(

@@ -237,6 +237,7 @@ class Pass(Looking):
             await self.services.prepare(stack)
             await self.services.save(stack, self.status)
         done = await target.apply(content, changed=new)
+        self.status = replace(self.status, runs=done.runs, drift=None)
         self._tell(done, changed=new)
         if done.errors:
             self.memo.applied = None
@@ -367,7 +368,7 @@ class Pass(Looking):
 
     def _say_healthy(self, truth: Truth, reason: str, report: HealthReport, digest: str) -> None:
         was = self.status.condition("Healthy")
-        self.status = replace(self.status, resources=report.counts)
+        self.status = replace(self.status, resources=report.counts, runs=report.runs)
         self._condition("Healthy", truth, reason, report.message)
         self._say_contested(report)
         if was is None or (was.status, was.reason) != (truth, reason):

@@ -13,6 +13,7 @@ from ocistate.agent.services import Memo
 from ocistate.agent.status import Status
 from ocistate.agent.target import Target
 from ocistate.cluster.contested import Contest
+from ocistate.cluster.vanishing import Run
 from ocistate.errors import ConfigError
 
 
@@ -91,6 +92,11 @@ class Stacks(Mapping[Key, Entry]):
         """The objects of a Stack that others want otherwise."""
         entry = self.get(stack.key)
         return entry.status.contested if entry else ()
+
+    def runs(self, stack: Stack) -> tuple[Run, ...]:
+        """What a Stack has applied of objects that are meant to vanish."""
+        entry = self.get(stack.key)
+        return entry.status.runs if entry else ()
 
     # What they are to each other
 

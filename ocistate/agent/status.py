@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from ocistate.cluster.contested import Contest, Reason
+from ocistate.cluster.vanishing import Ending, Run
 from ocistate.errors import OcistateError
 from ocistate.objects import ObjectId
 
@@ -20,6 +21,9 @@ LONGEST_TEXT: Final = 4096
 
 MOST_CONTESTS: Final = 20
 """So many contested objects are named in a status."""
+
+MOST_RUNS: Final = 200
+"""So many objects that are meant to vanish are remembered."""
 
 MOST_DRIFTED: Final = 10
 """So many objects that differ are named in a status."""
@@ -170,6 +174,8 @@ class Status:
     contested: tuple[Contest, ...] = ()
     """The objects that others want otherwise, at most `MOST_CONTESTS` of them."""
     drift: Drift | None = None
+    runs: tuple[Run, ...] = ()
+    """What was applied of objects that are meant to vanish: these are not put back."""
 
     def condition(self, type_: str) -> Condition | None:
         """One condition by type."""
@@ -336,6 +342,18 @@ def _status_to_dict(status: Status) -> dict[str, Any]:
         }
     if status.drift:
         value["drift"] = {"total": status.drift.total, "objects": list(status.drift.objects)}
+    if status.runs:
+        value["runs"] = [
+            {
+                "group": r.id.group,
+                "kind": r.id.kind,
+                "namespace": r.id.namespace,
+                "name": r.id.name,
+                "content": r.content,
+                "ended": r.ending.value if r.ending else "",
+            }
+            for r in status.runs
+        ]
     if status.contested:
         value["contested"] = [
             {
@@ -438,14 +456,17 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
         drift=None
         if not isinstance(drift, Mapping)
         else Drift(total=_integer(drift.get("total")), objects=_texts(drift.get("objects"))),
+        runs=tuple(
+            Run(
+                id=_id(r),
+                content=_text(r.get("content")),
+                ending=Ending(r["ended"]) if r.get("ended") in tuple(Ending) else None,
+            )
+            for r in _mappings(value.get("runs"))
+        ),
         contested=tuple(
             Contest(
-                id=ObjectId(
-                    _text(c.get("group")),
-                    _text(c.get("kind")),
-                    _text(c.get("namespace")),
-                    _text(c.get("name")),
-                ),
+                id=_id(c),
                 reason=Reason(c["reason"]),
                 by=_text(c.get("by")),
                 fields=_texts(c.get("fields")),
@@ -464,6 +485,11 @@ def elsewhere(target: Any) -> Elsewhere | None:
                 key, context = _text(reference.get("key")), _text(found.get("context"))
                 return Elsewhere(secret=name, key=key, context=context)
     return None
+
+
+def _id(value: Mapping[str, Any]) -> ObjectId:
+    parts = (_text(value.get(part)) for part in ("group", "kind", "namespace", "name"))
+    return ObjectId(*parts)
 
 
 def _text(value: Any) -> str:

@@ -10,6 +10,7 @@ from ocistate.agent.api import ALLOW_PRUNE, Stack
 from ocistate.cluster.contested import Contest
 from ocistate.cluster.plan import guard_removal
 from ocistate.cluster.prepare import IgnoreRule
+from ocistate.cluster.vanishing import Run
 from ocistate.errors import ConfigError, TargetError
 from ocistate.folder import FolderTarget
 from ocistate.steps.fetch import Content
@@ -26,6 +27,9 @@ class Applied:
     errors: tuple[str, ...] = ()
     drifted: tuple[str, ...] = ()
     """What was found different from the artifact though the artifact had not changed."""
+
+    runs: tuple[Run, ...] = ()
+    """What to remember of objects that are meant to vanish."""
 
     waiting: str = ""
     """What else is to be done, later; empty: nothing."""
@@ -52,6 +56,8 @@ class HealthReport:
     message: str = ""
     contested: tuple[Contest, ...] = ()
     """What others want otherwise, and neither side gives in."""
+    runs: tuple[Run, ...] = ()
+    """What to remember of objects that are meant to vanish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

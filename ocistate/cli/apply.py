@@ -88,6 +88,7 @@ async def _apply(
 ) -> dict[str, Any]:
     from ocistate.cluster.client import KubeClient
     from ocistate.cluster.plan import guard_prune
+    from ocistate.cluster.vanishing import REMOVED
     from ocistate.steps.apply import carry_out, owner_of, plan_apply, wait_applied
     from ocistate.steps.fetch import fetch_content, fetch_manifest
     from ocistate.steps.verify import verify_artifact
@@ -154,6 +155,9 @@ async def _apply(
             note(f"Waiting for health, up to {timeout:g} s")
             waited = await wait_applied(client, planned, timeout)
             facts |= {"healthy": waited.ok, "seconds": round(waited.seconds, 3)}
+            for id, health in waited.healths.items():
+                if health.message == REMOVED:
+                    note(f"{id} {REMOVED}: the next apply runs it again")
             if late := waited.error():
                 return facts | {"failure": late}
             note(f"Healthy after {waited.seconds:.1f} s.")

@@ -59,6 +59,7 @@ async def _compare(
     reference: Reference | None, connect: Connect, where: Where, stack_name: str
 ) -> tuple[str, tuple[LiveDiff, ...]]:
     from ocistate.agent.api import parse_stack
+    from ocistate.agent.status import status_from_dict
     from ocistate.agent.target import ignore_rules, select_path
     from ocistate.steps.apply import owner_of
     from ocistate.steps.fetch import fetch_content, fetch_manifest
@@ -86,6 +87,10 @@ async def _compare(
             client, chosen, owner=owner, digest=content.digest, namespace=into,
             force_namespace=force, ignore=ignore,
         )  # fmt: skip
+        status = status_from_dict(obj.get("status"))
+        if status.current is not None and status.current.digest == content.digest:
+            done = {run.id for run in status.runs}
+            found = tuple(e for e in found if e.change != "added" or e.id not in done)
     return content.digest, found
 
 

@@ -28,6 +28,8 @@ from ocistate.cluster.live import checked, id_of, last_writer, live_of
 from ocistate.cluster.outcome import Outcome, Result, State
 from ocistate.cluster.plan import Live, Plan
 from ocistate.cluster.prepare import Desired
+from ocistate.cluster.stages import Stage, stage_of
+from ocistate.cluster.vanishing import Ending, Lifetime, ending_of, health_after
 from ocistate.objects import ObjectId
 
 _UNSEEN: Final = Health(Status.PROGRESSING, "applied, and not yet seen since")
@@ -81,6 +83,7 @@ class OwnedObjects:
         self._expected: set[ObjectId] = set()
         self._written: set[ObjectId] = set()
         self._silent: set[tuple[str, str]] = set()
+        self._endings: dict[ObjectId, Ending] = {}
         self.all: Mapping[ObjectId, Live] = _All(self)
 
     # Reading
@@ -98,11 +101,16 @@ class OwnedObjects:
         return None if owner is None else self._live[owner].get(id)
 
     def health(self, id: ObjectId) -> Health:
-        """The health of an owned object, Missing for one that is not there."""
+        """The health of an owned object, Missing for one that is not there and has not ended."""
         owner = self._owner.get((id.group, id.kind), {}).get(id)
         if owner is None:
-            return MISSING
+            return health_after(self._endings[id]) if id in self._endings else MISSING
         return self._ill.get(owner, {}).get(id, HEALTHY)
+
+    def ending(self, id: ObjectId) -> Ending | None:
+        """How an object ended that runs to an end, as far as it was seen; also of one that was
+        meant to vanish, and has: UNFINISHED if it went before."""
+        return self._endings.get(id)
 
     def unwell(self, owner: str) -> Mapping[ObjectId, Health]:
         """The owner's objects that are there and not healthy. Do not modify."""
@@ -149,11 +157,15 @@ class OwnedObjects:
 
     def desire(self, desired: Desired) -> None:
         """Say what an owner wants, so that what is seen can be checked against it at once."""
+        before = self._desired.get(desired.owner)
         self._desired[desired.owner] = desired
+        if before is not None:
+            self._forget_endings(before, desired)
 
     def undesire(self, owner: str) -> None:
         """Forget what an owner wanted."""
-        self._desired.pop(owner, None)
+        if (before := self._desired.pop(owner, None)) is not None:
+            self._forget_endings(before, None)
         self._own_checks.pop(owner, None)
         self._changed.pop(owner, None)
 
@@ -170,6 +182,12 @@ class OwnedObjects:
             self._own_checks[owner] = checks
         else:
             self._own_checks.pop(owner, None)
+
+    def assume_ended(self, ids: Iterable[ObjectId]) -> None:
+        """Take it that those that are not there have ended, where nothing else was seen."""
+        for id in ids:
+            if self.get(id) is None:
+                self._endings.setdefault(id, Ending.SUCCEEDED)
 
     def silence(self, group: str, kind: str, silent: bool) -> None:
         """Say whether a kind never reports a status: of such a one nothing is waited for."""
@@ -225,6 +243,7 @@ class OwnedObjects:
             if known.fields == live.fields and known.marker == live.marker:
                 self._store(id, replace(known, intact=True))
         else:
+            self._endings.pop(id, None)
             self._store(id, live)
             if result.state is State.APPLIED and self._speaks(id):
                 self._ill.setdefault(live.owner, {})[id] = _UNSEEN
@@ -260,6 +279,8 @@ class OwnedObjects:
             drifted = known is not None and not live.intact
         self._store(id, live)
         self._note_health(resource, id, live, obj)
+        if obj is not None:
+            self._note_ending(id, live, obj)
         if known is None:
             self._tell(live.owner, id, What.APPEARED)
         elif drifted:
@@ -272,10 +293,15 @@ class OwnedObjects:
         if live is not None:
             self._store(id, replace(live, intact=None))
 
-    def forget(self, id: ObjectId, uid: str = "") -> None:
-        """Note that an object is gone, or no longer carries the label."""
+    def forget(self, id: ObjectId, uid: str = "", *, last: Mapping[str, Any] | None = None) -> None:
+        """Note that an object is gone, or no longer carries the label; ``last`` is how it was."""
         live = self.get(id)
         if live is not None and (not uid or live.uid == uid):
+            if last is not None and id not in self._endings and _may_end(id):
+                # What is stopped by its deletion has not ended before.
+                ending = Ending.UNFINISHED if id.kind == "Pod" else ending_of(id, last)
+                if ending is not None:
+                    self._endings[id] = ending
             self._remove(id)
 
     def only(self, resource: ApiResource, namespace: str, seen: Iterable[ObjectId]) -> None:
@@ -309,6 +335,9 @@ class OwnedObjects:
             return
         objects = self._live[owner]
         del objects[id]
+        wanted = self._desired[owner].by_id.get(id) if owner in self._desired else None
+        if wanted is None or wanted.lifetime is Lifetime.KEPT:
+            self._endings.pop(id, None)
         self._ill.get(owner, {}).pop(id, None)
         self._bump(owner, id)
         if not objects:
@@ -317,6 +346,21 @@ class OwnedObjects:
             if owner not in self._desired:
                 del self._revisions[owner]
         self._tell(owner, id, What.GONE, by)
+
+    def _note_ending(self, id: ObjectId, live: Live, obj: Mapping[str, Any]) -> None:
+        if not _may_end(id) or (live.deleting and id.kind == "Pod"):
+            return
+        ending = ending_of(id, obj)
+        if ending in (Ending.SUCCEEDED, Ending.FAILED):
+            self._endings[id] = ending
+        else:
+            self._endings.pop(id, None)
+
+    def _forget_endings(self, before: Desired, now: Desired | None) -> None:
+        """Of what nobody wants any more, and is not there either."""
+        for id in [id for id in self._endings if id in before.by_id]:
+            if (now is None or id not in now.by_id) and self.get(id) is None:
+                del self._endings[id]
 
     def _note_health(
         self, resource: ApiResource, id: ObjectId, live: Live, obj: Mapping[str, Any] | None
@@ -365,6 +409,10 @@ class _All(Mapping[ObjectId, Live]):
 
     def __len__(self) -> int:
         return len(self._owned)
+
+
+def _may_end(id: ObjectId) -> bool:
+    return id.kind in ("Job", "Pod") or stage_of(id.group, id.kind) is Stage.CUSTOM
 
 
 def _same(one: Live, other: Live) -> bool:

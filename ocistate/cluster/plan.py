@@ -130,6 +130,7 @@ def make_plan(
     waits: Callable[[ObjectId], bool] | None = None,
     handed_to: Collection[str] = (),
     there: Collection[ObjectId] = (),
+    done: Collection[ObjectId] = (),
     only: Set[ObjectId] | None = None,
 ) -> Plan:
     """Decide what to do.
@@ -139,7 +140,8 @@ def make_plan(
     the owners in ``handed_to`` left to them; of any other owner they are refused. A live object
     that is not ``intact`` is applied again; where another writer changed what the artifact did
     not, ``waits`` may say that its repair waits.
-    ``there`` are objects of others that ifnotpresent was found to be content with. With ``only``
+    ``there`` are objects of others that ifnotpresent was found to be content with, ``done`` those
+    that were meant to vanish, and have. With ``only``
     these alone are looked at: everything else is known to be as it should be.
     """
     write: list[Action] = []
@@ -162,7 +164,8 @@ def make_plan(
             continue
         if live is None and others:
             live = others.get(wanted.id)
-        if live is None and wanted.mode is Mode.IF_NOT_PRESENT and wanted.id in there:
+        content = wanted.mode is Mode.IF_NOT_PRESENT and wanted.id in there
+        if live is None and (content or (wanted.id in done and wanted.problem is None)):
             keep.append(wanted)
             continue
         action = _decide(desired.owner, wanted, live, adopt_from, handed_to)

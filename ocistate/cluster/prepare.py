@@ -30,6 +30,7 @@ from ocistate.cluster.labels import (
 )
 from ocistate.cluster.stages import Stage, stage_of
 from ocistate.cluster.status import UNKNOWN_KIND, StatusError
+from ocistate.cluster.vanishing import ONCE, Lifetime, lifetime_of
 from ocistate.errors import ConfigError, InvalidManifest, OcistateError
 from ocistate.objects import ObjectId, Resource
 from ocistate.shapes import POINTER
@@ -115,7 +116,8 @@ class IgnoreRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One object as it shall be. ``problem`` says why it cannot be applied, if it cannot."""
+    """One object as it shall be. ``problem`` says why it cannot be applied, if it cannot;
+    ``lifetime`` whether it is meant to vanish."""
 
     id: ObjectId
     resource: Resource
@@ -125,6 +127,7 @@ class Wanted:
     stage: Stage
     pointers: tuple[str, ...] = ()
     problem: OcistateError | None = None
+    lifetime: Lifetime = Lifetime.KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,16 +256,19 @@ def _wanted(
         annotations = (resource.object.get("metadata") or {}).get("annotations") or {}
     problem: OcistateError | None = None
     mode, wave = Mode.APPLY, 0
+    lifetime = lifetime_of(id, resource.json, lambda: resource.object)
     try:
-        if text := annotations.get(APPLY_ANNOTATION):
+        if (text := annotations.get(APPLY_ANNOTATION)) == ONCE:
+            lifetime = Lifetime.ONCE
+        elif text:
             mode = Mode(text)
         if text := annotations.get(WAVE_ANNOTATION):
             wave = int(text)
     except (ValueError, TypeError):
         problem = InvalidManifest(
             resource.path,
-            f"{id}: {APPLY_ANNOTATION} must be ifnotpresent, ignore or recreate, and "
-            f"{WAVE_ANNOTATION} a whole number in quotes",
+            f"{id}: {APPLY_ANNOTATION} must be ifnotpresent, ignore, recreate or once, "
+            f"and {WAVE_ANNOTATION} a whole number in quotes",
         )
     if scope is None:
         problem = StatusError(
@@ -287,6 +293,7 @@ def _wanted(
         stage=stage_of(id.group, id.kind),
         pointers=pointers,
         problem=problem,
+        lifetime=lifetime,
     )
 
 

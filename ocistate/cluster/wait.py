@@ -21,7 +21,9 @@ from ocistate.cluster.conditions import Check, Health, Status
 from ocistate.cluster.health import Summary, summarize
 from ocistate.cluster.labels import STACK_LABEL
 from ocistate.cluster.owned import Change, OwnedObjects
+from ocistate.cluster.prepare import Desired
 from ocistate.cluster.status import StatusError
+from ocistate.cluster.vanishing import Lifetime
 from ocistate.cluster.watch import Watches
 from ocistate.errors import HealthTimeout, OcistateError
 from ocistate.objects import ObjectId
@@ -78,6 +80,7 @@ async def wait_healthy(
     *,
     owner: str,
     timeout: float,
+    desired: Desired | None = None,
     namespaces: Sequence[str] | None = None,
     checks: Mapping[tuple[str, str], Check] | None = None,
     on_change: Callable[[ObjectId, Health], None] | None = None,
@@ -88,11 +91,14 @@ async def wait_healthy(
 
     With ``enough=lets_on``, until they hold no later wave back.
 
+    Of ``desired``, what was meant to vanish and has is as healthy as it was when it ended.
     ``timeout`` and ``give_up_after`` are in seconds. ``on_change`` is told of each one's progress.
     Reaching the timeout is no exception: see `Waited.error`. What may not be watched raises the
     API server's StatusError.
     """
     owned = OwnedObjects(checks=checks)
+    if desired is not None:
+        owned.desire(desired)
     kinds = {(id.group, id.kind) for id in ids}
     started = time.monotonic()
     selector = f"{STACK_LABEL}={owner}"
@@ -113,6 +119,9 @@ async def wait_healthy(
             await watches.synced(timeout=timeout)
         for trouble in watches.troubles.values():
             raise trouble
+        if desired is not None:
+            # Applied a moment ago, and gone before anybody looked.
+            owned.assume_ended(id for id in ids if desired.by_id[id].lifetime is Lifetime.ONCE)
         return await wait_on(
             owned,
             ids,

@@ -103,11 +103,12 @@ async def watch_into(
             if event.type == "ERROR":
                 raise watch_error(wire.decode(event.object), resource, namespace)
             metadata = wire.decode_as(wire.PARTIAL, event.object).metadata
-            if event.type == "DELETED":
-                owned.forget(id_of(resource, metadata), metadata.uid)
-            elif event.type != "BOOKMARK":
+            if event.type != "BOOKMARK":
                 obj = _named(wire.decode(event.object), resource) if whole else None
-                owned.see(resource, metadata, obj)
+                if event.type == "DELETED":
+                    owned.forget(id_of(resource, metadata), metadata.uid, last=obj)
+                else:
+                    owned.see(resource, metadata, obj)
             yield metadata.resourceVersion
 
 

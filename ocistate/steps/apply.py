@@ -78,7 +78,12 @@ async def carry_out(
         owner = planned.desired.owner
         ids = [id for id in ids if _is_judged(planned.desired.by_id[id])]
         waited = await wait_healthy(
-            client, ids, owner=owner, timeout=wave_timeout or 0.0, enough=lets_on
+            client,
+            ids,
+            owner=owner,
+            timeout=wave_timeout or 0.0,
+            desired=planned.desired,
+            enough=lets_on,
         )
         if error := waited.error():
             raise error
@@ -92,7 +97,8 @@ async def carry_out(
 async def wait_applied(client: KubeClient, planned: Planned, timeout: float) -> Waited:
     """Wait until everything applied is healthy, for ``timeout`` seconds at most."""
     ids = [wanted.id for wanted in planned.desired.wanted if _is_judged(wanted)]
-    return await wait_healthy(client, ids, owner=planned.desired.owner, timeout=timeout)
+    desired = planned.desired
+    return await wait_healthy(client, ids, owner=desired.owner, timeout=timeout, desired=desired)
 
 
 def _is_judged(wanted: Wanted) -> bool:

@@ -83,8 +83,8 @@ def test_what_is_still_going_is_waited_for_and_made_again(world: World) -> None:
     assert before["deletionTimestamp"]
 
     team.create()
-    message = team.wait_condition("Healthy", "False", "Missing")
-    assert "slow" in message
+    message = team.wait_condition("Healthy", "Unknown", "Progressing")
+    assert "slow: being deleted" in message
     team.change("slow", {"metadata": {"finalizers": None}})
 
     team.wait_ready(digest)

@@ -116,6 +116,8 @@ def test_diff_live_shows_what_an_apply_would_change_and_changes_nothing(world: W
     same = tool(team, "diff", "--live", "--stack=app", "--exit-code")
     assert (same.code, same.out) == (0, "")
     team.edit(drift="report")
+    edited = (team.get("Stack", "app", "ocistate.dev/v1alpha1") or {})["metadata"]["generation"]
+    wait_for("report", lambda: team.status()["observedGeneration"] == edited)
     team.change("app", {"data": {"v": "9"}})
     drifted = tool(team, "diff", "--live", "--stack=app", "--exit-code", check=False)
     assert drifted.code == 1
