@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import TestbedError
-from .process import started_at
+from .process import patience, started_at
 
 START_TIMEOUT = 120.0
 
@@ -74,7 +74,7 @@ class Background:
         if state is None:
             return False
         os.kill(state["pid"], signal.SIGTERM)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patience(60)
         while started_at(state["pid"]) == state["started"]:
             if time.monotonic() > deadline:
                 raise TestbedError(f"process {state['pid']} does not end; see {self.log}")
@@ -95,7 +95,7 @@ class Background:
                 signal.pause()
 
     def _wait_started(self, keeper: subprocess.Popen[bytes]) -> dict[str, Any]:
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + patience(START_TIMEOUT)
         while (facts := self.running()) is None:
             if keeper.poll() is not None or time.monotonic() > deadline:
                 text = self.log.read_text(errors="replace")

@@ -21,7 +21,7 @@ from typing import Any, Self
 from . import TestbedError
 from .certs import Authority, Pair, new_key, public_key
 from .kubeapi import Answer, KubeApi, kubeconfig, post_json, user_of
-from .process import Child, free_port, listens
+from .process import Child, free_port, listens, patience
 from .tools import ensure
 
 STAGES = Path(__file__).resolve().parent / "kwok.yaml"
@@ -255,7 +255,7 @@ class ControlPlane:
         if self._controllers:
             wanted.append("/api/v1/namespaces/default/serviceaccounts/default")
             wanted.append("/api/v1/namespaces/default/configmaps/kube-root-ca.crt")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + patience(120)
         for index in range(self._nodes):
             self._make_node(f"node-{index}")
         for path in wanted:

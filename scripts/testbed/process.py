@@ -42,6 +42,15 @@ def _setpriv() -> str | None:
     return shutil.which("setpriv")
 
 
+def patience(seconds: float) -> float:
+    """How long to wait for what takes at most so many seconds on a machine that is not crowded.
+
+    By the load of the last minute, and four times as long at most: what hangs must be told, too.
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return seconds * min(max(os.getloadavg()[0] / processors, 1.0), 4.0)
+
+
 @dataclass(slots=True, kw_only=True)
 class Child:
     """A server process with its log in a file; it can be stopped and started again.
@@ -85,7 +94,7 @@ class Child:
 
         A process that is not ready in time is stopped.
         """
-        deadline = time.monotonic() + self.start_timeout
+        begun = time.monotonic()
         while True:
             if not self.running:
                 code = self._process.returncode if self._process else None
@@ -95,10 +104,10 @@ class Child:
                     return
             except OSError:  # refused, reset, timed out: it is still starting
                 pass
-            if time.monotonic() > deadline:
+            if time.monotonic() > begun + patience(self.start_timeout):
                 self.kill()
                 raise TestbedError(
-                    f"{self.name} was not ready after {self.start_timeout:.0f} s:\n"
+                    f"{self.name} was not ready after {time.monotonic() - begun:.0f} s:\n"
                     f"{self.log_tail()}"
                 )
             time.sleep(0.05)

@@ -20,6 +20,7 @@ from ocistate.cluster.prepare import Desired, prepare
 from ocistate.cluster.transport import Transport
 from ocistate.objects import ObjectId
 from testbed.controlplane import ControlPlane
+from testbed.process import patience
 from testbed.tools import ensure
 from tests.unit.cluster.parts import obj, resource
 
@@ -128,7 +129,8 @@ def results(outcome: Outcome) -> dict[str, Result]:
 
 async def eventually(check: Callable[[], Any], *, seconds: float = 60.0) -> None:
     """Wait until ``check`` is true; assert that it gets so."""
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while not check():
-        assert time.monotonic() < deadline, "did not happen in time"
+        waited = time.monotonic() - begun
+        assert waited < patience(seconds), f"did not happen within {waited:.0f} s: {check}"
         await asyncio.sleep(0.02)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,14 +23,14 @@ from ocistate.oci.layout import LayoutStore
 from ocistate.reference import parse_reference
 from ocistate.steps.push import push_artifact
 from ocistate.steps.sign import sign_artifact
-from testbed.process import spawn
+from testbed.process import patience, spawn
 from tests.keys import Key as Key
 
 T = TypeVar("T")
 
 
 def wait_for(what: str, look: Callable[[], T | None], *, seconds: float = 60.0) -> T:
-    """Look until there is something, and return it.
+    """Look until there is something, and return it; wait longer where the machine is crowded.
 
     What takes long is looked at less and less often: looking costs those we wait for their time.
     """
@@ -41,8 +42,9 @@ def wait_for(what: str, look: Callable[[], T | None], *, seconds: float = 60.0) 
         if seen:
             return seen
         now = time.monotonic()
-        if now > begun + seconds:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
+        if now > begun + patience(seconds):
+            load = os.getloadavg()[0]
+            raise AssertionError(f"not within {now - begun:.0f} s (load {load:.1f}): {what}")
         time.sleep(max(pause, now - before))
         pause = min(pause * 1.2, 0.1)
 
