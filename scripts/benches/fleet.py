@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import tempfile
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +11,8 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from benches.common.measure import Figures, below, measure, median, ocistate
+from benches.common.bare import manifests
+from benches.common.measure import Figures, against, below, measure, median, ocistate
 from ocistate.channel.change import Why, begun
 from ocistate.channel.record import Provenance
 from ocistate.channel.report import Report, report_tag
@@ -43,15 +42,17 @@ def run(size: int | None = None) -> Figures:
         policy.write_text(_policy(channels, clusters))
         asyncio.run(_fill(repository, channels, clusters))
         command = ocistate("fleet", "status", repository, "prod", "--policy", str(policy))
-        runs = [measure([*command, "--exit-code"]) for _ in range(3)]
-        floor = median([_fetch_all(registry.host, list(clusters)) for _ in range(3)])
+        tags = [report_tag("prod", cluster, _STACK) for cluster in clusters]
+        runs, floors = [], []
+        for _ in range(3):
+            floors.append(manifests(registry.host, "shop", tags).wall)
+            runs.append(measure([*command, "--exit-code"]))
+    floor = median(floors)
     seconds = median([run.wall for run in runs])
     return {
-        f"fleet status of {count} clusters (floor: fetching them one by one)": {
-            **below(seconds, unit="s", most=5 * max(count / 1000, 1)),
-            "floor": round(floor, 4),
-            "ratio": round(seconds / floor, 3),
-        },
+        f"fleet status of {count} clusters (floor: fetching and parsing their reports)": against(
+            seconds, floor, unit="s", most=6
+        ),
         f"fleet status of {count} clusters, memory": below(
             max(run.megabytes for run in runs), unit="MB", most=150
         ),
@@ -113,16 +114,3 @@ async def _fill(repository: str, channels: KeySigner, clusters: dict[str, KeySig
             await write_report(store, said, clusters[name])
 
         await each(clusters, tell)
-
-
-def _fetch_all(host: str, clusters: list[str]) -> float:
-    """One connection, one request after the other, nothing verified."""
-    connection = http.client.HTTPConnection(host)
-    begun = time.perf_counter()
-    for name in clusters:
-        tag = report_tag("prod", name, _STACK)
-        connection.request("GET", f"/v2/shop/manifests/{tag}")
-        connection.getresponse().read()
-    seconds = time.perf_counter() - begun
-    connection.close()
-    return seconds

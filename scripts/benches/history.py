@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import tempfile
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benches.common.measure import Figures, below, measure, median, ocistate
+from benches.common.bare import manifests
+from benches.common.measure import Figures, against, measure, median, ocistate
 from ocistate.channel.record import (
     RECORD_TYPE,
     Provenance,
@@ -39,23 +38,22 @@ def run(size: int | None = None) -> Figures:
         (folder / "key.pub").write_bytes(public)
         repository = f"{registry.host}/shop"
         asyncio.run(_fill(repository, signer, count))
-        cold, warm = [], []
+        cold, warm, floors = [], [], []
         command = ocistate("history", repository, "prod", "--channel-key", f"{name}/key.pub")
         command += ["-o", "json"]
+        tags = [number_tag("prod", 1, number) for number in range(1, count + 1)]
         for turn in range(3):
+            floors.append(manifests(registry.host, "shop", tags).wall)
             environ = {"XDG_CACHE_HOME": f"{name}/cache-{turn}"}
             cold.append(measure(command, environ=environ).wall)
             warm.append(measure(command, environ=environ).wall)
-        floor = _fetch_all(registry.host, count)
-    scale = count / 1000
+    floor = median(floors)
     return {
-        f"history of {count} records, cold (floor: fetching them one by one)": {
-            **below(median(cold), unit="s", most=3 * max(scale, 1)),
-            "floor": round(floor, 4),
-            "ratio": round(median(cold) / floor, 3),
-        },
-        f"history of {count} records, warm": below(
-            median(warm), unit="s", most=0.3 * max(scale, 1)
+        f"history of {count} records, cold (floor: fetching and parsing them)": against(
+            median(cold), floor, unit="s", most=5
+        ),
+        f"history of {count} records, warm (floor: the same)": against(
+            median(warm), floor, unit="s", most=0.75
         ),
     }
 
@@ -91,15 +89,3 @@ async def _fill(repository: str, signer: KeySigner, count: int) -> None:
 async def _push(store: Store, manifest: Manifest, number: int) -> None:
     await store.push_blob(manifest.layers[0], manifest.layers[0].data)
     await store.push_manifest(manifest, number_tag("prod", 1, number))
-
-
-def _fetch_all(host: str, count: int) -> float:
-    """One connection, one request after the other, nothing parsed."""
-    connection = http.client.HTTPConnection(host)
-    begun = time.perf_counter()
-    for number in range(1, count + 1):
-        connection.request("GET", f"/v2/shop/manifests/{number_tag('prod', 1, number)}")
-        connection.getresponse().read()
-    seconds = time.perf_counter() - begun
-    connection.close()
-    return seconds

@@ -6,15 +6,17 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 Figure = dict[str, Any]
 Figures = dict[str, Figure]
 
+_TIMES: Final = ("s", "ms", "% of a core")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,7 +43,24 @@ def against(value: float, floor: float, *, unit: str, most: float) -> Figure:
 
 
 def below(value: float, *, unit: str, most: float) -> Figure:
-    """A figure that has a bar of its own and no floor."""
+    """A figure that has a bar of its own and no floor: memory, or a count.
+
+    Never a time, which says nothing without what the same machine takes for the bare work.
+    """
+    if unit in _TIMES:
+        raise ValueError("a time needs a floor: use `against`, or `waited` where a person waits")
+    return _absolute(value, unit, most)
+
+
+def waited(value: float, *, unit: str, most: float, floor: float | None = None) -> Figure:
+    """A time that a person waits for: it has a bar of its own; a floor is only to see it beside."""
+    figure = _absolute(value, unit, most)
+    if floor is not None:
+        figure |= {"floor": round(floor, 4), "ratio": round(value / floor, 3)}
+    return figure
+
+
+def _absolute(value: float, unit: str, most: float) -> Figure:
     return {
         "value": round(value, 4),
         "unit": unit,
@@ -69,14 +88,24 @@ def megabytes(pid: int, what: str = "VmRSS") -> float:
     return int(status.partition(f"{what}:")[2].split()[0]) / 1024
 
 
-def measure(command: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Run:
+def measure(
+    command: Sequence[str], *, environ: Mapping[str, str] | None = None, stdin: str = ""
+) -> Run:
     """Run a process to its end. Raises RuntimeError with its output when it fails."""
+    with tempfile.TemporaryFile() as given:
+        given.write(stdin.encode())
+        given.seek(0)
+        return _measure(command, given, environ or {})
+
+
+def _measure(command: Sequence[str], given: IO[bytes], environ: Mapping[str, str]) -> Run:
     begun = time.perf_counter()
     process = subprocess.Popen(
         command,
+        stdin=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **(environ or {})},
+        env={**os.environ, **environ},
     )
     assert process.stdout is not None
     output = process.stdout.read()
