@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from ocistate.agent.api import API_VERSION, Stack, parse_stack
 from ocistate.artifact.manifests import is_manifest_path
-from ocistate.artifact.yamldoc import read_documents
 from ocistate.errors import ConfigError, InvalidManifest
 from ocistate.reference import Reference
 from ocistate.signing.policy import TrustPolicy
 from ocistate.signing.policy_object import Material, Reader, parse_policy
+from ocistate.yamlread import read_documents
 
 _MAX_MATERIAL: Final = 4 * 1024 * 1024
 

@@ -6,6 +6,7 @@ agent's machine; whoever writes the agent's files may name its kubeconfigs and t
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class SecretKubeconfigs:
     async def __call__(self, stack: Stack) -> Access:
         """Raises ClusterError, ConfigError."""
         text = await self._read(stack)
-        return access_from_text(text, stack.context or None)
+        return await asyncio.to_thread(access_from_text, text, stack.context or None)
 
     async def _read(self, stack: Stack) -> str:
         id = ObjectId("", "Secret", stack.namespace, stack.kubeconfig_secret)

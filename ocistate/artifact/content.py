@@ -33,6 +33,7 @@ from ocistate.errors import ArtifactError
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import LAYER_TAR_GZIP, Descriptor, Manifest
 from ocistate.tarread import read_entries
+from ocistate.yamlread import Budget
 
 HELM_CONFIG: Final = "application/vnd.cncf.helm.config.v1+json"
 MAX_LAYERS: Final = 1000
@@ -132,10 +133,11 @@ def compute_inventory(files: Mapping[str, bytes], manifest: Manifest) -> Invento
     """
     resources: dict[ObjectId, Resource] = {}
     images: set[Image] = set()
+    budget = Budget()
     for path in sorted(files):
         if not is_manifest_path(path):
             continue
-        for resource in read_resources(path, files[path]):
+        for resource in read_resources(path, files[path], budget):
             if resource.id in resources:
                 raise ArtifactError(f"{resource.id} is in the artifact twice")
             resources[resource.id] = resource

@@ -21,6 +21,14 @@ def images_of(obj: Mapping[str, Any]) -> Iterator[Image]:
 
     Custom workloads (Rollouts, Knative Services) keep it where the built-in ones do.
     """
+    for image in image_texts(obj):
+        # With a space or a control character it is no image that anything could pull.
+        if image.isprintable() and " " not in image:
+            yield Image(name=image, pinned="@sha256:" in image)
+
+
+def image_texts(obj: Mapping[str, Any]) -> Iterator[str]:
+    """What stands where an image's name belongs, whether it is one or not."""
     for path in _POD_SPECS:
         spec: Any = obj
         for key in path:
@@ -41,13 +49,12 @@ def is_floating(image: str) -> bool:
     return bool(name) and (not colon or tag == "latest")
 
 
-def _containers(spec: Mapping[str, Any]) -> Iterator[Image]:
+def _containers(spec: Mapping[str, Any]) -> Iterator[str]:
     for field in _CONTAINERS:
         containers = spec.get(field)
         if not isinstance(containers, list):
             continue
         for container in containers:
             image = container.get("image") if isinstance(container, Mapping) else None
-            # With a space or a control character it is no image that anything could pull.
-            if isinstance(image, str) and image.isprintable() and image and " " not in image:
-                yield Image(name=image, pinned="@sha256:" in image)
+            if isinstance(image, str) and image:
+                yield image

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ocistate.artifact.manifests import read_resources
-from ocistate.artifact.yamldoc import split_documents
 from ocistate.errors import InvalidManifest
 from ocistate.objects import Resource
+from ocistate.yamlread import Budget
+from ocistate.yamltext import split_documents
 
 
 class KnownDocuments:
@@ -25,25 +26,27 @@ class KnownDocuments:
     def __init__(self) -> None:
         self._known: dict[bytes, _Document] = {}
         self._fresh: dict[bytes, _Document] = {}
+        self._budget = Budget()
 
     def read(self, path: str, data: bytes) -> list[Resource]:
         """As `read_resources`. Raises InvalidManifest."""
         texts = split_documents(path, data)
         if texts is None:
-            return list(read_resources(path, data))
+            return list(read_resources(path, data, self._budget))
         keys = [hashlib.sha256(text).digest() for text in texts]
         if not self._known.keys().isdisjoint(keys):
             documents = self._read_new(path, texts, keys)
             if documents is not None:
                 self._fresh.update(zip(keys, documents, strict=True))
                 return [resource for document in documents for resource in document.resources]
-        resources = list(read_resources(path, data))
+        resources = list(read_resources(path, data, self._budget))
         self._fresh.update(zip(keys, _by_document(texts, resources), strict=False))
         return resources
 
     def settle(self) -> None:
         """All files of an artifact have been read."""
         self._known, self._fresh = self._fresh, {}
+        self._budget = Budget()
 
     def _read_new(
         self, path: str, texts: Sequence[bytes], keys: Sequence[bytes]
@@ -55,7 +58,7 @@ class KnownDocuments:
             document = self._known.get(key)
             if document is None:
                 try:
-                    resources = tuple(read_resources(path, text))
+                    resources = tuple(read_resources(path, text, self._budget))
                 except InvalidManifest:
                     return None  # which names the right line
                 if any(resource.index for resource in resources):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ocistate.artifact.yamldoc import Document, read_documents, template_marker
+from ocistate.artifact.images import image_texts
 from ocistate.errors import InvalidManifest
 from ocistate.objects import Resource
+from ocistate.yamlread import Budget, Document, read_documents
+from ocistate.yamltext import template_marker
 
 MANIFEST_SUFFIXES: Final = (".yaml", ".yml", ".json")
+KUSTOMIZATIONS: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+CHARTS: Final = ("Chart.yaml", "Chart.yml")
 
 _SHAPES: Final = (
     (
@@ -32,18 +37,23 @@ _BUILD_INPUTS: Final = {
 }
 
 
+def reading_order(path: str) -> tuple[bool, str]:
+    """The sorting key that puts inputs of a build first: what is beside them makes less sense."""
+    return path.rpartition("/")[2] not in (*KUSTOMIZATIONS, *CHARTS), path
+
+
 def is_manifest_path(path: str) -> bool:
     """Whether a file's name says it holds manifests."""
     return path.endswith(MANIFEST_SUFFIXES)
 
 
-def read_resources(path: str, data: bytes) -> Iterator[Resource]:
+def read_resources(path: str, data: bytes, budget: Budget | None = None) -> Iterator[Resource]:
     """The resources of one file, ``List`` objects opened.
 
     Raises InvalidManifest for broken YAML, a missing apiVersion, kind or metadata.name, and
     template markers where the API server would trip over them.
     """
-    for document in read_documents(path, data):
+    for document in read_documents(path, data, budget):
         for where, obj in _open_lists(document):
             _check(document, where, obj)
             try:
@@ -64,24 +74,33 @@ def _open_lists(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
     if not _is_list(value):
         yield "", value
         return
-    pending = [("items", value["items"])]
+    pending = deque([("items", value)])
     while pending:
-        where, items = pending.pop(0)
-        for place, item in enumerate(items):
+        where, holder = pending.popleft()
+        for place, item in enumerate(holder["items"] or ()):
             if not isinstance(item, dict):
                 raise _invalid(document, f"{where}[{place}] is not a Kubernetes object")
             if _is_list(item):
-                pending.append((f"{where}[{place}].items", item["items"]))
+                pending.append((f"{where}[{place}].items", item))
             else:
-                yield f"{where}[{place}]: ", item
+                yield f"{where}[{place}]: ", _typed(holder, item)
 
 
 def _is_list(value: dict[str, Any]) -> bool:
-    kind = value.get("kind")
-    if not isinstance(kind, str) or not isinstance(value.get("items"), list):
+    kind, items = value.get("kind"), value.get("items", "")
+    if not isinstance(kind, str) or not (items is None or isinstance(items, list)):
         return False
     # kubectl opens whatever has items; a custom resource may have them beside its spec.
     return kind == "List" or (kind.endswith("List") and "spec" not in value)
+
+
+def _typed(holder: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+    """An item of a ConfigMapList is a ConfigMap of the list's version, where it says nothing."""
+    kind = holder["kind"].removesuffix("List")
+    if not kind or (item.get("apiVersion") and item.get("kind")):
+        return item
+    given = {"apiVersion": holder.get("apiVersion"), "kind": kind}
+    return {**item, **{key: item.get(key) or value for key, value in given.items()}}
 
 
 def _check(document: Document, where: str, obj: dict[str, Any]) -> None:
@@ -89,6 +108,7 @@ def _check(document: Document, where: str, obj: dict[str, Any]) -> None:
     for field, shape, hint in _SHAPES:
         value = obj.get(field)
         if not isinstance(value, str) or not value:
+            _refuse_build_input(document, obj)
             raise _invalid(
                 document,
                 f"{where}no {field}",
@@ -121,17 +141,31 @@ def _check(document: Document, where: str, obj: dict[str, Any]) -> None:
     namespace = (metadata or {}).get("namespace")
     if namespace is not None and not isinstance(namespace, str):
         raise _invalid(document, f"{where}metadata.namespace is not text", hint="quote it")
-    _check_texts(document, where, "metadata", metadata or {})
+    for field, value in (metadata or {}).items():
+        # What an annotation says is free text, and may be about templates.
+        free = {key: "" for key in value or ()} if field == "annotations" else value
+        _check_texts(document, where, f"metadata.{field}", free)
+    for image in image_texts(obj):
+        _check_rendered(document, where, "an image", image)
     for field, text in (("name", name), ("namespace", namespace)):
         if text and not _SEGMENT.fullmatch(text):
             raise _invalid(document, f"{where}metadata.{field} cannot be {text[:60]!r}")
 
 
+def _refuse_build_input(document: Document, obj: dict[str, Any]) -> None:
+    """A file that a tool builds manifests from, known by its name: kustomize needs no more."""
+    name = document.path.rpartition("/")[2]
+    for names, what, hint in (
+        (KUSTOMIZATIONS, "an input of kustomize", "render it first, with 'kustomize build'"),
+        (CHARTS, "a Helm chart's", "render the chart first, with 'helm template'"),
+    ):
+        if name in names and not obj.get("kind"):
+            raise _invalid(document, f"{name} is {what}, not a manifest", hint=hint)
+
+
 def _check_texts(document: Document, where: str, field: str, value: Any) -> None:
     if isinstance(value, str):
-        # kubectl's copy of the whole object may quote a text that only looks like a template.
-        if not field.endswith("kubectl.kubernetes.io/last-applied-configuration"):
-            _check_rendered(document, where, field, value)
+        _check_rendered(document, where, field, value)
     elif isinstance(value, Mapping):
         for key, item in value.items():
             _check_rendered(document, where, f"a key of {field}", key)

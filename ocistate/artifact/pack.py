@@ -24,12 +24,13 @@ from ocistate.artifact.inventory import (
     is_clean,
     sort_entries,
 )
-from ocistate.artifact.manifests import read_resources
+from ocistate.artifact.manifests import read_resources, reading_order
 from ocistate.artifact.unpack import DEFAULT_LIMITS, MAX_COMPRESSED_BYTES, FileSet, safe_path
 from ocistate.canonical import digest_of
 from ocistate.errors import InputError, InvalidManifest, PolicyRefused, UnsafeContent
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import LAYER_TAR_GZIP, Manifest, build_manifest, describe
+from ocistate.yamlread import Budget
 
 SOURCE_ANNOTATION: Final = "org.opencontainers.image.source"
 REVISION_ANNOTATION: Final = "org.opencontainers.image.revision"
@@ -173,8 +174,9 @@ def _take_inventory(
     places: dict[ObjectId, str] = {}
     images: set[Image] = set()
     warnings: list[str] = []
-    for path in sorted(files):
-        for resource in read_resources(path, files[path]):
+    budget = Budget()
+    for path in sorted(files, key=reading_order):
+        for resource in read_resources(path, files[path], budget):
             place = f"{path}:{resource.line}"
             if resource.id in entries:
                 raise InvalidManifest(

@@ -16,6 +16,7 @@ from ocistate.artifact.inventory import Entry
 from ocistate.artifact.manifests import read_resources
 from ocistate.errors import ArtifactError, InvalidManifest
 from ocistate.objects import ObjectId, Resource
+from ocistate.yamlread import Budget
 
 _MARKER: Final = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _UNUSUAL: Final = re.compile(rb"^(?:\.\.\.|%)", re.MULTILINE)
@@ -33,11 +34,13 @@ def pick_resources(
     for entry in entries:
         wanted[entry.path][entry.id] = entry
     found: dict[ObjectId, Resource] = {}
+    budget = Budget()
     for path, listed in wanted.items():
         data = files.get(path, b"")
-        here = _pick(path, _documents(path, data, {e.index for e in listed.values()}), listed)
+        pieces = _documents(path, data, {entry.index for entry in listed.values()})
+        here = _pick(path, pieces, listed, budget)
         if len(here) < len(listed):
-            here = _pick(path, [data], listed)
+            here = _pick(path, [data], listed, budget)
         if len(here) < len(listed):
             missing = min(listed.keys() - here.keys())
             raise ArtifactError(
@@ -49,12 +52,12 @@ def pick_resources(
 
 
 def _pick(
-    path: str, pieces: Iterable[bytes], listed: Mapping[ObjectId, Entry]
+    path: str, pieces: Iterable[bytes], listed: Mapping[ObjectId, Entry], budget: Budget
 ) -> dict[ObjectId, Resource]:
     found = {}
     for piece in pieces:
         try:
-            for resource in read_resources(path, piece):
+            for resource in read_resources(path, piece, budget):
                 entry = listed.get(resource.id)
                 if entry is not None and entry.digest == resource.digest:
                     found[resource.id] = resource

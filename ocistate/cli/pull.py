@@ -9,6 +9,7 @@ import click
 
 from ocistate.cli.options import REFERENCE, Connect, required_target, run_async, source_options
 from ocistate.cli.output import note, result
+from ocistate.errors import InvalidManifest
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
@@ -35,15 +36,21 @@ def pull_command(reference: Reference, output: str, connect: Connect) -> None:
 
     content = run_async(_fetch(connect(reference), required_target(reference, "pull")))
     if output == "-":
-        documents = [
-            content.files[path].decode("utf-8", "replace").strip("\n")
-            for path in sorted(content.files)
-        ]
+        documents = [_text(path, content.files[path]).strip("\n") for path in sorted(content.files)]
         click.echo("\n---\n".join(documents))
         return
     extract(content.files, Path(output))
     note(f"{len(content.files)} files in {output}")
     result(str(reference.with_digest(content.digest)))
+
+
+def _text(path: str, data: bytes) -> str:
+    from ocistate.yamltext import decode
+
+    try:
+        return decode(path, data)
+    except InvalidManifest:
+        return data.decode("utf-8", "replace")
 
 
 async def _fetch(store: Store, target: str) -> Content:

@@ -34,7 +34,7 @@ def read_rings(text: str | None) -> tuple[Ring, ...]:
 
     if not (path := Path(text)).is_file():
         return parse_rings_text(text)
-    from ocistate.artifact.yamldoc import read_documents
+    from ocistate.yamlread import read_documents
 
     documents = list(read_documents(text, path.read_bytes()))
     if len(documents) != 1:

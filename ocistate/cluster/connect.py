@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-
 from ocistate.cluster.exec_auth import ExecPlugin
-from ocistate.errors import ConfigError
+from ocistate.errors import ConfigError, InvalidManifest
+from ocistate.yamlread import read_documents
 
 if TYPE_CHECKING:
     from lightkube.config.kubeconfig import SingleConfig
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+MAX_KUBECONFIG: Final = 8 * 1024 * 1024
 _LISTS: Final = (("clusters", "cluster"), ("users", "user"), ("contexts", "context"))
 _FILES: Final = (
     "certificate-authority",
@@ -163,13 +163,15 @@ def _merge(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...]) -> dict
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
+    if len(text) > MAX_KUBECONFIG:
+        raise ConfigError(f"{where}: longer than {MAX_KUBECONFIG} characters")
     try:
-        document = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
+        documents = list(read_documents("", text.encode(), unique_keys=False))
+    except (InvalidManifest, UnicodeEncodeError) as error:
         # The error's own text quotes the file, which holds secrets.
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where}: not YAML{line}") from None
+        line = getattr(error, "location", "").rpartition(":")[2]
+        raise ConfigError(f"{where}: not YAML" + (f" at line {line}" if line else "")) from None
+    document = documents[0].value if len(documents) == 1 else None
     if not isinstance(document, dict):
         raise ConfigError(f"{where}: empty, or not a mapping")
     if problem := _misshapen(document):

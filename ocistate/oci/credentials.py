@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import re
 import subprocess
@@ -18,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
+from ocistate.canonical import parse_json
 from ocistate.errors import ConfigError
 
 _DOCKER_HUB: Final = "https://index.docker.io/v1/"
@@ -91,7 +91,7 @@ def read_config(path: Path) -> bytes | None:
 def parse_config(data: bytes, origin: str) -> dict[str, Any]:
     """A docker configuration. Raises ConfigError."""
     try:
-        value = json.loads(data)
+        value = parse_json(data)
     except ValueError:
         value = None
     if not isinstance(value, dict):
@@ -174,7 +174,7 @@ def _ask_helper(helper: str, server: str) -> Credentials | None:
     if output is None:
         return None
     try:
-        answer = json.loads(output)
+        answer = parse_json(output)
         username, secret = answer["Username"], answer["Secret"]
     except (ValueError, KeyError, TypeError):
         username = secret = None

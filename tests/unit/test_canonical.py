@@ -69,3 +69,37 @@ def test_what_json_cannot_say_is_refused() -> None:
         canonical_json({"a": float("nan")})
     with pytest.raises(TypeError):
         canonical_json({"a": object()})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 501 + b"]" * 501,
+        b'{"a":[' * 251 + b"]}" * 251,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'["]]]",' * 501 + b"1" + b"]" * 501,
+        b"[[]," * 501 + b"1" + b"]" * 501,
+    ],
+)
+def test_bottomless_json_is_refused_before_it_is_read(data: bytes) -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 500 + b"]" * 500,
+        b"[" + b"[[]],{}," * 20_000 + b"[]]",
+        b'["' + b"[" * 5000 + b'\\"' + b"{" * 5000 + b'\\\\"]',
+    ],
+)
+def test_what_is_not_deep_is_read(data: bytes) -> None:
+    assert canonical_json(parse_json(data)) == data
+
+
+@pytest.mark.parametrize("digits", ["9" * 5_000, "-" + "9" * 1_000, "0." + "1" * 1_000])
+def test_numbers_have_a_length(digits: str) -> None:
+    with pytest.raises(ValueError, match="digits"):
+        parse_json(f'{{"a": {digits}}}'.encode())

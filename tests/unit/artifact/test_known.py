@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from ocistate.artifact import known as module
 from ocistate.artifact.known import KnownDocuments
 from ocistate.artifact.manifests import read_resources
-from ocistate.artifact.yamldoc import split_documents
 from ocistate.errors import InvalidManifest
 from ocistate.objects import Resource
+from ocistate.yamlread import Budget
+from ocistate.yamltext import split_documents
 
 
 def document(name: str, text: str = "x") -> str:
@@ -25,9 +26,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What is given to the parser from now on."""
     seen: list[bytes] = []
 
-    def spy(path: str, data: bytes) -> object:
+    def spy(path: str, data: bytes, budget: Budget) -> object:
         seen.append(data)
-        return read_resources(path, data)
+        return read_resources(path, data, budget)
 
     monkeypatch.setattr(module, "read_resources", spy)
     return seen

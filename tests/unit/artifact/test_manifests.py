@@ -126,12 +126,9 @@ def test_the_digest_of_a_resource_never_changes_between_versions() -> None:
         ("apiVersion: v1\nkind: A\nmetadata:\n  name: {{ x }}\n", 4, "", "render"),
         ("apiVersion: v1\n{{ if x }}\nkind: A\n", 2, "", "render"),
         ("apiVersion: v1\nkind: List\nitems: [x]", 1, "items[0] is not a Kubernetes object", ""),
-        (
-            "apiVersion: v1\nkind: ConfigMapList\nitems: [{metadata: {name: a}}]",
-            1,
-            "items[0]: no",
-            "",
-        ),
+        ("apiVersion: v1\nkind: List\nitems: [{metadata: {name: a}}]", 1, "items[0]: no", ""),
+        ("kind: ConfigMapList\nitems: [{metadata: {name: a}}]", 1, "items[0]: no api", ""),
+        ("apiVersion: v1\nkind: List\nitems: [null]", 1, "items[0] is not", ""),
         (
             "apiVersion: v1\nkind: List\nitems: [{kind: List, items: [{kind: A}]}]",
             1,
@@ -203,6 +200,10 @@ def item(name: str) -> str:
         (f"kind: List\nitems: [{{kind: List, items: [{item('a')}]}}, {item('b')}]", ["b", "a"]),
         (f"kind: List\nspec: {{}}\nmetadata: {{name: x}}\nitems: [{item('a')}]", ["a"]),
         ("kind: List\nitems: []", []),
+        ("kind: List\nitems: null", []),
+        ("kind: List\nmetadata: {resourceVersion: ''}\nitems:", []),
+        ("apiVersion: v1\nkind: SecretList\nitems: null", []),
+        ("kind: List\nitems: [{kind: List, items: null}, " + item("b") + "]", ["b"]),
         (
             "apiVersion: x/v1\nkind: AllowList\nmetadata: {name: c}\nspec: {}\nitems: [{a: 1}]",
             ["c"],
@@ -215,6 +216,69 @@ def test_lists_are_opened(text: str, names: list[str]) -> None:
     found = resources(text)
     assert [resource.id.name for resource in found] == names
     assert all(resource.index == 0 for resource in found)
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind"), [("v1", "ConfigMap"), ("apps/v1", "Deployment"), ("x.io/v2", "Thing")]
+)
+def test_the_items_of_a_typed_list_take_their_type_from_it(api_version: str, kind: str) -> None:
+    text = (
+        f"apiVersion: {api_version}\nkind: {kind}List\nitems:\n- metadata: {{name: a}}\n"
+        f"- {{kind: {kind}, metadata: {{name: b}}}}\n"
+        "- {apiVersion: z/v1, kind: Other, metadata: {name: c}}"
+    )
+    assert [(r.api_version, r.id.kind) for r in resources(text)] == [
+        (api_version, kind),
+        (api_version, kind),
+        ("z/v1", "Other"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["kustomization.yaml", "kustomization.yml"])
+@pytest.mark.parametrize("text", ["resources: [a.yaml]", "kind: null\nnamePrefix: x-"])
+def test_a_kustomization_without_a_type_is_to_be_built_first(name: str, text: str) -> None:
+    error = refusal(text, f"overlays/prod/{name}")
+    assert "kustomize build" in error.hint
+    assert ".ocistateignore" not in error.hint
+
+
+def test_a_chart_is_to_be_rendered_first() -> None:
+    error = refusal("apiVersion: v2\nname: web\nversion: 1.0.0\n", "web/Chart.yaml")
+    assert "helm template" in error.hint
+    assert ".ocistateignore" not in error.hint
+
+
+def test_an_object_may_be_in_a_file_named_like_an_input_of_a_build() -> None:
+    assert resources(CONFIG_MAP, "Chart.yaml")
+    flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: a}"
+    assert resources(flux, "kustomization.yaml")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "metadata: {name: a, annotations: {about: 'sets {{ element.key }}'}}",
+        "metadata: {name: a, annotations: {'x/y': '{% if %} <% z %> ${{ w }}'}}",
+        "metadata: {name: a}\nspec: {description: 'use {{ x }}', versions: ['{{ y }}']}",
+        "metadata: {name: a}\nspec: {templates: [{container: {image: '{{inputs.image}}'}}]}",
+    ],
+)
+def test_free_text_may_be_about_templates(place: str) -> None:
+    assert len(resources(f"apiVersion: v1\nkind: A\n{place}")) == 1
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "metadata: {name: a, annotations: {'{{ k }}': x}}",
+        "metadata: {name: a, labels: {k: '{{ x }}'}}",
+        "metadata: {name: a, generateName: '{{ x }}'}",
+        "metadata: {name: a}\nspec: {containers: [{image: 'web:{{ .Values.tag }}'}]}",
+        "metadata: {name: a}\nspec: {template: {spec: {initContainers: [{image: '{{ image }}'}]}}}",
+    ],
+)
+def test_what_the_cluster_acts_on_must_be_rendered(place: str) -> None:
+    assert "render" in refusal(f"apiVersion: v1\nkind: A\n{place}").hint
 
 
 @pytest.mark.parametrize("path", ["a.yaml", "a.yml", "d/a.json", ".yaml"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,8 @@ def test_what_lightkube_does_not_know_is_read_too(tmp_path: Path) -> None:
         ("contexts: []", "no context is chosen"),
         ("current-context: x", "no context named 'x'"),
         (
-            "current-context: x\ncontexts: [{name: x, context: {cluster: y}}]",
-            "no cluster named 'y'",
+            "current-context: x\ncontexts: [{name: x, context: {cluster: other}}]",
+            "no cluster named 'other'",
         ),
     ],
 )
@@ -219,6 +220,33 @@ def put(document: Any, at: tuple[Any, ...], value: Any) -> Any:
 def test_a_missing_kubeconfig_says_how_to_name_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--kubeconfig"):
         find_access(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 25_000,
+        "a: " + "{b: " * 25_000,
+        "clusters: " + "- " * 25_000,
+        json.dumps(config("one"))[:-1] + ', "extensions": ' + '[{"a":' * 12_000,
+        "a0: &a [x]\n" + "".join(f"a{n}: &a [{'*a,' * 10}]\n" for n in range(12)),
+        "%TAG ! x\n" * 2_000 + "---\na: 1",
+        "a: " + "9" * 5_000_000 + "\nb: !!int '" + "9" * 5_000 + "'",
+        "x" * 9_000_000,
+        "a: \ud800",
+    ],
+    ids=["lists", "maps", "dashes", "json", "aliases", "directives", "digits", "long", "surrogate"],
+)
+def test_no_kubeconfig_takes_the_process_with_it(text: str) -> None:
+    begun = time.thread_time()
+    with pytest.raises(ConfigError, match="kubeconfig"):
+        access_from_text(text)
+    assert time.thread_time() - begun < 2
+
+
+def test_the_last_of_equal_keys_counts_as_for_kubectl() -> None:
+    text = yaml.safe_dump(config("one")) + "current-context: one\n"
+    assert access_from_text(text).context == "one"
 
 
 def test_a_kubeconfig_from_a_secret_may_not_reach_into_this_machine() -> None:

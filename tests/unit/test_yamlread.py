@@ -4,14 +4,17 @@ import json
 import re
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocistate.artifact.yamldoc import MAX_DEPTH, Document, read_documents, template_marker
 from ocistate.errors import InvalidManifest
+from ocistate.yamlread import MAX_DEPTH, Budget, Document, read_documents
+from ocistate.yamltext import template_marker
+from tests.memory import forget_peak, peak
 
 
 def documents(text: str | bytes, path: str = "f.yaml") -> list[Document]:
@@ -203,9 +206,10 @@ def test_keys_become_text_as_kubectl_makes_them(text: str, key: str) -> None:
         ("c: {<<: [[{a: 1}]]}", 1, "must name a mapping", ""),
         ("b: &b\nc: {<<: *b}", 2, "must name a mapping", ""),
         ("b: &b {x: 1}\nc:\n  x: 9\n  <<: *b", 4, "stands before a '<<'", "first"),
-        ("a: &a [*a]", 1, "nested more than", ""),
-        ("a: &a {b: *a}", 1, "nested more than", ""),
-        ("a: &a {<<: *a}", 1, "nested more than", ""),
+        ("a: &a [*a]", 1, "contains itself", ""),
+        ("a: &a {b: *a}", 1, "contains itself", ""),
+        ("a: &a {<<: *a}", 1, "contains itself", ""),
+        ("a: &a 1\nb: &a [*a]", 2, "contains itself", ""),
         ("x: 1\na: *x", 2, "undefined alias", ""),
         ("a: 'x", 1, "end of stream", ""),
         ("a:\n\tb: 1", 2, "cannot start any token", ""),
@@ -252,6 +256,27 @@ def test_anchors_and_aliases_are_followed_for_scalars_lists_and_mappings() -> No
     }
 
 
+def test_an_alias_means_the_anchor_that_was_last_before_it() -> None:
+    text = (
+        "data: {a: &x one, b: *x, c: &x two, d: *x}\n---\n&x e: &y {f: *x}\ng: *y\nh: &y 1\ni: *y"
+    )
+    first, second = (document.value for document in documents(text))
+    assert first["data"] == {"a": "one", "b": "one", "c": "two", "d": "two"}
+    assert second == {"e": {"f": "e"}, "g": {"f": "e"}, "h": 1, "i": 1}
+
+
+def test_an_anchor_of_a_collection_may_be_defined_again_within_another() -> None:
+    assert value_of("a: &x {k: 1}\nb: [*x, &x {k: 2}, *x]\n<<: *x") == {
+        "a": {"k": 1},
+        "b": [{"k": 1}, {"k": 2}, {"k": 2}],
+        "k": 2,
+    }
+
+
+def test_an_anchor_ends_with_its_document() -> None:
+    assert "undefined alias" in refusal("a: &x 1\n---\nb: *x").message
+
+
 def test_documents_keep_their_place_when_others_hold_nothing() -> None:
     text = "---\n---\n# only a comment\n---\na: 1\n---\nnull\n---\n~\n...\n---\n\nb: 2\n"
     assert [(d.index, d.line, d.value) for d in documents(text)] == [
@@ -279,8 +304,53 @@ def test_what_is_not_utf8_is_refused_with_its_line() -> None:
     error = refusal("a: 1\nb: ü\n".encode("latin-1"))
     assert error.location == "f.yaml:2"
     assert "UTF-8" in error.hint
-    assert refusal("a: 1".encode("utf-16")).location == "f.yaml:1"
+    assert "UTF-16" in refusal("a: 1".encode("utf-16") + b"x").message
+    assert refusal("a: 1".encode("utf-16-le")).location == "f.yaml:1"
     assert refusal(b'{\n"a": "\xff"}', "f.json").location == "f.json:2"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_utf16_with_a_byte_order_mark_is_read(encoding: str, ends: str) -> None:
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    text = (mark + "a: ü\n---\nb: '\U0001f600'\n").replace("\n", ends)
+    found = documents(text.encode(encoding))
+    assert [(d.index, d.line, d.value) for d in found] == [
+        (0, 1, {"a": "ü"}),
+        (1, 3, {"b": "\U0001f600"}),
+    ]
+    assert documents((mark + '{"a": 1}').encode(encoding), "f.json")[0].value == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\n---\n\ufeffa: 1\n",
+        "a: 1\n\ufeff---\na: 1\n",
+        "\ufeff# c\na: 1\n---\n# c\n\n\ufeffa: 1\n",
+        "a: 1\r\n---\r\n\r\n\ufeffa: 1\r\n",
+        "a: 1\n...\n\ufeff---\na: 1\n",
+        "a: 1\n\ufeff# of the next file\n---\na: 1\n",
+    ],
+)
+def test_each_document_may_begin_with_a_byte_order_mark(text: str) -> None:
+    assert [document.value for document in documents(text)] == [{"a": 1}, {"a": 1}]
+
+
+def test_a_byte_order_mark_within_a_document_is_content() -> None:
+    assert value_of("a: |\n  x\n  \ufeffy\nb: '\ufeff'") == {"a": "x\n\ufeffy\n", "b": "\ufeff"}
+
+
+@pytest.mark.parametrize("path", ["f.json", "f.yaml"])
+@pytest.mark.parametrize(
+    "between", ["", "\n", " \r\n ", "\n---\n", "\n---\r\n\n"], ids=lambda text: repr(text)
+)
+def test_json_objects_may_follow_one_another(path: str, between: str) -> None:
+    text = between.join(['{"a": 1}', '{"b": [{}, {}]}', '{\n"c": "}{"}'])
+    found = documents(text + "\n", path)
+    assert [document.value for document in found] == [{"a": 1}, {"b": [{}, {}]}, {"c": "}{"}]
+    assert [document.index for document in found] == [0, 1, 2]
+    assert [document.line for document in found] == [1 + n * between.count("\n") for n in range(3)]
 
 
 def test_json_files_are_read_as_json() -> None:
@@ -298,12 +368,13 @@ def test_json_files_are_read_as_json() -> None:
         ('{"a": 1,\n"a": 2}', 1, "duplicate key"),
         ('{"ä": "äääääää",\n\n"b": }', 3, "not valid JSON"),
         ('{"a": NaN}', 1, "NaN"),
-        ('{"a": 1}\n{"b": 2}', 2, "Extra data"),
+        ('{"a": 1}\n{"a": 2, "a": 3}', 1, "duplicate key"),
+        ('{"a": 1}\nx', 2, "not valid JSON"),
         ('{"a": ' + "1" * 5000 + "}", 1, "not valid JSON"),
         ('{"a": 1e999}', 1, "too large"),
         ("[" * 100_000, 1, "nested too deeply"),
-        ("[" * 500 + "]" * 500, 1, "nested more than"),
-        ('{"a":' * 500 + "1" + "}" * 500, 1, "nested more than"),
+        ("[" * 500 + "]" * 500, 1, "nested too deeply"),
+        ('{"a":' * 500 + "1" + "}" * 500, 1, "nested too deeply"),
     ],
 )
 def test_broken_json_is_refused_with_its_line(text: str, line: int, problem: str) -> None:
@@ -321,7 +392,7 @@ def test_bottomless_nesting_is_refused_before_it_overflows_the_stack(opening: st
     # In a process of its own: what is tested against is a segmentation fault.
     code = (
         "import sys, threading\n"
-        "from ocistate.artifact.yamldoc import read_documents\n"
+        "from ocistate.yamlread import read_documents\n"
         "from ocistate.errors import InvalidManifest\n"
         "def read():\n"
         "    try: list(read_documents('f.yaml', sys.stdin.buffer.read()))\n"
@@ -335,7 +406,8 @@ def test_bottomless_nesting_is_refused_before_it_overflows_the_stack(opening: st
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().startswith("f.yaml:1: nested more than")
+    what = "a key must be" if opening == "? " else "nested more than"
+    assert done.stdout.decode().startswith(f"f.yaml:1: {what}")
 
 
 def test_nesting_up_to_the_bound_is_read() -> None:
@@ -367,6 +439,60 @@ def test_merges_that_multiply_are_refused() -> None:
 def test_a_large_honest_file_is_not_taken_for_a_bomb() -> None:
     text = "base: &b {a: 1, b: 2, c: 3}\nitems:\n" + "- <<: *b\n  d: 4\n" * 5000
     assert len(value_of(text)["items"]) == 5000
+
+
+def read_all(files: list[bytes], budget: Budget, path: str = "f.yaml") -> None:
+    """Every document of every file, none of them kept."""
+    for data in files:
+        for _ in read_documents(path, data, budget):
+            pass
+
+
+def bomb(levels: int) -> bytes:
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels)]
+    return "\n".join(lines).encode()
+
+
+def nested_lists() -> bytes:
+    """Lists in lists of one object: each item would be a resource."""
+    lines = ["apiVersion: v1", "kind: List", "items:", "- &a0 {kind: A}"]
+    for n in range(1, 40):
+        lines.append(f"- &a{n} {{kind: List, items: [{', '.join([f'*a{n - 1}'] * 12)}]}}")
+    return "\n".join(lines).encode()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [bomb(12)],
+        [nested_lists()],
+        [bomb(6)] * 40,
+        [b"a: &a '" + b"x" * 100 + b"'\nb: [" + b"*a," * 150 + b"]\n"] * 20_000,
+        [b"".join(b"%%TAG !%d! x\n" % n for n in range(30_000)) + b"---\na: 1"],
+        [b"".join(b"%%TAG !%d! x\n" % n for n in range(200)) + b"---\na: 1\n"] * 300,
+        [b"%TAG ! x\n---\n" * 30_000],
+        [b"a: " + b"9" * 5_000_000 + b"\nb: !!int '" + b"9" * 5_000 + b"'"],
+    ],
+    ids=["bomb", "lists", "many bombs", "repeats", "tags", "tags of files", "tags anew", "digits"],
+)
+def test_one_budget_bounds_what_all_files_cost(files: list[bytes]) -> None:
+    budget = Budget()
+    before, begun = forget_peak(), time.thread_time()
+    with pytest.raises(InvalidManifest):
+        read_all(files, budget)
+    assert time.thread_time() - begun < 10
+    assert peak() - before < 150 * 1024
+
+
+def test_what_one_document_holds_is_bounded_and_what_all_hold() -> None:
+    for text, path in (("[" + "[]," * 1000 + "]", "f.yaml"), ("[" + "[]," * 999 + "[]]", "f.json")):
+        assert len(list(read_documents(path, text.encode(), Budget(document=70_000)))) == 1
+        with pytest.raises(InvalidManifest, match="more values than"):
+            list(read_documents(path, text.encode(), Budget(document=30_000)))
+        budget = Budget(weight=200_000)
+        with pytest.raises(InvalidManifest, match="more values than"):
+            read_all([text.encode()] * 4, budget, path)
 
 
 @pytest.mark.parametrize("text", ["{{ x }}", "a {% b", "<% c", "${{ d }}"])
