@@ -73,7 +73,14 @@ def health_of(
         if found is None:
             found = general(obj, has_status=has_status)
         return replace(found, holds=False) if key in LATER and not found.done else found
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         return Health(Status.UNKNOWN, f"its status cannot be read: {type(error).__name__}: {error}")
 
 

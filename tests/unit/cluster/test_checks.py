@@ -63,6 +63,13 @@ def test_the_expressions_decide(obj: dict[str, Any], status: Status, words: str)
         ("status.phase", "neither true nor false"),
         ("1 / 0 == 1", "evaluated"),
         ("nothing.there", "evaluated"),
+        ("timestamp('2026-01-01T00:00:00Z').getHours('No/Where') == 1", "evaluated"),
+        ("timestamp('2026-01-01T00:00:00Z').getHours('../../etc/passwd') == 1", "evaluated"),
+        ("[1].map(1, 1) == []", "evaluated"),
+        ("[1].map(a) == []", "evaluated"),
+        ("dyn()", "evaluated"),
+        ("[1, 2].reduce() == 1", "evaluated"),
+        ("(" * 800 + "1" + ")" * 800 + " == 1", "nested too deeply"),
         ("['xxxxxxxxxx']" + ".map(a, a + a)" * 60 + " == []", "more than 2000 steps"),
         ("[[1, 1, 1]]" + ".map(a, a + a)" * 60 + " == []", "more than 2000 steps"),
         (
@@ -94,3 +101,12 @@ def test_what_is_being_deleted_is_not_asked() -> None:
     obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     found = health_of(obj, checks={("ex.io", "Database"): CHECK})
     assert "being deleted" in found.message
+
+
+def test_an_object_too_deep_for_cel_is_not_the_end_of_a_watch() -> None:
+    status: dict[str, Any] = {}
+    for _ in range(700):
+        status = {"a": status}
+    check = CelCheck(group="ex.io", kind="Database", healthy="status == status")
+    found = health_of(database(**status), checks={("ex.io", "Database"): check})
+    assert found.status in (Status.PROGRESSING, Status.UNKNOWN)

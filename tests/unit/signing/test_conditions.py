@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -96,3 +97,47 @@ def test_any_predicate_meets_a_condition_or_does_not_and_nothing_crashes(
     condition: str, predicate: Any
 ) -> None:
     assert isinstance(first_unmet([condition], predicate), str)
+
+
+GROW = [".map(a, [a, a])", ".map(a, {'l': a, 'r': a})"]
+
+
+@pytest.mark.parametrize("grow", GROW)
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{0} == {0}",
+        "{0} != {0}",
+        "[1] in {0}",
+        "{0} in [{0}]",
+        "size({0}) == 1",
+        "{0}.foo == 1",
+        "{0}[0] < 1",
+        "{0} + {0} == []",
+        "{{'a': {0}}} == {{'a': {0}}}",
+        "true || {0} == {0}",
+    ],
+)
+def test_values_that_share_their_parts_count_as_what_they_would_be_written_out(
+    around: str, grow: str
+) -> None:
+    for levels in (22, 60):
+        condition = around.format("[[1, 1]]" + grow * levels)
+        check_syntax(condition)  # which parses it once and for all
+        begun = time.thread_time()
+        fault = first_unmet([condition], None)
+        assert "more than" in fault or "nested too deeply" in fault or around.startswith("true")
+        assert time.thread_time() - begun < 1
+
+
+def test_comparing_takes_as_many_steps_as_there_is_to_compare() -> None:
+    predicate = {"a": [{"x": n} for n in range(500)]}
+    assert first_unmet(["predicate == predicate", "predicate != {}"], predicate) == ""
+    fault = first_unmet(["predicate.a.all(i, predicate == predicate)"], predicate)
+    assert "more than" in fault
+
+
+def test_time_is_bounded_where_steps_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocistate.cel._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("ocistate.cel._STEPS_A_SECOND", 10**12)
+    assert "its time" in first_unmet(["[1, 2, 3].all(a, a > 0)"], None)
