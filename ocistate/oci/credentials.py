@@ -7,7 +7,6 @@ https://kubernetes.io/docs/concepts/containers/images/#config-json.
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 import subprocess
@@ -158,7 +157,7 @@ def _from_entry(entry: dict[str, Any], name: str, origin: str) -> Credentials | 
     if isinstance(entry.get("auth"), str) and entry["auth"]:
         try:
             pair = base64.b64decode(entry["auth"], validate=True).decode().rstrip("\0")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, no ASCII, or no UTF-8 within
             raise ConfigError(f"{origin}: auths[{name!r}].auth is not base64") from None
         username, _, password = pair.partition(":")
     if isinstance(token, str) and token:

@@ -14,7 +14,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -26,20 +26,30 @@ from ocistate.artifact.inventory import parse_inventory
 from ocistate.artifact.manifests import read_resources
 from ocistate.artifact.unpack import Limits, decompress, safe_path, untar
 from ocistate.canonical import canonical_json, digest_of, parse_json
+from ocistate.cel import EvaluationError, cel_value, check_syntax, is_true
+from ocistate.channel.approval import parse_approval
+from ocistate.channel.pipeline import parse_pipeline
+from ocistate.channel.report import _parse as _parse_report
+from ocistate.channel.rings import parse_rings, parse_rings_text, read_rollout
 from ocistate.channel.trust import ChannelTrust, verify_record
+from ocistate.cluster.connect import access_from_text
 from ocistate.errors import (
     ArtifactError,
     ConfigError,
     InvalidManifest,
+    InvalidRecord,
     InvalidReference,
+    InvalidReport,
     InvalidSignature,
     KeyFileError,
     OcistateError,
     ProtocolError,
     StoreError,
 )
+from ocistate.fields import parse_duration
 from ocistate.oci.archive import ArchiveStore
 from ocistate.oci.auth import check_realm, parse_challenges
+from ocistate.oci.credentials import find_credentials
 from ocistate.oci.links import check_link
 from ocistate.oci.model import parse_index, parse_manifest
 from ocistate.reference import parse_reference
@@ -209,12 +219,74 @@ def fuzz_reference(data: bytes) -> None:
 
 
 def fuzz_policy(data: bytes) -> None:
-    """Policies and Stacks of any JSON."""
+    """Policies of any JSON."""
+    with suppress(ConfigError):
+        parse_policy(_object(data), read=lambda material: b"")
+
+
+def fuzz_stack(data: bytes) -> None:
+    """Stacks of any JSON."""
+    with suppress(ConfigError):
+        parse_stack(_object(data))
+
+
+def fuzz_kubeconfig(data: bytes) -> None:
+    """A kubeconfig from a tenant's Secret: no file and no program of this machine is named."""
+    with suppress(ConfigError):
+        access = access_from_text(data.decode("latin-1"))
+        assert access.plugin is None
+
+
+def fuzz_pullsecret(data: bytes) -> None:
+    """Credentials of a pull Secret can be sent."""
+    with suppress(ConfigError):
+        found = find_credentials("registry.example.com", data, repository="shop/web")
+        assert found is None or found.identity_token or found.basic.isascii()
+
+
+def fuzz_report(data: bytes) -> None:
+    """What a cluster's report says, whoever signed it."""
+    with suppress(InvalidReport, InvalidSignature):
+        report = _parse_report(data)
+        assert report.silent_at > report.at >= report.since
+
+
+def fuzz_approval(data: bytes) -> None:
+    """What an approver says is said again the same."""
+    with suppress(ValueError):
+        approval = parse_approval(_object(data))
+        assert parse_approval(approval.predicate()) == approval
+
+
+def fuzz_plan(data: bytes) -> None:
+    """How artifacts go from channel to channel and from ring to ring."""
     value = _object(data)
     with suppress(ConfigError):
-        parse_policy(value, read=lambda material: b"")
+        parse_pipeline(value, read=lambda material: b"")
     with suppress(ConfigError):
-        parse_stack(value)
+        parse_rings(value)
+    with suppress(ConfigError):
+        parse_rings_text(data.decode("latin-1"))
+    with suppress(InvalidRecord):
+        read_rollout(value, _NOW)
+
+
+def fuzz_duration(data: bytes) -> None:
+    """A duration can be added to a time."""
+    seconds = parse_duration(data.decode("latin-1"))
+    if seconds is not None:
+        assert seconds >= 0
+        assert _NOW + timedelta(seconds=seconds) >= _NOW
+
+
+def fuzz_cel(data: bytes) -> None:
+    """An expression on an object is true, false, or can't be evaluated; and so is a hostile one."""
+    expression, _, text = data.partition(b"\n")
+    if check_syntax(expression.decode("latin-1")):
+        return
+    with suppress(EvaluationError):
+        variables = {"object": cel_value(_object(text))}
+        is_true(expression.decode("latin-1"), variables, steps=2_000)
 
 
 def fuzz_link(data: bytes) -> None:
