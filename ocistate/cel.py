@@ -146,11 +146,12 @@ class _Bounded(Evaluator):
 
     def visit_children(self, tree: Any) -> Any:
         self._left.spend(1)
-        values = super().visit_children(tree)
+        values: list[Any] = super().visit_children(tree)
         # Each operation on a long text copies it: a few that double it would fill the memory.
         weight = sum(map(_weight, values))
         if tree.data == "relation" and len(values) > 1:
-            weight += self._compared(tree.children[0].data, *values[0], values[1]) // _COMPARED
+            ((left, *_), right), relation = values, tree.children[0].data
+            weight += self._compared(relation, left, right) // _COMPARED
         if weight:
             self._left.spend(weight)
         return values
