@@ -46,7 +46,7 @@ from ocistate.cluster.vanishing import Ending, Lifetime, Run, Runs
 from ocistate.cluster.watch import Watches
 from ocistate.cluster.waves import hold_waves
 from ocistate.errors import ClusterError, ClusterUnavailable, OcistateError
-from ocistate.objects import ObjectId
+from ocistate.objects import ObjectId, Resource
 from ocistate.steps.fetch import Content
 
 log = logging.getLogger("ocistate.agent")
@@ -431,10 +431,8 @@ class ClusterPlace:
             stack = self.stack
             max_age = 1.0 if desired is not None and desired.unknown else None
             served = await self.places.client.kinds(max_age=max_age)
-            chosen = select_path(content, stack.source.path)
             documents = self.places.documents.setdefault(stack.uid, KnownDocuments())
-            resources = [r for r in content.resources(documents).values() if r.path in chosen]
-            content.rest()
+            resources = await asyncio.to_thread(_read, content, stack.source.path, documents)
             desired = prepare(
                 resources,
                 owner=stack.uid,
@@ -584,3 +582,11 @@ def _applied(
         if changed
         else tuple(str(r.id) for r in outcome.results if r.state in (State.APPLIED, State.DELETED)),
     )
+
+
+def _read(content: Content, path: str, documents: KnownDocuments) -> list[Resource]:
+    """The resources below a path. Takes seconds for a large artifact: not for an event loop."""
+    chosen = select_path(content, path)
+    resources = [r for r in content.resources(documents).values() if r.path in chosen]
+    content.rest()
+    return resources

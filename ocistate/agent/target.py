@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -157,7 +158,7 @@ class FolderPlace:
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
         files = self._files(content)
         # A layer that is not what its inventory says goes nowhere.
-        resources = content.resources().values()
+        resources = (await asyncio.to_thread(content.resources)).values()
         objects = {str(each.id) for each in resources if each.path in files}
         self._guard(content, objects)
         if dry_run:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ocistate.artifact.hooks import hooks_of, is_for_elsewhen, leave_out_hooks
 from ocistate.artifact.images import images_of, is_floating
 from ocistate.artifact.inventory import (
     ARTIFACT_TYPE,
@@ -58,6 +59,7 @@ class PackOptions:
     """What to let pass. ``strict`` makes errors of warnings."""
 
     allow_secrets: bool = False
+    include_hooks: bool = False
     strict: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,11 +88,15 @@ def pack(
     """
     provenance = provenance or Provenance()
     options = options or PackOptions()
+    left_out: list[str] = []
+    if not options.include_hooks:
+        files, left_out = leave_out_hooks(files)
     _check_files(files)
     for name, text in (("source", provenance.source), ("revision", provenance.revision)):
         if not is_clean(text):
             raise InputError(f"the {name} {text!r} has control characters")
     entries, images, warnings = _take_inventory(files, options)
+    warnings = left_out + warnings
     if not entries:
         raise InputError(
             "there is no resource to pack",
@@ -187,6 +193,8 @@ def _take_inventory(
             places[resource.id] = place
             if not options.allow_secrets:
                 _refuse_secret(resource)
+            if hooks := hooks_of(resource):
+                warnings.append(_told_hook(place, resource, hooks, options))
             # The object itself is let go here: ten thousand of them would fill the memory.
             entries[resource.id] = entry_of(resource)
             for image in images_of(resource.object):
@@ -196,6 +204,17 @@ def _take_inventory(
                     )
                 images.add(image)
     return entries, tuple(sorted(images)), warnings
+
+
+def _told_hook(place: str, resource: Resource, hooks: tuple[str, ...], options: PackOptions) -> str:
+    named = f"{resource.id} is a Helm hook ({', '.join(hooks)})"
+    if is_for_elsewhen(hooks) and not options.include_hooks:
+        raise InvalidManifest(
+            place,
+            f"{named} that can't be left out of this file by itself",
+            hint="give it a document of its own, or pack it with --include-hooks",
+        )
+    return f"{place}: {named}, and will be applied like any other object"
 
 
 def _refuse_secret(resource: Resource) -> None:

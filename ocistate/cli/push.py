@@ -48,6 +48,11 @@ def pack_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 is_flag=True,
                 help="Let Secrets with plain data into the artifact.",
             ),
+            click.option(
+                "--include-hooks",
+                is_flag=True,
+                help="Pack Helm's delete, rollback and test hooks too.",
+            ),
             click.option("--strict", is_flag=True, help="Refuse what is else only a warning."),
         ]
     ):
@@ -143,6 +148,7 @@ def _pack(
     revision: str | None,
     annotations: tuple[str, ...],
     allow_secrets: bool,
+    include_hooks: bool,
     strict: bool,
 ) -> Packed:
     from ocistate.artifact.pack import PackOptions, Provenance, pack
@@ -166,7 +172,10 @@ def _pack(
             created=found.created,
         ),
         options=PackOptions(
-            allow_secrets=allow_secrets, strict=strict, annotations=parse_annotations(annotations)
+            allow_secrets=allow_secrets,
+            include_hooks=include_hooks,
+            strict=strict,
+            annotations=parse_annotations(annotations),
         ),
     )
     for warning in packed.warnings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -76,7 +77,8 @@ async def fetch_manifest(store: Fetcher, target: str) -> Manifest:
 async def fetch_inventory(store: Fetcher, manifest: Manifest) -> Inventory:
     """What an artifact holds, from its config when ocistate packed it, else from its layers."""
     if is_ours(manifest):
-        return parse_inventory(await store.fetch_blob(manifest.config, limit=MAX_CONFIG_BYTES))
+        raw = await store.fetch_blob(manifest.config, limit=MAX_CONFIG_BYTES)
+        return await asyncio.to_thread(parse_inventory, raw)
     return (await fetch_content(store, manifest)).inventory
 
 
@@ -90,10 +92,13 @@ async def fetch_content(store: Fetcher, manifest: Manifest) -> Content:
         data = await store.fetch_blob(plan.descriptor, limit=budget)
         budget -= len(data)
         layers.append((plan, data))
-    files = _unpack(manifest, layers, inventory)
+    # In threads: a large artifact takes seconds, and others share the event loop.
+    files = await asyncio.to_thread(_unpack, manifest, layers, inventory)
+    if inventory is None:
+        inventory = await asyncio.to_thread(compute_inventory, files, manifest)
     return Content(
         manifest=manifest,
-        inventory=inventory or compute_inventory(files, manifest),
+        inventory=inventory,
         layers=layers,
         _files=files,
     )

@@ -20,7 +20,7 @@ from ocistate.artifact.content import read_own_layer, resources_of
 from ocistate.artifact.inventory import parse_inventory
 from ocistate.artifact.pack import Packed, PackOptions, Provenance, canonical_tar, pack
 from ocistate.artifact.unpack import DEFAULT_LIMITS, untar
-from ocistate.canonical import canonical_json
+from ocistate.canonical import canonical_json, digest_of
 from ocistate.errors import InputError, InvalidManifest, OcistateError, PolicyRefused
 
 
@@ -445,3 +445,84 @@ def test_a_folder_read_back_from_disk_packs_to_the_same(tmp_path: Path) -> None:
         if p.is_file()
     }
     assert pack(files).manifest.raw == packed.manifest.raw
+
+
+def hook(name: str, hooks: str) -> str:
+    return (
+        f"apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n"
+        f"  annotations: {{'helm.sh/hook': '{hooks}'}}\n"
+        "spec: {containers: [{name: c, image: 'i:1'}]}\n"
+    )
+
+
+PLAIN = "# Source: a.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: plain}\n"
+
+
+@pytest.mark.parametrize(
+    "hooks", ["test", "pre-delete", "post-delete, test-success", "test-failure"]
+)
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_hooks_for_a_deletion_or_a_test_are_left_out(hooks: str, ends: str) -> None:
+    first, later = hook("first", hooks), "---\n" + hook("later", hooks)
+    text = (first + "---\n" + PLAIN + later + "---\n# end\n").replace("\n", ends)
+    packed = pack({"a.yaml": text.encode(), "b.yaml": hook("alone", hooks).encode()})
+    assert [entry.id.name for entry in packed.inventory.resources] == ["plain"]
+    rest = ("---\n" + PLAIN + "---\n# end\n").replace("\n", ends).encode()
+    assert packed.inventory.content_digest == digest_of(canonical_tar({"a.yaml": rest}))
+    assert len([said for said in packed.warnings if "left out" in said]) == 3
+    whole = pack({"a.yaml": text.encode()}, options=PackOptions(include_hooks=True))
+    assert len(whole.inventory.resources) == 3
+
+
+@pytest.mark.parametrize("hooks", ["pre-install", "post-upgrade,test", "crd-install"])
+def test_other_hooks_are_packed_and_warned_about(hooks: str) -> None:
+    files = {"a.yaml": (PLAIN + "---\n" + hook("a", hooks)).encode()}
+    packed = pack(files)
+    assert packed.inventory.content_digest == digest_of(canonical_tar(files))
+    assert [said for said in packed.warnings if hooks.split(",")[0] in said]
+
+
+def test_a_hook_that_shares_its_document_is_not_taken_out_of_it_in_silence() -> None:
+    ordinary = {"apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}}
+    metadata = {"name": "b", "annotations": {"helm.sh/hook": "test"}}
+    items = [ordinary, {**ordinary, "metadata": metadata}]
+    text = json.dumps({"kind": "List", "items": items}).encode()
+    with pytest.raises(InvalidManifest, match="left out"):
+        pack({"a.json": text})
+    assert (
+        len(pack({"a.json": text}, options=PackOptions(include_hooks=True)).inventory.resources)
+        == 2
+    )
+
+
+def test_an_input_of_a_build_is_named_before_what_is_beside_it() -> None:
+    files = {"a.yaml": b"{{ x }}", "b/kustomization.yaml": b"resources: [x]", "c.yaml": b"x"}
+    with pytest.raises(InvalidManifest) as caught:
+        pack(files)
+    assert "kustomize build" in caught.value.hint
+    with pytest.raises(InvalidManifest) as caught:
+        pack({"templates/a.yaml": b"{{ x }}", "Chart.yaml": b"apiVersion: v2\nname: x\n"})
+    assert "helm template" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: anchors, namespace: default}\n"
+            "data: {a: &x one, b: *x, c: &x two, d: *x}\n",
+            {"a": "one", "b": "one", "c": "two", "d": "two"},
+        ),
+        (
+            "apiVersion: v1\nkind: ConfigMap\n"
+            'metadata: {name: a, annotations: {about: "sets the key to {{ element.key }}"}}\n',
+            None,
+        ),
+    ],
+    ids=["anchor-twice", "template-mark-in-annotation-text"],
+)
+def test_what_kubectl_reads_is_packed(text: str, want: Any) -> None:
+    files = {"a.yaml": text.encode()}
+    packed = pack(files)
+    (resource,) = resources_of(files, packed.inventory).values()
+    assert resource.object.get("data") == want
