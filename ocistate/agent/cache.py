@@ -8,9 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ocistate.artifact.unpack import DEFAULT_LIMITS, Limits
 from ocistate.errors import OcistateError, Unavailable
 from ocistate.oci import open_store
 from ocistate.oci.model import Manifest
@@ -26,6 +27,7 @@ class ContentCache:
     """One Stack's contents. ``root`` holds a folder a digest."""
 
     root: Path
+    limits: Limits = DEFAULT_LIMITS
 
     async def load(self, digest: str) -> Content | None:
         """What is kept of a digest; None when it is not there, or not whole any more."""
@@ -34,7 +36,8 @@ class ContentCache:
             return None
         try:
             async with _layout(folder) as store:
-                return await fetch_content(store, await fetch_manifest(store, digest))
+                manifest = await fetch_manifest(store, digest)
+                return await fetch_content(store, manifest, limits=self.limits)
         except OcistateError:
             # Worth nothing: the registry has it, and if that is gone too, the caller says so.
             self._drop(folder)
@@ -48,7 +51,9 @@ class ContentCache:
         manifest = await fetch_manifest(store, digest)
         trouble = await self.keep(store, manifest)
         kept = None if trouble else await self.load(digest)
-        return kept or await fetch_content(store, manifest), trouble
+        if kept is None:
+            kept = await fetch_content(store, manifest, limits=self.limits)
+        return kept, trouble
 
     async def keep(self, store: Store, manifest: Manifest) -> str:
         """Keep an artifact from a store; why that can't be, else an empty text.
@@ -91,6 +96,16 @@ class ContentCache:
     @staticmethod
     def _drop(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def limits_of_memory(most: Path = Path("/sys/fs/cgroup/memory.max")) -> Limits:
+    """What an artifact may unpack to where the agent may have so much memory: a file is read as a
+    whole, in several forms, and takes eight times its size."""
+    try:
+        memory = int(most.read_text())
+    except (OSError, ValueError):
+        return DEFAULT_LIMITS  # no limit, or another kind of system
+    return replace(DEFAULT_LIMITS, file_bytes=min(DEFAULT_LIMITS.file_bytes, memory // 8))
 
 
 def _make_room(folder: Path, manifest: Manifest) -> None:

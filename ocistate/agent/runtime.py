@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from ocistate.agent.api import Stack
-from ocistate.agent.cache import ContentCache
+from ocistate.agent.cache import ContentCache, limits_of_memory
 from ocistate.agent.controller import Controller, Key
 from ocistate.agent.keeper import Keeper
 from ocistate.agent.memory import StateFolder
@@ -371,7 +371,7 @@ class Agent:
         return entry.place[1]
 
     def cache(self, stack: Stack) -> ContentCache:
-        return ContentCache(self.folder.content(stack.key))
+        return ContentCache(self.folder.content(stack.key), limits_of_memory())
 
     def is_ready(self, key: Key) -> bool | None:
         return self.stacks.is_ready(key)

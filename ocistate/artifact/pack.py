@@ -6,10 +6,10 @@ times and owners, canonical JSON.
 
 from __future__ import annotations
 
-import io
+import hashlib
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,7 +27,6 @@ from ocistate.artifact.inventory import (
 )
 from ocistate.artifact.manifests import read_resources, reading_order
 from ocistate.artifact.unpack import DEFAULT_LIMITS, MAX_COMPRESSED_BYTES, FileSet, safe_path
-from ocistate.canonical import digest_of
 from ocistate.errors import InputError, InvalidManifest, PolicyRefused, UnsafeContent
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import LAYER_TAR_GZIP, Manifest, build_manifest, describe
@@ -95,6 +94,8 @@ def pack(
     for name, text in (("source", provenance.source), ("revision", provenance.revision)):
         if not is_clean(text):
             raise InputError(f"the {name} {text!r} has control characters")
+    # Before anything is parsed: what is too large is so within a second or two.
+    content_digest, layer = _pack_layer(files)
     entries, images, warnings = _take_inventory(files, options)
     warnings = left_out + warnings
     if not entries:
@@ -104,28 +105,14 @@ def pack(
         )
     if options.strict and warnings:
         raise PolicyRefused("; ".join(warnings), hint="--strict refuses what is else a warning")
-    tar = canonical_tar(files)
-    if len(tar) > DEFAULT_LIMITS.total_bytes:
-        raise InputError(
-            f"the manifests weigh {len(tar) // 1024**2} MiB, "
-            f"more than {DEFAULT_LIMITS.total_bytes // 1024**2}",
-            hint="split them into several artifacts",
-        )
     inventory = Inventory(
-        content_digest=digest_of(tar),
+        content_digest=content_digest,
         source=provenance.source,
         revision=provenance.revision,
         resources=sort_entries(entries.values()),
         images=images,
     )
     config = inventory.to_json()
-    layer = compress(tar)
-    if len(layer) > MAX_COMPRESSED_BYTES:
-        raise InputError(
-            f"the manifests weigh {len(layer) // 1024**2} MiB compressed, "
-            f"more than {MAX_COMPRESSED_BYTES // 1024**2}",
-            hint="split them into several artifacts",
-        )
     manifest = build_manifest(
         artifact_type=ARTIFACT_TYPE,
         config=describe(config, CONFIG_TYPE),
@@ -143,20 +130,52 @@ def pack(
 
 def canonical_tar(files: Mapping[str, bytes]) -> bytes:
     """The uncompressed tar that the content digest is taken of: sorted, mode 0644, time 0."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(files):
-            info = tarfile.TarInfo(path)
-            info.size = len(files[path])
-            info.mode = 0o644
-            tar.addfile(info, io.BytesIO(files[path]))
-    return buffer.getvalue()
+    return b"".join(_tar_pieces(files))
 
 
-def compress(tar: bytes) -> bytes:
-    """Gzip without a time or a name in the header, so that only zlib decides the bytes."""
+def _tar_pieces(files: Mapping[str, bytes]) -> Iterator[bytes]:
+    """The same piece by piece: the whole takes as much memory again as all files."""
+    total = 0
+    for path in sorted(files):
+        info = tarfile.TarInfo(path)
+        info.size = len(files[path])
+        info.mode = 0o644
+        padding = -info.size % tarfile.BLOCKSIZE
+        header = info.tobuf(tarfile.PAX_FORMAT)
+        yield from (header, files[path], bytes(padding))
+        total += len(header) + info.size + padding
+    end = 2 * tarfile.BLOCKSIZE
+    yield bytes(end + -(total + end) % tarfile.RECORDSIZE)
+
+
+def _pack_layer(files: Mapping[str, bytes]) -> tuple[str, bytes]:
+    """The content digest and the layer. Gzip without a time or a name in the header, so that only
+    zlib decides the bytes. Raises InputError."""
+    digest = hashlib.sha256()
     compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, wbits=31)
-    return compressor.compress(tar) + compressor.flush()
+    pieces: list[bytes] = []
+    weight = total = 0
+    for piece in _tar_pieces(files):
+        digest.update(piece)
+        pieces.append(compressor.compress(piece))
+        total += len(piece)
+        weight += len(pieces[-1])
+        _check_weight(total, weight)
+    pieces.append(compressor.flush())
+    _check_weight(total, weight + len(pieces[-1]))
+    return "sha256:" + digest.hexdigest(), b"".join(pieces)
+
+
+def _check_weight(total: int, compressed: int) -> None:
+    for weight, most, how in (
+        (total, DEFAULT_LIMITS.total_bytes, ""),
+        (compressed, MAX_COMPRESSED_BYTES, " compressed"),
+    ):
+        if weight > most:
+            raise InputError(
+                f"the manifests weigh more than {most // 1024**2} MiB{how}",
+                hint="split them into several artifacts",
+            )
 
 
 def _check_files(files: Mapping[str, bytes]) -> None:

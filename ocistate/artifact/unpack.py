@@ -27,7 +27,7 @@ class Limits:
     """How much a layer may unpack to. Far above real manifests, far below trouble."""
 
     total_bytes: int = 256 * 1024 * 1024
-    file_bytes: int = 64 * 1024 * 1024
+    file_bytes: int = 256 * 1024 * 1024
     files: int = 100_000
     path_length: int = 1024
     path_depth: int = 64
@@ -75,11 +75,14 @@ class FileSet:
         """Refuse one file more of that size before it is read. Raises UnsafeContent."""
         if len(self.files) >= self.limits.files:
             raise UnsafeContent(f"more than {self.limits.files} files")
-        if size > self.limits.file_bytes or self.total_bytes + size > self.limits.total_bytes:
-            raise UnsafeContent(
-                f"{path!r} is too large, or too large with the others",
-                hint="split the manifests into several artifacts",
-            )
+        most, total = self.limits.file_bytes, self.limits.total_bytes
+        if size > most:
+            problem = f"{path!r} is too large: one file may have {most // 1024**2} MiB here"
+        elif self.total_bytes + size > total:
+            problem = f"with {path!r} it is too large: all files may have {total // 1024**2} MiB"
+        else:
+            return
+        raise UnsafeContent(problem, hint="split the manifests into several artifacts")
 
     def _add_parents(self, path: str, key: str) -> None:
         while "/" in key:

@@ -152,6 +152,7 @@ def _pack(
     strict: bool,
 ) -> Packed:
     from ocistate.artifact.pack import PackOptions, Provenance, pack
+    from ocistate.artifact.unpack import DEFAULT_LIMITS
     from ocistate.steps.collect import collect
     from ocistate.steps.gitsource import find_provenance
 
@@ -161,7 +162,7 @@ def _pack(
             raise InputError(
                 "'-' reads standard input, and that is the terminal", hint="pipe it in"
             )
-        stdin = sys.stdin.buffer.read()
+        stdin = sys.stdin.buffer.read(DEFAULT_LIMITS.total_bytes + 1)
     collected = collect(inputs, stdin=stdin)
     found = find_provenance(collected.origin)
     packed = pack(

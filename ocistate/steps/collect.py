@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from pathspec import GitIgnoreSpec
 
 from ocistate.artifact.manifests import MANIFEST_SUFFIXES, is_manifest_path
+from ocistate.artifact.unpack import DEFAULT_LIMITS
 from ocistate.errors import InputError, PolicyRefused
 
 IGNORE_FILES: Final = (".sourceignore", ".ocistateignore")
@@ -62,23 +63,40 @@ def _read_files(paths: Sequence[Path]) -> Collected:
             )
     full = [Path(os.path.abspath(path)) for path in paths]
     base = Path(os.path.commonpath([path.parent for path in full]))
-    files: dict[str, bytes] = {}
+    named: dict[str, Path] = {}
     for path in full:
         name = path.relative_to(base).as_posix()
-        if name in files:
+        if name in named:
             raise InputError(f"{path} is named twice")
-        files[name] = _read(path)
-    return Collected(files=files, origin=base)
+        named[name] = path
+    return Collected(files=_read_all(named), origin=base)
 
 
 def _read_folder(root: Path) -> dict[str, bytes]:
-    files = {name: _read(path) for name, path in _walk(root, root, []) if is_manifest_path(name)}
-    if not files:
+    named = {name: path for name, path in _walk(root, root, []) if is_manifest_path(name)}
+    if not named:
         raise InputError(
             f"{root} holds no manifest files",
             hint=f"manifests end in {', '.join(MANIFEST_SUFFIXES)} and are not ignored",
         )
-    return files
+    return _read_all(named)
+
+
+def _read_all(named: Mapping[str, Path]) -> dict[str, bytes]:
+    """The files by name; what is too much for an artifact is refused before any is read."""
+    total = 0
+    for path in named.values():
+        try:
+            total += path.stat().st_size
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if total > DEFAULT_LIMITS.total_bytes:
+        raise InputError(
+            f"the manifests weigh {total // 1024**2} MiB, "
+            f"and an artifact may have {DEFAULT_LIMITS.total_bytes // 1024**2}",
+            hint="split them into several artifacts",
+        )
+    return {name: _read(path) for name, path in named.items()}
 
 
 def _walk(

@@ -18,6 +18,7 @@ from ocistate.artifact.content import (
 )
 from ocistate.artifact.inventory import Inventory, parse_inventory
 from ocistate.artifact.known import KnownDocuments
+from ocistate.artifact.unpack import DEFAULT_LIMITS, Limits
 from ocistate.errors import ArtifactError
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import Index, Manifest
@@ -37,13 +38,14 @@ class Content:
     inventory: Inventory
     layers: Layers = field(repr=False)
     """As the store served them."""
+    limits: Limits = DEFAULT_LIMITS
     _files: Mapping[str, bytes] | None = field(default=None, repr=False)
 
     @property
     def files(self) -> Mapping[str, bytes]:
         """The files by path."""
         if self._files is None:
-            self._files = _unpack(self.manifest, self.layers, self.inventory)
+            self._files = _unpack(self.manifest, self.layers, self.inventory, self.limits)
         return self._files
 
     def rest(self) -> None:
@@ -82,7 +84,9 @@ async def fetch_inventory(store: Fetcher, manifest: Manifest) -> Inventory:
     return (await fetch_content(store, manifest)).inventory
 
 
-async def fetch_content(store: Fetcher, manifest: Manifest) -> Content:
+async def fetch_content(
+    store: Fetcher, manifest: Manifest, *, limits: Limits = DEFAULT_LIMITS
+) -> Content:
     """Everything an artifact holds. Raises StoreError, ArtifactError, InvalidManifest."""
     plans = plan_layers(manifest)
     inventory = await fetch_inventory(store, manifest) if is_ours(manifest) else None
@@ -93,18 +97,21 @@ async def fetch_content(store: Fetcher, manifest: Manifest) -> Content:
         budget -= len(data)
         layers.append((plan, data))
     # In threads: a large artifact takes seconds, and others share the event loop.
-    files = await asyncio.to_thread(_unpack, manifest, layers, inventory)
+    files = await asyncio.to_thread(_unpack, manifest, layers, inventory, limits)
     if inventory is None:
         inventory = await asyncio.to_thread(compute_inventory, files, manifest)
     return Content(
         manifest=manifest,
         inventory=inventory,
         layers=layers,
+        limits=limits,
         _files=files,
     )
 
 
-def _unpack(manifest: Manifest, layers: Layers, inventory: Inventory | None) -> dict[str, bytes]:
+def _unpack(
+    manifest: Manifest, layers: Layers, inventory: Inventory | None, limits: Limits
+) -> dict[str, bytes]:
     if inventory is not None and is_ours(manifest):
-        return read_own_layer(layers[0][1], inventory)
-    return read_layers(layers)
+        return read_own_layer(layers[0][1], inventory, limits=limits)
+    return read_layers(layers, limits=limits)

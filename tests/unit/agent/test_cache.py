@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ocistate.agent.cache import ContentCache
+from ocistate.agent.cache import ContentCache, limits_of_memory
 from ocistate.oci import open_store
 from ocistate.reference import parse_reference
 from ocistate.steps.fetch import Content, fetch_manifest
@@ -168,3 +168,15 @@ def test_files_that_were_let_go_are_unpacked_again(disk: Disk) -> None:
     assert content._files is None
     assert dict(content.files) == files
     assert content.resources() == resources
+
+
+@pytest.mark.parametrize(
+    ("memory", "file_bytes"),
+    [("536870912\n", 64 << 20), ("max\n", 256 << 20), (str(64 << 30), 256 << 20)],
+)
+def test_the_agents_memory_bounds_what_a_file_may_have(
+    tmp_path: Path, memory: str, file_bytes: int
+) -> None:
+    (tmp_path / "memory.max").write_text(memory)
+    assert limits_of_memory(tmp_path / "memory.max").file_bytes == file_bytes
+    assert limits_of_memory(tmp_path / "nothing").file_bytes == 256 << 20

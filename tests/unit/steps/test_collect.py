@@ -92,3 +92,15 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError):
             collect([item if item == "-" else str(tmp_path / item) for item in inputs])
+
+
+def test_what_is_too_much_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(150 << 20)
+    monkeypatch.setattr("ocistate.steps.collect._read", lambda path: pytest.fail("was read"))
+    for inputs in ([str(tmp_path)], [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]):
+        with pytest.raises(InputError, match="weigh 300 MiB, and an artifact may have 256"):
+            collect(inputs)
