@@ -46,7 +46,8 @@
     │   ├── OwnershipConflict      an object belongs to another Stack
     │   ├── ApplyFailed            one or more objects could not be applied
     │   └── HealthTimeout          applied, but not healthy in time
-    └── TargetError                a target folder cannot be made equal
+    ├── TargetError                a target folder cannot be made equal
+    └── InternalError              a bug of ours, met at the object that it is shown on
 
 Each class has a stable ``reason`` (CamelCase, shown in conditions and JSON) and each error may
 carry a ``hint``: what to do about it. Only ``ocistate.cli`` knows exit codes.
@@ -72,6 +73,10 @@ class OcistateError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class InternalError(OcistateError):
+    reason = "InternalError"
 
 
 class UsageError(OcistateError):

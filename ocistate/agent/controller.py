@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Final
+
+log = logging.getLogger("ocistate.agent")
 
 Key = tuple[str, str]
 
@@ -23,6 +26,8 @@ GRACE_SECONDS: Final = 20.0
 _BEAT_SECONDS: Final = 10.0
 _STILL_SECONDS: Final = 60.0
 _LONGEST_PASS: Final = 1800.0
+_BUG_PAUSE: Final = 60.0
+_LONGEST_WAIT: Final = 24 * 3600.0
 _LEAST_SLACK: Final = 64
 
 
@@ -53,7 +58,9 @@ class Controller:
 
     def wake(self, key: Key, *, after: float = 0.0) -> None:
         """Make a key due, now or in some seconds, unless it is due earlier already."""
-        at = asyncio.get_running_loop().time() + after
+        # NaN would leave the heap without an order; it is no later than everything else.
+        pause = min(max(after, 0.0), _LONGEST_WAIT) if after == after else _BUG_PAUSE
+        at = asyncio.get_running_loop().time() + pause
         if key not in self._due or at < self._due[key]:
             self._due[key] = at
             if key not in self._running:  # else the end of its pass looks here again
@@ -136,7 +143,11 @@ class Controller:
         return _BEAT_SECONDS  # the end of a running pass looks here again
 
     def _start(self, at: float, key: Key, now: float) -> None:
-        lane = self.lane(key)
+        try:
+            lane = self.lane(key)
+        except Exception as error:  # then its pass will tell
+            self._bug(key, error)
+            lane = ""
         if self._busy[lane] >= self.workers:
             self._held.setdefault(lane, deque()).append((at, key))
             return
@@ -148,13 +159,19 @@ class Controller:
         task.add_done_callback(functools.partial(self._ended, key, lane))
 
     async def _pass(self, key: Key) -> None:
-        after: float | None = 60.0
+        after: float | None = _BUG_PAUSE
         try:
             after = await self.reconcile(key)
         except Exception as error:
-            self.on_bug(key, error)
+            self._bug(key, error)
         if after is not None:
             self.wake(key, after=after)
+
+    def _bug(self, key: Key, error: Exception) -> None:
+        try:
+            self.on_bug(key, error)
+        except Exception:
+            log.exception("what failed unexpectedly cannot be told")
 
     def _ended(self, key: Key, lane: str, task: asyncio.Task[None]) -> None:
         del self._running[key], self._begun[key]

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from ocistate.agent.api import Stack
-from ocistate.agent.files import fingerprint, load_files, stamps
+from ocistate.agent.files import Settled, fingerprint, load_files, stamps
 from ocistate.agent.memory import StateFolder
 from ocistate.agent.runtime import Agent
 from ocistate.agent.status import Status
@@ -22,7 +22,7 @@ from ocistate.oci import StoreOptions
 
 log = logging.getLogger("ocistate.agent")
 
-_LOOK_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.5
 """Between two looks at the files' times; reading them is only done when one changed."""
 
 
@@ -95,7 +95,7 @@ class FileSource:
     agent: Agent
     folder: StateFolder
     path: Path
-    _seen: object = None
+    _settled: Settled = field(default_factory=Settled)
     _trouble: str = ""
     _beside: tuple[Path, ...] = ()
 
@@ -104,7 +104,7 @@ class FileSource:
         mark = fingerprint(self.path)
         declared = load_files(self.path)
         self._beside = declared.beside
-        self._seen = (mark, stamps(self._beside))
+        self._settled.take((mark, stamps(self._beside)))
         self.agent.set_policies(declared.policies)
         self.agent.has_looked = True
         for stack in declared.stacks:
@@ -129,7 +129,7 @@ class FileSource:
     def _remembered(self, stack: Stack) -> Status:
         try:
             return self.folder.load(stack.key)
-        except ConfigError as error:
+        except Exception as error:
             # It costs a verification and a look at every file; nothing is believed for its sake.
             log.error("%s; put aside", error, extra={"stack": str(stack)})
             self.folder.put_aside(stack.key)
@@ -142,13 +142,15 @@ class FileSource:
                 await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
             try:
                 now = (fingerprint(self.path), stamps(self._beside))
-                if now != self._seen:
-                    self._seen = now
+                if self._settled.is_news(now):
                     self.load()
                     log.info("loaded %s", self.path)
-            except (ConfigError, OSError) as error:
+            except Exception as error:  # of whatever class: the next edit is to be read again
                 if str(error) != self._trouble:
-                    log.error("%s; what ran before goes on", error)
+                    known = isinstance(error, (ConfigError, OSError))
+                    log.error(
+                        "%s; what ran before goes on", error, exc_info=None if known else error
+                    )
                 self._trouble = str(error)
             else:
                 self._trouble = ""

@@ -37,6 +37,7 @@ def load_files(path: Path) -> Declared:
     A Stack's relative paths (``layout:``, ``archive:``, ``target.directory``,
     ``target.kubeconfig``) start at its file.
     """
+    before = _regular(path)
     stacks: dict[tuple[str, str], Stack] = {}
     policies: dict[str, TrustPolicy] = {}
     beside: list[Path] = []
@@ -61,6 +62,8 @@ def load_files(path: Path) -> Declared:
                 policies[policy.name] = policy
             else:
                 raise ConfigError(f"{origin}: kind {kind!r} is neither Stack nor TrustPolicy")
+    if _regular(path) != before:
+        raise ConfigError(f"{path} was changed while it was read", hint="it must be read again")
     return Declared(
         stacks=tuple(stacks.values()), policies=tuple(policies.values()), beside=tuple(beside)
     )
@@ -69,9 +72,39 @@ def load_files(path: Path) -> Declared:
 Stamp = tuple[str, int, int, int]
 
 
+@dataclass(slots=True)
+class Settled:
+    """Tells when what is looked at again and again has changed, and is not being changed just now.
+
+    Files are written one after the other, and not at once: what was seen twice in a row is whole.
+    The first look counts by itself.
+    """
+
+    _taken: object = None
+    _seen: object = None
+
+    def take(self, mark: object) -> None:
+        """It has been read as it is with this mark."""
+        self._taken = self._seen = mark
+
+    def is_news(self, mark: object) -> bool:
+        """Whether to read again. What is read with an error is not read again before it changes."""
+        settled = self._taken is None or mark == self._seen
+        self._seen = mark
+        if mark == self._taken or not settled:
+            return False
+        self._taken = mark
+        return True
+
+
 def fingerprint(path: Path) -> tuple[Stamp, ...]:
     """Changes when a file is added, removed or edited; costs no reading."""
     return stamps(_files(path))
+
+
+def _regular(path: Path) -> tuple[Stamp, ...]:
+    """The fingerprint of what can be looked at twice: a pipe can't."""
+    return fingerprint(path) if path.is_dir() or path.is_file() else ()
 
 
 def stamps(files: Sequence[Path]) -> tuple[Stamp, ...]:

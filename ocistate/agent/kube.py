@@ -5,31 +5,29 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from ocistate.agent.api import API_VERSION, FINALIZER, GROUP, Source, Stack, parse_stack
+from ocistate.agent.api import API_VERSION, FINALIZER, GROUP, RECONCILE, Stack, parse_stack
+from ocistate.agent.contain import unexpected
 from ocistate.agent.events import Events
-from ocistate.agent.files import fingerprint, load_files
-from ocistate.agent.policies import REFRESH_SECONDS, Policies
+from ocistate.agent.feed import Feed
+from ocistate.agent.policy_source import PolicySource
+from ocistate.agent.refusals import Refusals, departed, key_of, status_of
 from ocistate.agent.runtime import Agent
-from ocistate.agent.status import Status, elsewhere, refused, status_from_dict, status_to_dict
+from ocistate.agent.status import Status, status_to_dict
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.status import StatusError
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.objects import ObjectId
 from ocistate.oci import ClientCertificate, StoreOptions
-from ocistate.reference import Reference
 
 log = logging.getLogger("ocistate.agent")
 
 MANAGER: Final = "ocistate-agent"
-_RETRY_SECONDS: Final = 2.0
-_FILES_SECONDS: Final = 5.0
 
 
 def stack_id(stack: Stack) -> ObjectId:
@@ -92,7 +90,7 @@ class ClusterKeeper:
 
     async def ask(self, stack: Stack) -> None:
         """Ask for a pass by annotation: the agent that has the Stack sees it at once."""
-        annotation = {f"{GROUP}/reconcile": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        annotation = {RECONCILE: datetime.now(UTC).isoformat(timespec="milliseconds")}
         try:
             await self.client.patch(
                 stack_id(stack),
@@ -177,32 +175,34 @@ class ClusterSource:
     policies: Path | None = None
     """Files to read the TrustPolicies from, instead of the cluster's."""
     in_shard: Callable[[tuple[str, str], int], bool] = lambda key, shard: True
-    policies_read: asyncio.Event = field(default_factory=asyncio.Event)
-    _unread: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
-    """Another agent's Stacks whose spec can't be read."""
-    _policies: Policies = field(init=False)
-    _background: set[asyncio.Task[None]] = field(default_factory=set)
+    refusals: Refusals = field(init=False)
 
     def __post_init__(self) -> None:
-        self._policies = Policies(self.client)
+        self.refusals = Refusals(self.agent, self.keeper)
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Watch until told to stop. Policies first: without them every Stack would be refused."""
-        if self.policies is not None:
-            trust = [asyncio.create_task(self._follow_files(self.policies))]
-        else:
-            trust = [
-                asyncio.create_task(self._refresh_policies()),
-                asyncio.create_task(self._endless("TrustPolicy", "", self._policy_changed)),
-            ]
+        trust = PolicySource(self.agent, self.client, self.policies)
         tasks = [
-            *trust,
-            asyncio.create_task(self._endless("Stack", self.namespace, self._stack_changed)),
+            asyncio.create_task(trust.run()),
+            asyncio.create_task(self._follow_stacks(trust)),
+            asyncio.create_task(self.refusals.run(stop)),
         ]
         await stop.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow_stacks(self, trust: PolicySource) -> None:
+        await trust.read.wait()
+        feed = Feed(
+            client=self.client,
+            kind="Stack",
+            namespace=self.namespace,
+            listed=self._listed,
+            changed=self._changed,
+        )
+        await feed.run()
 
     # What is done for a shard (shards.Work)
 
@@ -210,15 +210,12 @@ class ClusterSource:
         """Whoever had its Stacks before may have written to them a moment ago."""
         resource = await self.client.kind(GROUP, "Stack")
         for obj in (await self.client.list(resource, self.namespace)).items:
-            if self.in_shard(_key(obj), shard):
-                await self._stack_changed("ADDED", obj)
+            if self.in_shard(key_of(obj), shard):
+                self._take("ADDED", obj)
 
     def begin(self, shard: int) -> None:
         self.agent.begin(self._in(shard))
-        for key in [key for key in self._unread if self.in_shard(key, shard)]:
-            task = asyncio.create_task(self._refuse_quietly(self._unread.pop(key)))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+        self.refusals.begin(lambda key: self.in_shard(key, shard))
 
     async def finish(self, shard: int) -> None:
         await self.agent.finish(self._in(shard))
@@ -226,137 +223,50 @@ class ClusterSource:
     def abort(self, shard: int) -> None:
         self.agent.abort(self._in(shard))
 
-    async def _refuse_quietly(self, obj: Mapping[str, Any]) -> None:
-        try:
-            await self._stack_changed("MODIFIED", dict(obj))
-        except OcistateError as error:
-            log.warning("%s", error, extra={"stack": "/".join(_key(obj)), "reason": error.reason})
-
     def _in(self, shard: int) -> list[tuple[str, str]]:
         return [key for key in self.agent.stacks if self.in_shard(key, shard)]
 
-    async def _endless(
-        self,
-        kind: str,
-        namespace: str,
-        changed: Callable[[str, dict[str, Any]], Awaitable[None]],
-    ) -> None:
-        if kind == "Stack":
-            await self.policies_read.wait()
-        while True:
-            try:
-                await self._list_and_watch(kind, namespace, changed)
-            except OcistateError as error:
-                log.warning("watching %s: %s", kind, error, extra={"reason": error.reason})
-                await asyncio.sleep(_RETRY_SECONDS)
-            except Exception:
-                log.exception("watching %s failed unexpectedly", kind)
-                await asyncio.sleep(_RETRY_SECONDS)
+    async def _listed(self, objects: Sequence[dict[str, Any]]) -> None:
+        for obj in objects:
+            self._take("ADDED", obj)
+        present = {key_of(obj) for obj in objects}
+        self.refusals.keep_only(present)
+        for key in list(self.agent.stacks):
+            if key not in present:
+                self.agent.drop_stack(key)
+        self.agent.has_looked = True
 
-    async def _list_and_watch(
-        self,
-        kind: str,
-        namespace: str,
-        changed: Callable[[str, dict[str, Any]], Awaitable[None]],
-    ) -> None:
-        resource = await self.client.kind(GROUP, kind)
-        listing = await self.client.list(resource, namespace)
-        if kind == "TrustPolicy":
-            self._policies.clear()
-        for obj in listing.items:
-            await changed("ADDED", obj)
-        if kind == "TrustPolicy":
-            self.agent.set_policies(self._policies.all)
-            self.policies_read.set()
-        else:
-            present = {(o["metadata"]["namespace"], o["metadata"]["name"]) for o in listing.items}
-            for key in list(self.agent.stacks):
-                if key not in present:
-                    self.agent.drop_stack(key)
-            self.agent.has_looked = True
-        since = listing.resource_version
-        while True:
-            async with aclosing(self.client.watch(resource, namespace, since=since)) as events:
-                async for type_, obj in events:
-                    since = obj["metadata"]["resourceVersion"]
-                    if type_ != "BOOKMARK":
-                        await changed(type_, obj)
-                        if kind == "TrustPolicy":
-                            self.agent.set_policies(self._policies.all)
+    async def _changed(self, type_: str, obj: dict[str, Any]) -> None:
+        self._take(type_, obj)
 
-    async def _policy_changed(self, type_: str, obj: dict[str, Any]) -> None:
+    def _take(self, type_: str, obj: dict[str, Any]) -> None:
+        """One Stack as it is now. Whatever is wrong with it is said on it, and is over here."""
+        try:
+            self._read(type_, obj)
+        except ConfigError as error:
+            self.refusals.put(obj, error)
+        except Exception as error:
+            what = f"reading the Stack {'/'.join(key_of(obj))}"
+            self.refusals.put(obj, unexpected(what, error))
+
+    def _read(self, type_: str, obj: dict[str, Any]) -> None:
+        metadata, key = obj["metadata"], key_of(obj)
+        deleting = bool(metadata.get("deletionTimestamp"))
         if type_ == "DELETED":
-            self._policies.remove(obj["metadata"]["name"])
-        else:
-            await self._policies.put(obj)
-
-    async def _follow_files(self, path: Path) -> None:
-        """Read the policies' files again when one changed; while one is wrong, what was read last
-        holds."""
-        seen: object = None
-        trouble = ""
-        while True:
-            try:
-                now = fingerprint(path)
-                if now != seen:
-                    seen = now
-                    self.agent.set_policies(load_files(path).policies)
-                    self.policies_read.set()
-                    trouble = ""
-            except (ConfigError, OSError) as error:
-                if str(error) != trouble:
-                    log.error("%s; the policies read before stay", error)
-                trouble = str(error)
-            await asyncio.sleep(_FILES_SECONDS)
-
-    async def _refresh_policies(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            try:
-                if await self._policies.refresh():
-                    self.agent.set_policies(self._policies.all)
-            except Exception:
-                log.exception("reading what policies refer to failed unexpectedly")
-
-    async def _stack_changed(self, type_: str, obj: dict[str, Any]) -> None:
-        metadata, key = obj["metadata"], _key(obj)
-        self._unread.pop(key, None)
-        if type_ == "DELETED":
+            self.refusals.forget(key)
             self.agent.drop_stack(key)
             return
-        if metadata.get("deletionTimestamp") and FINALIZER not in (
-            metadata.get("finalizers") or []
-        ):
+        if deleting and FINALIZER not in (metadata.get("finalizers") or []):
             return  # nothing of ours to do; others' finalizers keep it
         try:
             stack = parse_stack(obj, origin=f"Stack {'/'.join(key)}")
             _check_reach(stack)
-        except ConfigError as error:
-            if not metadata.get("deletionTimestamp"):
-                await self._refuse(obj, error)
-                return
-            stack = _departed(obj)
-        self.agent.set_stack(stack, status_from_dict(obj.get("status")))
-
-    async def _refuse(self, obj: Mapping[str, Any], error: ConfigError) -> None:
-        """Say on the Stack itself that its spec can't be read; what ran before goes on."""
-        metadata = obj["metadata"]
-        generation = metadata.get("generation", 0)
-        key = (metadata["namespace"], metadata["name"])
-        if not self.agent.mine(key):
-            self._unread[key] = obj
-            return
-        log.error("%s", error, extra={"reason": error.reason})
-        if self.agent.refuse_stack(key, metadata["uid"], generation, error):
-            return
-        old = status_from_dict(obj.get("status"))
-        new = refused(old, error, now=datetime.now(UTC), generation=generation)
-        if new != old:
-            await self.keeper.save(_departed(obj), new)
-
-
-def _key(obj: Mapping[str, Any]) -> tuple[str, str]:
-    return (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        except Exception:
+            if not deleting:
+                raise
+            stack = departed(obj)
+        self.agent.set_stack(stack, status_of(obj))
+        self.refusals.forget(key)
 
 
 def _check_reach(stack: Stack) -> None:
@@ -379,22 +289,3 @@ def _check_reach(stack: Stack) -> None:
             f"Stack {stack}: {field}: a folder or file means nothing inside a cluster",
             hint="use a registry and a cluster, or run the agent with --stacks",
         )
-
-
-def _departed(obj: Mapping[str, Any]) -> Stack:
-    """Of a Stack whose spec can't be read, just what its status and its removal need."""
-    metadata, spec = obj["metadata"], obj.get("spec") or {}
-    target = elsewhere((obj.get("status") or {}).get("target"))
-    return Stack(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        generation=metadata.get("generation", 0),
-        source=Source(repository=Reference(scheme="layout", registry="", repository="")),
-        service_account=str(spec.get("serviceAccountName") or ""),
-        deletion_policy="orphan" if spec.get("deletionPolicy") == "orphan" else "delete",
-        kubeconfig_secret=target.secret if target else "",
-        kubeconfig_key=target.key if target else "",
-        context=target.context if target else "",
-        deleting=True,
-    )

@@ -28,6 +28,7 @@ from ocistate.agent.step import as_step, now_at
 from ocistate.errors import (
     ConfigError,
     NotFound,
+    OcistateError,
     TrustError,
     Unavailable,
 )
@@ -69,6 +70,8 @@ class Looking:
     _tag: str = ""
     _served: bool = False
     """What runs has been looked after, though the registry is out of reach."""
+    _said: bool = False
+    """Whether this pass has verified what the pointer names, and said so."""
     _rules: Rules = ("", ())
 
     async def _wanted(self) -> tuple[Content, Verified]:
@@ -185,12 +188,29 @@ class Looking:
         return {each.digest for each in known if each is not None}
 
     def _say_verified(self, trust: Verified) -> None:
+        self._said = True
         if trust.mode == "off":
             self._condition("Verified", "Unknown", "VerificationOff", trust.summary)
         elif not trust.satisfied:
             self._condition("Verified", "False", "NotEnforced", trust.summary)
         else:
             self._condition("Verified", "True", "Verified", trust.summary)
+
+    async def _verify_running(self) -> None:
+        """Verify what runs, where the pass came to an end before it was asked: with another
+        artifact that fails, or a Stack that is suspended, there may be no other occasion."""
+        current, refused = self.status.current, self.memo.refused
+        if current is None or current.digest == self._digest or self.memo.unreachable:
+            return
+        known = refused is not None and refused[:2] == (self._rules, current.digest)
+        if known or self._trust_of(current.digest) is not None:
+            return
+        with contextlib.suppress(OcistateError):  # then it stays unknown, and is looked at again
+            async with (
+                in_time(self.stack.source.repository),
+                await self.services.connect_store(self.stack) as store,
+            ):
+                await self._verify(store, current.digest)
 
     def _say_running(self) -> None:
         """Say whether what runs is trusted by the policies that there are now."""
@@ -205,6 +225,7 @@ class Looking:
             Standing(trust, refusal),
             now=self.services.now(),
             generation=self.stack.generation,
+            newer=self._said,
         )
         if news:
             self.services.event(self.stack, "Warning", REASON, news)

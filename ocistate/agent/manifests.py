@@ -50,6 +50,9 @@ def install_objects(
     stand by. ``webhooks`` makes a Service for them.
     """
     objects: list[dict[str, Any]] = [
+        # Before the agent and its rights: whoever deletes all of it in this order asks the agent to
+        # take the Stacks' objects away while it can.
+        *crds(),
         {
             "apiVersion": "v1",
             "kind": "Namespace",
@@ -58,7 +61,6 @@ def install_objects(
                 "labels": {**LABELS, "pod-security.kubernetes.io/enforce": "restricted"},
             },
         },
-        *crds(),
         *user_roles(),
         _account(namespace, AGENT),
         _cluster_role(AGENT, _agent_rules(appliers)),

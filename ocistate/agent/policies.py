@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ocistate.agent.contain import unexpected
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.status import StatusError
-from ocistate.errors import ClusterError, ConfigError
+from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.objects import ObjectId
 from ocistate.signing.policy import TrustPolicy
 from ocistate.signing.policy_object import Material, faulty_policy, parse_policy, references
@@ -28,12 +29,23 @@ REFRESH_SECONDS: Final = 10.0
 _Held = Mapping[str, bytes] | ConfigError
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A policy's object, and what it takes from elsewhere."""
+
+    obj: dict[str, Any]
+    needs: frozenset[Material]
+
+
 @dataclass(slots=True)
 class Policies:
-    """What the policies are, and what the objects they refer to held when last read."""
+    """What the policies are, and what the objects they refer to held when last read.
+
+    ``all`` goes from one whole set to the next: what takes time is done aside before.
+    """
 
     client: KubeClient
-    _objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _entries: dict[str, _Entry] = field(default_factory=dict)
     _parsed: dict[str, TrustPolicy] = field(default_factory=dict)
     _held: dict[Material, _Held] = field(default_factory=dict)
 
@@ -42,53 +54,75 @@ class Policies:
         """The policies; what can't be read stands as a refusal."""
         return tuple(self._parsed[name] for name in sorted(self._parsed))
 
-    def clear(self) -> None:
-        """Forget the policies, before all are told anew."""
-        self._objects.clear()
-        self._parsed.clear()
+    async def replace(self, objects: Iterable[dict[str, Any]]) -> None:
+        """These are all policies there are."""
+        entries = {obj["metadata"]["name"]: _entry(obj) for obj in objects}
+        held = await self._look(need for entry in entries.values() for need in entry.needs)
+        self._hold(held)
+        self._entries = entries
+        self._parse_all()
 
     async def put(self, obj: dict[str, Any]) -> None:
         """A policy is there, or has changed."""
+        entry = _entry(obj)
+        self._hold(await self._look(entry.needs))
         name = obj["metadata"]["name"]
-        self._objects[name] = obj
-        for material in set(references(obj)):
-            if not isinstance(self._held.get(material), Mapping):
-                self._held[material] = await self._read(material)
-        self._parse(name)
+        self._entries[name] = entry
+        self._parsed[name] = self._parse(name, entry)
 
     def remove(self, name: str) -> None:
         """A policy is gone."""
-        self._objects.pop(name, None)
+        self._entries.pop(name, None)
         self._parsed.pop(name, None)
 
     async def refresh(self) -> bool:
         """Look again at what policies refer to; whether a policy is another one since then."""
         before = self.all
-        for material in self._needed():
-            found = await self._read(material)
+        fresh = {material: await self._read(material) for material in self._needed()}
+        for material, found in fresh.items():
             # An API server that is out of reach says nothing: what was read last holds.
             if not isinstance(found, _OutOfReach) or material not in self._held:
                 self._held[material] = found
-        needed = self._needed()  # the policies may have changed meanwhile
-        self._held = {key: value for key, value in self._held.items() if key in needed}
-        for name, obj in self._objects.items():
-            if any(references(obj)):
-                self._parse(name)
+        self._parse_all()
         return self.all != before
 
-    def _needed(self) -> set[Material]:
-        return {material for obj in self._objects.values() for material in references(obj)}
+    async def _look(self, needed: Iterable[Material]) -> dict[Material, _Held]:
+        """What these hold: what is known of them, or else as it is now."""
+        found = {}
+        for material in set(needed):
+            known = self._held.get(material)
+            found[material] = known if isinstance(known, Mapping) else await self._read(material)
+        return found
 
-    def _parse(self, name: str) -> None:
-        obj = self._objects[name]
+    def _hold(self, found: Mapping[Material, _Held]) -> None:
+        """Keep it, unless a refresh has found newer meanwhile."""
+        for material, held in found.items():
+            if not isinstance(self._held.get(material), Mapping):
+                self._held[material] = held
+
+    def _needed(self) -> set[Material]:
+        return {material for entry in self._entries.values() for material in entry.needs}
+
+    def _parse_all(self) -> None:
+        needed = self._needed()
+        self._held = {key: value for key, value in self._held.items() if key in needed}
+        self._parsed = {name: self._parse(name, entry) for name, entry in self._entries.items()}
+
+    def _parse(self, name: str, entry: _Entry) -> TrustPolicy:
         try:
-            self._parsed[name] = parse_policy(obj, origin=f"TrustPolicy {name}", read=self._get)
+            return parse_policy(entry.obj, origin=f"TrustPolicy {name}", read=self._get)
         except ConfigError as error:
-            # In its place stands a refusal, which the Stacks then show.
-            refusal = faulty_policy(obj, error)
-            if self._parsed.get(name) != refusal:
-                log.error("%s", error, extra={"reason": error.reason})
-            self._parsed[name] = refusal
+            fault: OcistateError = error
+        except Exception as error:
+            fault = unexpected(f"reading the TrustPolicy {name}", error)
+        # In its place stands a refusal, which the Stacks then show.
+        try:
+            refusal = faulty_policy(entry.obj, fault)
+        except Exception:  # not even its globs can be told: it refuses everything
+            refusal = TrustPolicy(name=name, repositories=(), fault=str(fault))
+        if self._parsed.get(name) != refusal:
+            log.error("%s", fault, extra={"reason": fault.reason})
+        return refusal
 
     def _get(self, material: Material) -> bytes:
         if material.kind == "file":
@@ -115,10 +149,21 @@ class Policies:
             return _OutOfReach(str(error))
         if obj is None:
             return ConfigError(f"the {self._where(material)} does not exist")
-        return _data(material, obj)
+        try:
+            return _data(material, obj)
+        except Exception as error:
+            return ConfigError(unexpected(f"reading the {self._where(material)}", error).message)
 
     def _where(self, material: Material) -> str:
         return f"{material.kind} {self.client.access.namespace}/{material.name}"
+
+
+def _entry(obj: dict[str, Any]) -> _Entry:
+    try:
+        return _Entry(obj, frozenset(references(obj)))
+    except Exception as error:  # then parsing it tells what is wrong
+        log.warning("what a TrustPolicy refers to cannot be told: %s", type(error).__name__)
+        return _Entry(obj, frozenset())
 
 
 class _OutOfReach(ConfigError):

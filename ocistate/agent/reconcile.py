@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ocistate.agent.contain import unexpected
 from ocistate.agent.contests import CONDITION, SETTLED, say_contested
 from ocistate.agent.holding import hold_back, seconds_left, was_healthy, way_back
 from ocistate.agent.looking import Looking, in_time
 from ocistate.agent.services import Halt
 from ocistate.agent.status import (
     Attempt,
+    Condition,
     Current,
     Drift,
     Elsewhere,
@@ -25,6 +27,7 @@ from ocistate.agent.status import (
     Truth,
     rfc3339,
 )
+from ocistate.agent.steady import same_trouble
 from ocistate.agent.step import as_step
 from ocistate.agent.target import Applied, HealthReport
 from ocistate.errors import (
@@ -34,6 +37,7 @@ from ocistate.errors import (
     DependencyCycle,
     HealthTimeout,
     InputError,
+    InternalError,
     MassPrune,
     OcistateError,
     StoreError,
@@ -61,6 +65,7 @@ class Pass(Looking):
         """Do the pass. Errors of the tree end up in the status, never with the caller."""
         self._rules = (self.stack.policy, self.services.policies())
         _, after = await self._run()
+        await self._verify_running()
         self._say_running()
         # Only now: whoever asked for the pass waits for this, and then reads the rest.
         self.status = replace(self.status, last_handled_reconcile_at=self.stack.reconcile_at)
@@ -72,9 +77,14 @@ class Pass(Looking):
         try:
             after = await self._steps(resumed=seen_generation == self.stack.generation)
         except Halt as halt:
+            # Nothing is tried now, so that nothing is stuck either.
+            self.status = self.status.without_condition("Stalled")
             return self.status, halt.after
         except OcistateError as error:
             after = self._failed(error)
+            return self.status, after
+        except Exception as error:
+            after = self._failed(unexpected(f"a pass for the Stack {self.stack}", error))
             return self.status, after
         self.memo.failures, self.memo.unreachable = 0, False
         if self.status.last_attempt is not None and self.status.last_attempt.error:
@@ -92,7 +102,7 @@ class Pass(Looking):
             if self.memo.unreachable and not self._is_fresh():
                 # The look may take its time, as it did before.
                 await self._keep_last_good(reachable=False)
-            content, trust = await self._wanted()
+            content, trust = await self._find()
         except (Halt, OcistateError) as error:
             known = await self._known() if isinstance(error, Unavailable) else None
             if known is None or not isinstance(error, Unavailable):
@@ -104,6 +114,16 @@ class Pass(Looking):
             self._served = True
             raise outage
         return after
+
+    async def _find(self) -> tuple[Content, Verified]:
+        """What is wanted. Whatever goes wrong with it is an error of the tree: what runs is still
+        looked after."""
+        try:
+            return await self._wanted()
+        except (Halt, OcistateError):
+            raise
+        except Exception as error:
+            raise unexpected(f"finding what the Stack {self.stack} wants", error) from error
 
     async def _make(self, content: Content, trust: Verified, *, resumed: bool) -> float | None:
         """Make the place equal and see how it is; go back where that does not end well."""
@@ -233,7 +253,9 @@ class Pass(Looking):
             # Written before the first object is: whatever happens, we know where to look for them.
             kinds = tuple(sorted({*self.status.kinds, *target.kinds(content)}))
             self.status = replace(self.status, kinds=kinds)
-            self._attempt("applying")
+            last = self.status.last_attempt
+            if last is None or last.digest != self._digest or not last.error:
+                self._attempt("applying")  # else what it failed with stands until it succeeds
             await self.services.prepare(stack)
             await self.services.save(stack, self.status)
         done = await target.apply(content, changed=new)
@@ -424,31 +446,43 @@ class Pass(Looking):
         self.memo.failures += 1
         self.memo.unreachable = isinstance(error, Unavailable)
         old = self.status.condition("Ready")
-        self._attempt(str(error))
+        words = self._words(error, old)
+        self._attempt(words)
         if isinstance(error, Unavailable) and old is not None:
             # Out of reach is no verdict on what runs.
             if old.status == "True":
                 message = f"{old.message.split('; ')[0]}; last look failed: {error.message}"
-                self._condition("Ready", "True", error.reason, message)
+                if not same_trouble(old.message, message[:1024]):
+                    self._condition("Ready", "True", error.reason, message)
             if old.status == "True" or self._served:
                 return self._backoff()
         longest = _LONGEST_BACKOFF
         if isinstance(error, TrustError):
-            self._condition("Verified", "False", error.reason, str(error))
-        elif not isinstance(error, StoreError | ConfigError):
-            self._condition("Applied", "False", error.reason, str(error))
+            self._condition("Verified", "False", error.reason, words)
+        elif not isinstance(error, StoreError | ConfigError | InternalError):
+            self._condition("Applied", "False", error.reason, words)
         if isinstance(error, TrustError | ArtifactError | ConfigError | InputError | MassPrune):
             # Nothing will change by itself: only another artifact, policy or spec helps.
-            self._condition("Stalled", "True", error.reason, str(error))
+            self._condition("Stalled", "True", error.reason, words)
             longest = self.stack.source.interval
-        self._condition("Ready", "False", error.reason, str(error))
-        if old is None or (old.reason, old.message) != (error.reason, str(error)[:1024]):
-            self.services.event(self.stack, "Warning", error.reason, str(error))
+        else:
+            # What it was stuck at before is over, or not what it is stuck at now.
+            self.status = self.status.without_condition("Stalled")
+        self._condition("Ready", "False", error.reason, words)
+        if old is None or (old.reason, old.message) != (error.reason, words[:1024]):
+            self.services.event(self.stack, "Warning", error.reason, words)
         if way_back(self.status, self.stack, self._digest) and self.memo.healthy_by is not None:
             # Not later than when it is time to go back.
             left = max(self.memo.healthy_by - self.services.elapsed(), 1.0)
             return min(self._backoff(longest), left)
         return self._backoff(longest)
+
+    def _words(self, error: OcistateError, old: Condition | None) -> str:
+        """The error in the words that tell of it already, if it is the same again."""
+        words, attempt = str(error), self.status.last_attempt
+        known = [old.message] if old is not None and old.reason == error.reason else []
+        known += [attempt.error] if attempt is not None and attempt.error else []
+        return next((each for each in known if same_trouble(each, words[:1024])), words)
 
     def _tell(self, done: Applied, *, changed: bool) -> None:
         if done.drifted:

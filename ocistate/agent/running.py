@@ -42,15 +42,19 @@ class Standing:
 
 
 def say_running(
-    status: Status, standing: Standing, *, now: datetime, generation: int
+    status: Status, standing: Standing, *, now: datetime, generation: int, newer: bool
 ) -> tuple[Status, str]:
-    """The status with what is thought of the running digest, and what is news of it, or nothing."""
+    """The status with what is thought of the running digest, and what is news of it, or nothing.
+
+    ``newer``: the condition tells of what the pointer names, as it was verified a moment ago.
+    """
     current = status.current
     if current is None:
         return status, ""
     truth, message = standing.truth, standing.message[:1024]
     new = replace(status, current=replace(current, verified=truth, verification=message))
-    if standing.trust is None and standing.refusal is None and new.is_true("Verified"):
+    unknown = standing.trust is None and standing.refusal is None
+    if unknown and not newer and new.is_true("Verified"):
         new = new.with_condition(
             "Verified", "Unknown", "NotVerifiedYet", UNKNOWN, now=now, generation=generation
         )

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ocistate.agent.api import Stack
 from ocistate.agent.cache import ContentCache, limits_of_memory
+from ocistate.agent.contain import contained, unexpected
 from ocistate.agent.controller import Controller, Key
 from ocistate.agent.keeper import Keeper
 from ocistate.agent.memory import StateFolder
@@ -45,6 +46,8 @@ _LOOK_SECONDS: Final = 1.0
 """Between two looks at a registry that webhooks ask for."""
 
 
+_BUG_SECONDS: Final = 60.0
+
 _ORPHAN_TRIES: Final = 3
 """Tries to take our marks off what is left in place; a cluster that is gone has none to take."""
 
@@ -70,7 +73,8 @@ class Agent:
     """Whether the Stacks and policies there are have been read once."""
     stopping: bool = False
     stacks: Stacks = field(default_factory=Stacks)
-    _policies: tuple[TrustPolicy, ...] = ()
+    _policies: tuple[TrustPolicy, ...] | None = None
+    """All there are; None before they have been read as a whole, and no pass begins until then."""
     _background: set[asyncio.Task[None]] = field(default_factory=set)
     _controller: Controller = field(init=False)
 
@@ -100,7 +104,7 @@ class Agent:
         for other in self.stacks.followers(stack.key):
             self._controller.wake(other)
 
-    def refuse_stack(self, key: Key, uid: str, generation: int, error: ConfigError) -> bool:
+    def refuse_stack(self, key: Key, uid: str, generation: int, error: OcistateError) -> bool:
         """A Stack's spec can't be read any more: what it said before goes on, under protest.
 
         False when nothing is known from before.
@@ -174,18 +178,21 @@ class Agent:
         now = asyncio.get_running_loop().time()
         count = 0
         for key, entry in self.stacks.items():
-            if entry.stack.source.repository.repository.lower() != repository:
-                continue
-            count += 1
-            entry.memo.look_again = True
-            if entry.asked > now:
-                continue  # one that comes later is asked for already
-            entry.asked = max(now, entry.asked + _LOOK_SECONDS)
-            if self.mine(key):
-                self._controller.wake(key, after=entry.asked - now)
-            else:
-                self._in_background(self._ask(entry, entry.asked - now))
+            with contained(f"waking the Stack {'/'.join(key)}"):
+                if entry.stack.source.repository.repository.lower() == repository:
+                    count += 1
+                    self._pushed(key, entry, now)
         return count
+
+    def _pushed(self, key: Key, entry: Entry, now: float) -> None:
+        entry.memo.look_again = True
+        if entry.asked > now:
+            return  # one that comes later is asked for already
+        entry.asked = max(now, entry.asked + _LOOK_SECONDS)
+        if self.mine(key):
+            self._controller.wake(key, after=entry.asked - now)
+        else:
+            self._in_background(self._ask(entry, entry.asked - now))
 
     async def _ask(self, entry: Entry, after: float) -> None:
         await asyncio.sleep(after)
@@ -256,11 +263,32 @@ class Agent:
     async def reconcile(self, key: Key) -> float | None:
         """One pass for one Stack; the seconds until the next one is due."""
         entry = self.stacks.get(key)
-        if entry is None or not self.mine(key):
+        if entry is None or not self.mine(key) or self._policies is None:
             return None
         target = {"target": entry.stack.target_name} if entry.stack.target_name else {}
         with step("pass", stack="/".join(key), digest="", **target):
-            return await self._reconcile(key, entry)
+            try:
+                return await self._reconcile(key, entry)
+            except Exception as error:
+                return await self._broken(entry, error)
+
+    async def _broken(self, entry: Entry, error: Exception) -> float:
+        """Say on the Stack that a pass ended with a bug of ours; the seconds until the next try."""
+        stack = entry.stack
+        shown = unexpected(f"a pass for the Stack {stack}", error)
+        # From what is saved, so that nothing is unlearned that was accepted in this pass.
+        entry.status = (entry.saved or entry.status).with_condition(
+            "Ready",
+            "False",
+            shown.reason,
+            str(shown),
+            now=self.now(),
+            generation=stack.generation,
+        )
+        entry.passes[shown.reason] += 1
+        with contained(f"keeping the status of the Stack {stack}"):
+            await self.save(stack, entry.status)
+        return _BUG_SECONDS
 
     async def _reconcile(self, key: Key, entry: Entry) -> float | None:
         stack = entry.stack
@@ -290,7 +318,8 @@ class Agent:
             )
             after = _RETRY_SECONDS if after is None else min(after, _RETRY_SECONDS)
         if self.reporter is not None:
-            self.reporter.note(stack, status)
+            with contained(f"reporting on the Stack {stack}"):
+                self.reporter.note(stack, status)
         ready = status.condition("Ready")
         entry.passes[ready.reason if ready else "Unknown"] += 1
         for follower in self.stacks.waiting_for(key):
@@ -350,7 +379,7 @@ class Agent:
             log.warning("let go as it is: %s", error, extra={"stack": str(stack)})
 
     def _on_bug(self, key: Key, error: Exception) -> None:
-        log.error("a pass failed unexpectedly", exc_info=error, extra={"stack": "/".join(key)})
+        unexpected(f"a pass for the Stack {'/'.join(key)}", error)
 
     # What a pass needs (reconcile.Services)
 
@@ -361,7 +390,7 @@ class Agent:
         await self.keeper.prepare(stack)
 
     def policies(self) -> tuple[TrustPolicy, ...]:
-        return self._policies
+        return self._policies or ()
 
     def target(self, stack: Stack) -> Target:
         entry = self.stacks[stack.key]

@@ -84,6 +84,8 @@ class _Site:
             with contextlib.suppress(OSError, TimeoutError, h11.RemoteProtocolError):
                 async with asyncio.timeout(_TIMEOUT):
                     await self._exchange(reader, writer)
+        except Exception:
+            log.exception("answering a request failed unexpectedly")
         finally:
             self._open.pop(writer, None)
             writer.close()
@@ -122,7 +124,7 @@ class _Site:
         reply = (
             Reply(413, f"more than {MAX_BODY} bytes\n")
             if len(body) > MAX_BODY
-            else self._respond(request, bytes(body))
+            else self._answer(request, bytes(body))
         )
         content = reply.body.encode() if isinstance(reply.body, str) else reply.body
         headers = [
@@ -137,6 +139,13 @@ class _Site:
         ):
             writer.write(_bytes(wire, part))
         await writer.drain()
+
+    def _answer(self, request: h11.Request, body: bytes) -> Reply:
+        try:
+            return self._respond(request, body)
+        except Exception:
+            log.exception("answering a request failed unexpectedly")
+            return Reply(500, "this is a bug in ocistate: the agent's log has the details\n")
 
     def _respond(self, request: h11.Request, body: bytes) -> Reply:
         path = request.target.decode("latin-1").partition("?")[0]

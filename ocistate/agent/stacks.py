@@ -14,7 +14,7 @@ from ocistate.agent.status import Status
 from ocistate.agent.target import Target
 from ocistate.cluster.contested import Contest
 from ocistate.cluster.vanishing import Run
-from ocistate.errors import ConfigError
+from ocistate.errors import OcistateError
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Entry:
     memo: Memo = field(default_factory=Memo)
     place: tuple[Stack, Target] | None = None
     """The place, as this spec describes it."""
-    refusal: tuple[int, ConfigError] | None = None
+    refusal: tuple[int, OcistateError] | None = None
     """A later generation of the spec, and why it can't be read; ``stack`` is the one before."""
     saved: Status | None = None
     passes: Counter[str] = field(default_factory=Counter)

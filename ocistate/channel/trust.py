@@ -145,12 +145,12 @@ def check_time(record: Record, now: datetime, accepted: Accepted | None = None) 
         now = max(now, accepted.at)
     if record.issued_at > now + CLOCK_SKEW:
         raise RecordExpired(
-            f"{record} was issued at {show_time(record.issued_at)}, and it is {show_time(now)}",
+            f"{record} was issued at {show_time(record.issued_at)}, which is in the future",
             hint="set the clock of this machine, or of the one that signed",
         )
     if record.expires is not None and record.expires <= now:
         raise RecordExpired(
-            f"{record} expired at {show_time(record.expires)}, and it is {show_time(now)}",
+            f"{record} expired at {show_time(record.expires)}",
             hint="run 'ocistate channel refresh'; if it was run, the newest record is held back",
         )
 

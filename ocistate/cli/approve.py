@@ -17,7 +17,7 @@ from ocistate.cli.channel_options import (
 from ocistate.cli.keys import Load, required_signer, signer_facts, signer_options
 from ocistate.cli.options import Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, warn
-from ocistate.errors import UsageError
+from ocistate.errors import NotFound, UsageError
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
@@ -121,10 +121,15 @@ async def _approve(
     expires: datetime | None,
 ) -> tuple[Approval, str]:
     from ocistate.channel.approval import PREDICATE, Approval
-    from ocistate.steps.channels import place_of
+    from ocistate.channel.record import name_tag
+    from ocistate.steps.channels import no_channel, place_of
     from ocistate.steps.sign import sign_artifact
     from ocistate.steps.verify import verify_artifact
 
+    try:
+        await store.resolve(name_tag(channel))
+    except NotFound:
+        raise no_channel(store.reference, channel) from None
     subject = await store.resolve(target)
     if policies:
         verified = await verify_artifact(store, subject.digest, policies)

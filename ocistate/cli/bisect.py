@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ocistate.cli.channel_options import ChannelTrust, channel_trust_options, read_channel
-from ocistate.cli.options import REFERENCE, Connect, run_async, source_options
+from ocistate.cli.options import REPOSITORY, Connect, run_async, source_options
 from ocistate.cli.output import emit, note, output_option, result
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
@@ -25,7 +25,7 @@ _NO_VERDICT: Final = 128
 
 
 @click.command("bisect", context_settings={"ignore_unknown_options": True})
-@click.argument("reference", type=REFERENCE, metavar="REPO")
+@click.argument("reference", type=REPOSITORY, metavar="REPO")
 @click.argument("channel", metavar="CHANNEL")
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND…")
 @click.option("--good", required=True, metavar="NUMBER", help="A release that was good.")

@@ -14,7 +14,14 @@ from ocistate.cli.channel_options import (
     writer_options,
 )
 from ocistate.cli.channel_show import list_command, show_command, verify_command
-from ocistate.cli.options import REFERENCE, Connect, required_target, run_async, store_options
+from ocistate.cli.options import (
+    REFERENCE,
+    REPOSITORY,
+    Connect,
+    required_target,
+    run_async,
+    store_options,
+)
 from ocistate.cli.output import emit, note, output_option, result
 from ocistate.cli.records import record_row
 from ocistate.errors import Conflict
@@ -91,7 +98,7 @@ def _rewrite(verb: str, text: str) -> Callable[..., Any]:
     """A verb that writes the same digests again, with something else about them changed."""
 
     @channel_command.command(verb, help=text)
-    @click.argument("reference", type=REFERENCE, metavar="REPO")
+    @click.argument("reference", type=REPOSITORY, metavar="REPO")
     @click.argument("name", metavar="CHANNEL")
     @writer_options
     @channel_trust_options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.channel_options import ChannelTrust, channel_trust_options
-from ocistate.cli.options import REFERENCE, Connect, run_async, source_options, store_options
+from ocistate.cli.options import REPOSITORY, Connect, run_async, source_options, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.cli.records import record_row
 from ocistate.errors import ChannelError, ChannelFork, OcistateError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
-@click.argument("reference", type=REFERENCE, metavar="REPO")
+@click.argument("reference", type=REPOSITORY, metavar="REPO")
 @channel_trust_options
 @store_options
 @output_option("table", "json", "yaml", "name")
@@ -115,7 +115,7 @@ async def _row(
 
 
 @click.command("show")
-@click.argument("reference", type=REFERENCE, metavar="REPO")
+@click.argument("reference", type=REPOSITORY, metavar="REPO")
 @click.argument("name", metavar="CHANNEL")
 @channel_trust_options
 @source_options
@@ -175,7 +175,7 @@ def show_command(
 
 
 @click.command("verify")
-@click.argument("reference", type=REFERENCE, metavar="REPO")
+@click.argument("reference", type=REPOSITORY, metavar="REPO")
 @click.argument("name", metavar="CHANNEL")
 @channel_trust_options
 @store_options

@@ -8,7 +8,7 @@ import click
 
 from ocistate.cli.options import REFERENCE, Connect, run_async, two_store_options
 from ocistate.cli.output import emit, note, output_option, result, warn
-from ocistate.errors import UsageError
+from ocistate.errors import NotFound, UsageError
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ async def _copy(
     dry_run: bool,
 ) -> Report:
     from ocistate.oci.copy import Wanted
-    from ocistate.oci.tags import names_artifact, select_tags
+    from ocistate.oci.tags import is_channel, names_artifact, select_tags
     from ocistate.steps.copy import copy_artifacts
 
     async with source_store, target_store:
@@ -140,8 +140,15 @@ async def _copy(
             tags = await source_store.tags()
             chosen = select_tags(filter(names_artifact, tags), patterns)
             wanted += [Wanted(target=tag, tags=(tag,)) for tag in chosen]
-            if not wanted and not channels:
-                note(f"No tag of {source} matches.")
+            if not chosen and not channels:
+                raise NotFound(
+                    f"no tag of {source} matches {', '.join(patterns)}",
+                    hint=f"'ocistate ls {source.base}' shows the tags",
+                )
+            if not wanted and not any(map(is_channel, tags)):
+                raise NotFound(
+                    f"{source.base} has no channels", hint="leave --channels out, or name others"
+                )
         return await copy_artifacts(
             source_store,
             target_store,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.channel_options import read_policies
-from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
+from ocistate.cli.options import REPOSITORY, Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.errors import ConfigError
 from ocistate.reference import Reference
@@ -60,7 +60,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--reports",
         "place",
-        type=REFERENCE,
+        type=REPOSITORY,
         metavar="REPO",
         help="Where the reports are, if not beside the channel.",
     )
@@ -77,7 +77,7 @@ def fleet_command() -> None:
 
 
 @fleet_command.command("status")
-@click.argument("reference", type=REFERENCE, metavar="REPO")
+@click.argument("reference", type=REPOSITORY, metavar="REPO")
 @click.argument("name", metavar="CHANNEL")
 @report_options
 @click.option("--exit-code", is_flag=True, help="Exit with 1 unless all are healthy and current.")

@@ -10,6 +10,7 @@ import click
 from ocistate.cli.options import run_async
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.cli.stacks import target_of
+from ocistate.errors import NoStack
 
 
 @click.command("get")
@@ -33,7 +34,10 @@ def get_command(
     state: Path | None,
     output: str,
 ) -> None:
-    """Show Stacks: what runs, who signed it, whether it is ready, and why not."""
+    """Show Stacks: what runs, who signed it, whether it is ready, and why not.
+
+    Fails when a Stack that is named is not there.
+    """
     if state is not None:
         rows = _from_state(state)
     else:
@@ -41,6 +45,17 @@ def get_command(
     rows = [row for row in rows if not names or row["name"] in names]
     if state is not None and namespace:
         rows = [row for row in rows if row["namespace"] == namespace]
+    missing = [name for name in names if name not in {row["name"] for row in rows}]
+    if rows or not missing:
+        _print(rows, output)
+    if missing:
+        raise NoStack(
+            f"there is no Stack {', '.join(missing)}" + (f" in {namespace}" if namespace else ""),
+            hint="'ocistate get -A' lists all; -n names another namespace",
+        )
+
+
+def _print(rows: list[dict[str, Any]], output: str) -> None:
     if output in ("json", "yaml"):
         emit(rows, output)
     elif output == "name":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.channel_options import ChannelTrust, channel_trust_options
-from ocistate.cli.options import REFERENCE, Connect, run_async, source_options
+from ocistate.cli.options import REPOSITORY, Connect, run_async, source_options
 from ocistate.cli.output import emit, note, output_option, result, table, warn
 from ocistate.cli.records import record_row
 from ocistate.reference import Reference
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("history")
-@click.argument("reference", type=REFERENCE, metavar="REPO")
+@click.argument("reference", type=REPOSITORY, metavar="REPO")
 @click.argument("name", required=False, metavar="[CHANNEL]")
 @click.option(
     "--limit",

@@ -12,7 +12,7 @@ import click
 
 from ocistate.cli.channel_options import ChannelTrust, channel_trust_options, read_channel
 from ocistate.cli.differences import field_rows, print_change, print_fields, show_value
-from ocistate.cli.options import REFERENCE, Connect, run_async, source_options
+from ocistate.cli.options import REPOSITORY, Connect, run_async, source_options
 from ocistate.cli.output import emit, note, output_option, result, table, warn
 from ocistate.cli.records import record_row
 from ocistate.errors import NotFound
@@ -68,7 +68,7 @@ Open = Callable[[], AbstractAsyncContextManager[Past]]
 def _past_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which object, of which channel: the verb gets ``past``, which opens its past."""
 
-    @click.argument("reference", type=REFERENCE, metavar="REPO")
+    @click.argument("reference", type=REPOSITORY, metavar="REPO")
     @click.argument("channel", default="", metavar="[CHANNEL[@NUMBER]]")
     @click.option(
         "--resource",

@@ -35,7 +35,23 @@ class ReferenceType(click.ParamType[Reference]):
         return value if isinstance(value, Reference) else parse_reference(value)
 
 
+class RepositoryType(ReferenceType):
+    """A repository as an argument: a tag or digest in it would have no meaning."""
+
+    name = "repository"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Reference:
+        reference = super().convert(value, param, ctx)
+        if reference.target is not None:
+            raise UsageError(
+                f"{value} names one artifact, and a repository is asked for",
+                hint=f"write {reference.base}",
+            )
+        return reference
+
+
 REFERENCE = ReferenceType()
+REPOSITORY = RepositoryType()
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 

@@ -38,12 +38,12 @@ def query_command(
     connect: Connect,
     output: str,
     **criteria: Any,
-) -> None:
+) -> int:
     """Find objects in artifacts: every Deployment in any prod channel with an image of this name.
 
     Looks at what the channels of each repository name now, at tags with --tag, or at the one
     artifact of a reference. Inventories answer first; layers are only fetched for images and
-    --where, and kept by digest.
+    --where, and kept by digest. Exits with 1 when nothing is found, as grep does.
 
     \b
         ocistate query registry.example.com --channel prod --image '*/web'
@@ -85,6 +85,7 @@ def query_command(
         )
     looked = sum(answer.artifacts for answer in answers)
     note(f"{len(hits)} objects in {looked} artifacts.")
+    return 0 if hits else 1
 
 
 async def _search(

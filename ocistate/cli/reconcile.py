@@ -24,7 +24,8 @@ _LOOK_SECONDS = 0.25
 def reconcile_command(name: str, wait: bool, timeout: float, where: Where, output: str) -> int:
     """Have a Stack looked at now: the registry is asked, and the cluster made equal.
 
-    Exits with 1 when the Stack is not ready afterwards.
+    Exits with 1 when the Stack is not ready afterwards, or runs what it ran before since the
+    registry could not be asked.
     """
     obj = run_async(_reconcile(name, wait, timeout, where))
     ready = condition(obj, "Ready")
@@ -41,7 +42,11 @@ def reconcile_command(name: str, wait: bool, timeout: float, where: Where, outpu
         result(f"stack/{name}" if output == "name" else f"stack/{name} asked")
     else:
         result(f"stack/{name} {ready['reason']}: {ready['message']}")
-    return 1 if wait and ready["status"] == "False" else 0
+    # True for another reason than Ready: what runs is healthy, but what is new could not be seen.
+    failed = ready["status"] == "False" or (
+        ready["status"] == "True" and ready["reason"] != "Ready"
+    )
+    return 1 if wait and failed else 0
 
 
 async def _reconcile(name: str, wait: bool, timeout: float, where: Where) -> dict[str, Any]:

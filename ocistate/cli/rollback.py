@@ -13,7 +13,7 @@ from ocistate.cli.channel_options import (
     writer_options,
 )
 from ocistate.cli.moving import Consent, Moved, consent_options, move, newest_of, report
-from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
+from ocistate.cli.options import REPOSITORY, Connect, run_async, store_options
 from ocistate.cli.output import output_option
 from ocistate.errors import ConfigError, NotFound
 from ocistate.reference import Reference
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("rollback")
-@click.argument("reference", type=REFERENCE, metavar="REPO")
+@click.argument("reference", type=REPOSITORY, metavar="REPO")
 @click.argument("name", metavar="CHANNEL")
 @click.option("--to", "to", metavar="SEQUENCE|DIGEST", help="The release; else the one before.")
 @writer_options

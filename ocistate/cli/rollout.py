@@ -12,7 +12,7 @@ import click
 
 from ocistate.cli.channel_options import Writing, writer_options
 from ocistate.cli.fleet import Reports, member_facts, report_options
-from ocistate.cli.options import REFERENCE, Connect, run_async, store_options
+from ocistate.cli.options import REPOSITORY, Connect, run_async, store_options
 from ocistate.cli.output import emit, note, output_option, result, table
 from ocistate.errors import ChannelHeld, ConfigError, Conflict, RolloutWaits
 from ocistate.reference import Reference
@@ -99,7 +99,7 @@ class _Site:
 def _site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which channel, which clusters count and where their reports are: the verb gets ``site``."""
 
-    @click.argument("reference", type=REFERENCE, metavar="REPO")
+    @click.argument("reference", type=REPOSITORY, metavar="REPO")
     @click.argument("name", metavar="CHANNEL")
     @report_options
     @store_options

@@ -14,6 +14,7 @@ health changed. That a status or a field of others changed is not.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ from ocistate.cluster.prepare import Desired
 from ocistate.cluster.stages import Stage, stage_of
 from ocistate.cluster.vanishing import Ending, Lifetime, ending_of, health_after
 from ocistate.objects import ObjectId
+
+log = logging.getLogger("ocistate.cluster")
 
 _UNSEEN: Final = Health(Status.PROGRESSING, "applied, and not yet seen since")
 _GOING: Final = Health(Status.PROGRESSING, "being deleted")
@@ -254,8 +257,29 @@ class OwnedObjects:
         self, resource: ApiResource, metadata: wire.Metadata, obj: Mapping[str, Any] | None
     ) -> ObjectId:
         """Note a live object as it is now. ``obj`` is the whole of it, where the kind's health is
-        in its status; it is looked at and not kept."""
+        in its status; it is looked at and not kept.
+
+        Whatever its content makes our own code do ends here, and is told as its health: the other
+        objects of its kind must be seen.
+        """
         id = id_of(resource, metadata)
+        try:
+            return self._see(resource, id, metadata, obj)
+        except Exception as error:
+            log.exception("seeing %s failed unexpectedly", id)
+            owner = self._owner.get((id.group, id.kind), {}).get(id)
+            if owner is not None:
+                words = f"it cannot be looked at: {type(error).__name__}"
+                self._ill.setdefault(owner, {})[id] = Health(Status.UNKNOWN, words)
+            return id
+
+    def _see(
+        self,
+        resource: ApiResource,
+        id: ObjectId,
+        metadata: wire.Metadata,
+        obj: Mapping[str, Any] | None,
+    ) -> ObjectId:
         live = live_of(metadata)
         known = self.get(id)
         if known is not None and _newer(known, metadata.uid, metadata.resourceVersion):

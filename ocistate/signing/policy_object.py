@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from ocistate import shapes
-from ocistate.errors import ConfigError, KeyFileError
+from ocistate.errors import ConfigError, KeyFileError, OcistateError
 from ocistate.fields import Fields
 from ocistate.signing.globs import glob_fault
 from ocistate.signing.keys import load_public_key
@@ -143,7 +143,7 @@ def _parse_reporters(reading: _Reading, spec: Fields) -> tuple[TrustedKey, ...]:
     return reporters
 
 
-def faulty_policy(obj: Mapping[str, Any], error: ConfigError) -> TrustPolicy:
+def faulty_policy(obj: Mapping[str, Any], error: OcistateError) -> TrustPolicy:
     """What stands for a policy that can't be read: a refusal, and not the next wider policy."""
     metadata, spec = obj.get("metadata"), obj.get("spec")
     globs = spec.get("repositories") if isinstance(spec, Mapping) else None

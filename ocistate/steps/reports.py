@@ -26,6 +26,7 @@ from ocistate.errors import (
     InvalidReport,
     LimitExceeded,
     NotFound,
+    OcistateError,
     ProtocolError,
     TrustError,
 )
@@ -71,6 +72,10 @@ async def read_reports(
             return None
         except (TrustError, ProtocolError, DigestMismatch, LimitExceeded) as error:
             return Seen(tag=tag, problem=error.message)
+        except OcistateError:
+            raise
+        except Exception as error:  # one cluster's report must not hide those of all others
+            return Seen(tag=tag, problem=f"it cannot be read: {type(error).__name__}")
         if tag != report_tag(report.channel, report.cluster, report.stack):
             return Seen(tag=tag, problem=f"it holds the report of {report.cluster}'s own tag")
         return Seen(tag=tag, report=report)

@@ -174,3 +174,19 @@ def test_diff_live_as_a_stack_is_silent_about_the_fields_it_leaves_to_others(wor
     assert row["name"] == "other"
     assert row["fields"] == [{"pointer": "/data/theirs", "before": "1", "after": "2"}]
     assert team.data("app") == {"v": "1", "theirs": "3"}
+
+
+def test_what_is_named_and_not_there_or_not_done_is_no_success(world: World) -> None:
+    team = world.tenant()
+    digest = team.push(config_map("app", v="1"))
+    team.create(source={"interval": "1h"})
+    team.wait_ready(digest)
+
+    assert tool(team, "get", "app", "-o", "name").line == "stack/app"
+    missing = tool(team, "get", "app", "nosuch", "-o", "name", check=False)
+    assert (missing.code, missing.line) == (50, "stack/app")
+    assert "no Stack nosuch" in missing.err
+    assert tool(team, "get", "nosuch", check=False).code == 50
+
+    team.edit(source={"repository": "oci://127.0.0.1:1/gone", "interval": "1h"})
+    assert tool(team, "reconcile", "app", check=False).code == 1

@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -380,3 +380,31 @@ def test_releases_are_linked_to_their_commits(
         "https://gitlab.example.com/a/b/-/compare/1...2"
     )
     assert compare_url("/srv/git", "1", "2") == ""
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("history", "{}"),
+        ("channel", "list", "{}"),
+        ("channel", "show", "{}", "prod"),
+        ("channel", "verify", "{}", "prod"),
+        ("log", "{}", "prod", "--resource", "ConfigMap/app"),
+        ("blame", "{}", "prod", "--resource", "ConfigMap/app"),
+    ],
+)
+def test_a_tag_is_refused_where_a_repository_is_asked_for(site: Site, verb: Sequence[str]) -> None:
+    for tagged in (f"{site.store}:v1", f"{site.store}@{site.digests[0]}"):
+        site(*(part.format(tagged) for part in verb), *site.trust, code=2)
+        assert "a repository is asked for" in site.err
+
+
+def test_what_is_named_and_not_there_is_an_error(site: Site, tmp_path: Path) -> None:
+    target = f"layout:{tmp_path / 'copy'}"
+    site("history", site.store, "nosuch", *site.trust, code=11)
+    site("copy", site.store, target, "--tags", "nosuch*", code=11)
+    site("copy", site.store, target, "--channels", code=11)
+    site("copy", site.store, target, "--all-tags", "--channels")
+    approve = ("approve", f"{site.store}:v1", "--reason", "ok", "--key", str(site.root / "art.key"))
+    site(*approve, "--channel", "nosuch", *site.trust, code=11)
+    assert "no channel nosuch" in site.err
