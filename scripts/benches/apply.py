@@ -43,7 +43,7 @@ async def _measure(kubeconfig: Path, count: int, turns: int) -> Figures:
         f"apply {count} objects": against(middle["apply"], apply, unit="s", most=1.25),
         f"look and plan, {count} unchanged": against(middle["look"], apply, unit="s", most=1),
         f"plan {count} watched, unchanged, CPU (floor: parsing them)": against(
-            middle["plan"], _parsing(count), unit="s", most=2
+            middle["plan"], _parsing(count), unit="s", most=1
         ),
         f"delete {count} objects": against(middle["delete"], delete, unit="s", most=1.25),
     }

@@ -168,12 +168,13 @@ def own_home() -> Iterator[Path]:
             os.environ.update(before)
 
 
-# Each path that is there is covered by an empty one of its kind, for this command alone.
+# Each path that is there is covered by an empty one of its kind, for this command alone; each by
+# one of its own, because a tool may keep something in a folder, as skopeo its cache.
 _COVER = """
-folder=$1/folder file=$1/file; shift
-mkdir "$folder"; : > "$file"
+scratch=$1; shift
 while [ "$1" != -- ]; do
-  if [ -d "$1" ]; then mount --bind "$folder" "$1"; else mount --bind "$file" "$1"; fi
+  if [ -d "$1" ]; then kind=-d; else kind=; fi
+  mount --bind "$(mktemp $kind "$scratch/XXXXXX")" "$1"
   shift
 done
 shift
