@@ -28,6 +28,7 @@ from ocistate.cluster.contested import Contest, Contested
 from ocistate.cluster.explain import explain
 from ocistate.cluster.handover import Marked, mark_all
 from ocistate.cluster.health import Health, Status, Summary, summarize
+from ocistate.cluster.kinds import kind_text
 from ocistate.cluster.outcome import Outcome, Result, State
 from ocistate.cluster.owned import Change, OwnedObjects, What
 from ocistate.cluster.plan import (
@@ -42,6 +43,7 @@ from ocistate.cluster.plan import (
 )
 from ocistate.cluster.prepare import Desired, Mode, Wanted, prepare
 from ocistate.cluster.status import StatusError
+from ocistate.cluster.unlisted import blind, is_broken, is_custom
 from ocistate.cluster.vanishing import Ending, Lifetime, Run, Runs
 from ocistate.cluster.watch import Watches
 from ocistate.cluster.waves import hold_waves
@@ -62,11 +64,6 @@ _TRIM_SECONDS: Final = 2.0
 """A kind that nobody needs may be needed again at once, as when a Stack is made anew."""
 
 Kind = tuple[str, str]
-
-
-def kind_text(kind: Kind) -> str:
-    """``Deployment.apps`` for ("apps", "Deployment"), ``Service`` for a core one."""
-    return f"{kind[1]}.{kind[0]}" if kind[0] else kind[1]
 
 
 def kind_of(text: str) -> Kind:
@@ -223,7 +220,9 @@ class ClusterPlace:
         mine = self.places.owned.mine(self.stack.uid)
         # What it has left behind, since it is protected or pruning is off, goes with the Stack.
         left = {(id.group, id.kind) for id, live in mine.items() if not live.deleting}
-        return tuple(sorted(map(kind_text, named | left)))
+        # So may go what cannot be seen just now.
+        unseen = set(self._broken({kind_of(text) for text in self.places.kinds_of(self.stack)}))
+        return tuple(sorted(map(kind_text, named | left | unseen)))
 
     async def drifted(self, content: Content) -> Sequence[str]:
         owned = self.places.owned
@@ -268,6 +267,11 @@ class ClusterPlace:
                 f"{who} may not list {', '.join(blind)}: neither drift there nor what to prune is "
                 f"seen ({way})"
             )
+        broken = self._broken({kind_of(text) for text in self.places.kinds_of(self.stack)})
+        troubles += [
+            f"{kind_text(kind)} cannot be listed, and nothing of it is pruned: {error.message}"
+            for kind, error in broken.items()
+        ]
         message = "; ".join(troubles)
         return HealthReport(
             counts={"total": summary.total, **counts},
@@ -372,6 +376,14 @@ class ClusterPlace:
             if (group, kind) in known and isinstance(error, StatusError) and error.status == 403
         )
 
+    def _broken(self, kinds: Collection[Kind]) -> dict[Kind, OcistateError]:
+        """Those of these kinds that cannot be listed, and why."""
+        return {
+            key[:2]: error
+            for key, error in self.places.watches.troubles.items()
+            if key[:2] in kinds and is_custom(*key[:2]) and is_broken(error)
+        }
+
     async def remove(self) -> Removed:
         owner = self.stack.uid
         kinds = {kind_of(text) for text in self.places.kinds_of(self.stack)}
@@ -381,6 +393,12 @@ class ClusterPlace:
         outcome = await self._carry_out(plan_deletion(owner, mine))
         if error := outcome.error():
             raise error
+        if broken := self._broken(kinds):
+            named = "; ".join(f"{kind_text(kind)}: {e.message}" for kind, e in broken.items())
+            raise ClusterError(
+                f"objects that cannot be listed are not removed: {named}",
+                hint="look at the kind's conversion webhook or API server",
+            )
         # Nobody deletes these any more: with our label left on, the next Stack would be refused.
         kept = {
             result.id: mine[result.id]
@@ -499,7 +517,7 @@ class ClusterPlace:
         if known is not None and known[0] is desired and known[1] == revision:
             return known[2]
         return make_plan(
-            desired,
+            blind(desired, self._broken(self._kinds), owned.mine(self.stack.uid)),
             owned.mine(self.stack.uid),
             owned.all,
             prune=self.stack.prune,

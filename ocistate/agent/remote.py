@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ocistate.agent.api import Stack
-from ocistate.agent.cluster_place import ClusterPlace, ClusterPlaces, kind_text
+from ocistate.agent.cluster_place import ClusterPlace, ClusterPlaces
 from ocistate.agent.target import Applied, HealthReport, Removed, Target
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.connect import Access
+from ocistate.cluster.kinds import kind_text
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.transport import Transport
 from ocistate.errors import ClusterUnavailable, ConfigError, OcistateError

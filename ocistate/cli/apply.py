@@ -16,7 +16,7 @@ from ocistate.cli.options import (
     source_options,
     trust_options,
 )
-from ocistate.cli.output import emit, note, output_option, result
+from ocistate.cli.output import emit, note, note_unlisted, output_option, result
 from ocistate.errors import MassPrune
 from ocistate.reference import Reference
 
@@ -87,6 +87,7 @@ async def _apply(
     output: str,
 ) -> dict[str, Any]:
     from ocistate.cluster.client import KubeClient
+    from ocistate.cluster.kinds import kind_text
     from ocistate.cluster.plan import guard_prune
     from ocistate.cluster.vanishing import REMOVED
     from ocistate.steps.apply import carry_out, owner_of, plan_apply, wait_applied
@@ -134,6 +135,7 @@ async def _apply(
         into = namespace or client.access.namespace
         owner = owner_of(store.reference.name, into, name)
         planned = await plan_apply(client, content, owner=owner, namespace=into, prune=prune)
+        note_unlisted(planned.unlisted)
         counts = {verb.value: count for verb, count in planned.plan.counts().items()}
         note("Plan: " + ", ".join(f"{count} to {verb}" for verb, count in counts.items() if count))
         try:
@@ -145,7 +147,8 @@ async def _apply(
         outcome = await carry_out(
             client, planned, dry_run=dry_run, on_result=show, wave_timeout=timeout if wait else None
         )
-        facts |= {"plan": counts, "results": results, "healthy": None}
+        unlisted = [kind_text(kind) for kind in planned.unlisted]
+        facts |= {"plan": counts, "results": results, "healthy": None, "unlisted": unlisted}
         if error := outcome.error():
             return facts | {"failure": error}
         if dry_run:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocistate.cli.differences import field_rows, print_change, print_fields
 from ocistate.cli.options import Connect, required_target, run_async
-from ocistate.cli.output import emit, note, result
+from ocistate.cli.output import emit, note, note_unlisted, result
 from ocistate.cli.stacks import Where, find_stack
 from ocistate.errors import NoStack
 from ocistate.reference import Reference
@@ -86,6 +86,7 @@ async def _compare(
         found = await diff_live(
             client, chosen, owner=owner, digest=content.digest, namespace=into,
             force_namespace=force, ignore=ignore,
+            on_unlisted=lambda kind, error: note_unlisted({kind: error}),
         )  # fmt: skip
         status = status_from_dict(obj.get("status"))
         if status.current is not None and status.current.digest == content.digest:

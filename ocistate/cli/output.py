@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import click
 
+from ocistate.errors import OcistateError
 from ocistate.text import plain
 
 _LONG = 100
@@ -91,3 +92,11 @@ def _color() -> bool | None:
     if os.environ.get("NO_COLOR"):
         return False
     return sys.stderr.isatty() or None
+
+
+def note_unlisted(unlisted: Mapping[tuple[str, str], OcistateError]) -> None:
+    """Name kinds that are broken, and left out."""
+    from ocistate.cluster.kinds import kind_text
+
+    for kind, error in unlisted.items():
+        note(f"{kind_text(kind)} cannot be listed, and is left alone: {error.message}")

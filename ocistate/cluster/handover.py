@@ -23,6 +23,7 @@ from ocistate.cluster.labels import DIGEST_ANNOTATION, STACK_LABEL, check_owner
 from ocistate.cluster.live import id_of, live_of
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.tasks import together
+from ocistate.cluster.unlisted import is_broken, prompt_pages
 from ocistate.errors import ClusterError
 from ocistate.objects import ObjectId
 
@@ -75,7 +76,7 @@ async def find_marked(client: KubeClient, *, namespace: str = "", owner: str = "
                     # The same object may be served under two groups.
                     objects[each.uid] = min(objects.get(each.uid, each), each, key=_by_id)
             except StatusError as error:
-                if error.status == 403:
+                if error.status == 403 or is_broken(error):
                     unseen.append(str(resource))
                 elif error.status not in (404, 405):
                     raise
@@ -97,9 +98,11 @@ async def _marked(
     client: KubeClient, resource: ApiResource, namespace: str, selector: str
 ) -> list[Marked]:
     found = []
-    listing = await client.list(resource, namespace, label_selector=selector, metadata_only=True)
-    for item in listing.items:
-        metadata = wire.decode_as(wire.PARTIAL, wire.encode(item)).metadata
+    items: list[wire.Partial] = []
+    async for page in prompt_pages(client, resource, namespace, label_selector=selector):
+        items += wire.decode_as(wire.PARTIAL_LIST, page).items or ()
+    for item in items:
+        metadata = item.metadata
         live = live_of(metadata)
         if live is not None:  # else a controller copied the label
             found.append(

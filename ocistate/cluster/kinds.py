@@ -25,7 +25,7 @@ class ApiResource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def __str__(self) -> str:
-        return f"{self.kind}.{self.group}" if self.group else self.kind
+        return kind_text((self.group, self.kind))
 
     def path(self, namespace: str = "", name: str = "") -> str:
         """The URL path of an object, or of the collection when no name is given.
@@ -36,6 +36,11 @@ class ApiResource:
         place = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
         tail = f"/{quote(name, safe='')}" if name else ""
         return f"{root}/{self.version}{place}/{self.plural}{tail}"
+
+
+def kind_text(kind: tuple[str, str]) -> str:
+    """``Deployment.apps`` for ("apps", "Deployment"), ``Service`` for a core one."""
+    return f"{kind[1]}.{kind[0]}" if kind[0] else kind[1]
 
 
 class Kinds:

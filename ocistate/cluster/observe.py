@@ -10,7 +10,7 @@ told by its managedFields (`ocistate.cluster.fields`), so nothing else is read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ocistate.cluster import wire
 from ocistate.cluster.client import KubeClient
@@ -21,6 +21,8 @@ from ocistate.cluster.plan import Live
 from ocistate.cluster.prepare import Desired
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.tasks import together
+from ocistate.cluster.unlisted import PAGE_SECONDS, Kind, is_broken, prompt_pages
+from ocistate.errors import ClusterError
 from ocistate.objects import ObjectId
 
 Owned = dict[ObjectId, Live]
@@ -33,6 +35,7 @@ async def observe(
     kinds: Iterable[tuple[str, str]] | None = None,
     namespaces: Sequence[str] | None = None,
     concurrency: int = 8,
+    on_unlisted: Callable[[Kind, ClusterError], None] | None = None,
 ) -> tuple[Owned, Owned]:
     """The live objects of ``desired.owner``, and those of other owners.
 
@@ -40,8 +43,10 @@ async def observe(
     cluster serves that can be listed and deleted, so that what an earlier artifact left behind is
     found. A kind that may not be listed everywhere is looked for where it is wanted; one that may
     not be listed there either is an error only when it is wanted. With ``namespaces`` only these
-    are read, and nothing cluster-scoped.
+    are read, and nothing cluster-scoped. ``on_unlisted`` is told of kinds that are broken; without
+    it, one of them is an error.
     """
+    broken: dict[Kind, ClusterError] = {}
     served = await client.kinds(max_age=5.0)
     if kinds is None:
         looked = [each for each in served if {"list", "patch", "delete"} <= each.verbs]
@@ -63,7 +68,9 @@ async def observe(
                 await _read(client, resource, namespace, desired, mine, others)
             except StatusError as error:
                 key = (resource.group, resource.kind)
-                if error.status == 403 and not namespace and resource.namespaced:
+                if on_unlisted is not None and is_broken(error):
+                    broken[key] = error
+                elif error.status == 403 and not namespace and resource.namespaced:
                     # Not everywhere, then: where its objects shall be.
                     narrower = {id.namespace for id in desired.by_id if (id.group, id.kind) == key}
                     for each in sorted(narrower):
@@ -74,6 +81,14 @@ async def observe(
     await together(
         look(resource, namespace) for resource in looked for namespace in places(resource)
     )
+    if on_unlisted is not None and broken:
+        if len(broken) == len({(each.group, each.kind) for each in looked}):
+            raise next(iter(broken.values()))  # it is not the kinds
+        for key, error in sorted(broken.items()):
+            for objects in (mine, others):  # what was read before it broke is not all
+                for id in [id for id in objects if (id.group, id.kind) == key]:
+                    del objects[id]
+            on_unlisted(key, error)
     return mine, others
 
 
@@ -87,12 +102,13 @@ async def _read(
 ) -> None:
     for last in (False, True):
         try:
-            async for page in client.pages(
+            async for page in prompt_pages(
+                client,
                 resource,
                 namespace,
                 label_selector=STACK_LABEL,
-                metadata_only=True,
                 limit=0 if last else 500,
+                seconds=None if (resource.group, resource.kind) in desired.kinds else PAGE_SECONDS,
             ):
                 for item in wire.decode_as(wire.PARTIAL_LIST, page).items or ():
                     metadata = item.metadata

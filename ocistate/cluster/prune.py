@@ -17,6 +17,7 @@ from ocistate.cluster.outcome import Result, State
 from ocistate.cluster.plan import Action
 from ocistate.cluster.stages import Stage, stage_of
 from ocistate.cluster.status import UNKNOWN_KIND, StatusError
+from ocistate.cluster.unlisted import is_broken, prompt_pages
 from ocistate.errors import ClusterError
 from ocistate.objects import ObjectId
 
@@ -195,7 +196,7 @@ async def _first_other(
 ) -> str:
     """One object that is neither the owner's, nor controlled by another object, nor furniture."""
     selector = f"{STACK_LABEL}!={owner}"
-    pages = client.pages(resource, namespace, label_selector=selector, metadata_only=True)
+    pages = prompt_pages(client, resource, namespace, label_selector=selector)
     try:
         async with aclosing(pages):
             async for page in pages:
@@ -205,7 +206,7 @@ async def _first_other(
                         place = item.metadata.namespace
                         return str(ObjectId(resource.group, resource.kind, place, name))
     except StatusError as error:
-        if error.status not in (404, 405):
+        if error.status not in (404, 405) or is_broken(error):
             raise  # else the kind was just removed, or cannot be listed after all
     return ""
 

@@ -30,6 +30,7 @@ from ocistate.cluster.labels import STACK_LABEL
 from ocistate.cluster.live import id_of
 from ocistate.cluster.owned import OwnedObjects
 from ocistate.cluster.status import StatusError
+from ocistate.cluster.unlisted import is_broken, is_custom, names_its_webhook
 from ocistate.errors import ClusterError, OcistateError
 from ocistate.objects import ObjectId
 
@@ -37,6 +38,8 @@ _FIRST_PAUSE: Final = 0.5
 _MAX_PAUSE: Final = 10.0
 _MAX_PAUSE_REFUSED: Final = 60.0
 _ABSENT_PAUSE: Final = 30.0
+_BROKEN_AFTER: Final = 3
+"""Failures in a row, after which a kind is broken, and not just the API server busy."""
 _SCHEMA_SECONDS: Final = 1.0
 """A list waits so long for the schema of its kind, so that nothing is under way for a moment."""
 # A watch that ends sooner than this says nothing about the server being well again.
@@ -365,6 +368,10 @@ class Watches:
                 # There is nothing to wait for: what may not be read counts as listed, and says so.
                 watch.synced.set()
                 limit = _MAX_PAUSE_REFUSED
+            elif is_custom(*watch.key[:2]) and (
+                names_its_webhook(error) or (is_broken(error) and watch.failures >= _BROKEN_AFTER)
+            ):
+                watch.synced.set()  # nor can everything else wait for whoever should serve it
             if self._on_trouble is not None:
                 self._on_trouble(watch.key, error)
         pause = min(_FIRST_PAUSE * 2.0 ** min(watch.failures - 1, 10), limit)

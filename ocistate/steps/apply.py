@@ -7,7 +7,7 @@ has to be remembered between two runs, and a run that was cut short is completed
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ocistate.cluster.apply import Options, apply
@@ -16,7 +16,9 @@ from ocistate.cluster.observe import observe
 from ocistate.cluster.outcome import Outcome, Result
 from ocistate.cluster.plan import Plan, make_plan
 from ocistate.cluster.prepare import Desired, Mode, Wanted, prepare
+from ocistate.cluster.unlisted import Kind, blind
 from ocistate.cluster.wait import Waited, lets_on, wait_healthy
+from ocistate.errors import ClusterError
 from ocistate.objects import ObjectId
 from ocistate.steps.fetch import Content
 
@@ -32,10 +34,13 @@ def owner_of(repository: str, namespace: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A plan ready to be carried out: what is wanted, and what that means for the live objects."""
+    """A plan ready to be carried out: what is wanted, and what that means for the live objects.
+
+    ``unlisted`` are the kinds that are broken: nothing is seen and nothing pruned of them."""
 
     desired: Desired
     plan: Plan
+    unlisted: Mapping[Kind, ClusterError]
 
 
 async def plan_apply(
@@ -56,9 +61,11 @@ async def plan_apply(
         namespaced=kinds.namespaced,
         namespace=namespace,
     )
-    mine, others = await observe(client, desired)
+    unlisted: dict[Kind, ClusterError] = {}
+    mine, others = await observe(client, desired, on_unlisted=unlisted.__setitem__)
+    desired = blind(desired, unlisted)
     plan = make_plan(desired, mine, others, prune=prune, adopt_from=adopt_from)
-    return Planned(desired=desired, plan=plan)
+    return Planned(desired=desired, plan=plan, unlisted=unlisted)
 
 
 async def carry_out(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,7 +14,8 @@ from ocistate.cluster.labels import ADOPTED_ANNOTATION, DIGEST_ANNOTATION, STACK
 from ocistate.cluster.observe import observe
 from ocistate.cluster.prepare import Desired, IgnoreRule, Mode, Wanted, body, prepare, without
 from ocistate.cluster.send import send
-from ocistate.errors import OcistateError
+from ocistate.cluster.unlisted import Kind, blind
+from ocistate.errors import ClusterError, OcistateError
 from ocistate.objects import ObjectId, Resource
 
 _AT_ONCE: Final = 8
@@ -41,12 +42,15 @@ async def diff_live(
     namespace: str,
     force_namespace: bool = False,
     ignore: Sequence[IgnoreRule] = (),
+    on_unlisted: Callable[[Kind, ClusterError], None],
 ) -> tuple[LiveDiff, ...]:
     """Dry-run every object on the server and compare it with what is there.
 
     ``owner``'s objects that the artifact has no more are removed ones. Our own marks are no
-    difference; the values of Secrets are masked. Raises ClusterError.
+    difference; the values of Secrets are masked. ``on_unlisted`` is told of kinds that are broken,
+    and left out. Raises ClusterError.
     """
+    unlisted: dict[Kind, ClusterError] = {}
     kinds = await client.kinds()
     desired = prepare(
         resources,
@@ -57,7 +61,10 @@ async def diff_live(
         force_namespace=force_namespace,
         ignore=ignore,
     )
-    mine, _ = await observe(client, desired)
+    mine, _ = await observe(client, desired, on_unlisted=unlisted.__setitem__)
+    desired = blind(desired, unlisted)
+    for kind, error in unlisted.items():
+        on_unlisted(kind, error)
     limit = asyncio.Semaphore(_AT_ONCE)
     new_namespaces = {each.id.name for each in desired.wanted if each.id.kind == "Namespace"}
 
