@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from ocistate.errors import ClusterError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiResource:
@@ -30,8 +32,12 @@ class ApiResource:
     def path(self, namespace: str = "", name: str = "") -> str:
         """The URL path of an object, or of the collection when no name is given.
 
-        No namespace means all namespaces, for a collection.
+        No namespace means all namespaces, for a collection. Raises ClusterError for what leads
+        elsewhere: no quoting keeps servers and proxies from following dots.
         """
+        for part in (namespace, name):
+            if part in (".", ".."):
+                raise ClusterError(f"{part!r} is no name of an object", hint="choose another name")
         root = f"/apis/{self.group}" if self.group else "/api"
         place = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
         tail = f"/{quote(name, safe='')}" if name else ""
