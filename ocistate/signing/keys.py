@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from ocistate.canonical import parse_json
 from ocistate.errors import ConfigError, KeyFileError, WrongPassword
+from ocistate.signing.strength import ACCEPTED, weakness
 
 _SIGSTORE_LABEL: Final = "ENCRYPTED SIGSTORE PRIVATE KEY"
 _COSIGN_LABEL: Final = "ENCRYPTED COSIGN PRIVATE KEY"
@@ -277,17 +278,8 @@ def _stretch(password: bytes, salt: bytes, n: int) -> bytes:
 
 
 def _public_key(key: Any, origin: str = "key") -> PublicKey:
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        good = key.curve.name in ("secp256r1", "secp384r1")
-    elif isinstance(key, rsa.RSAPublicKey):
-        good = 2048 <= key.key_size <= 8192
-    else:
-        good = isinstance(key, ed25519.Ed25519PublicKey)
-    if not good:
-        raise KeyFileError(
-            f"{origin} is of a kind that is not accepted",
-            hint="ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits",
-        )
+    if fault := weakness(key):
+        raise KeyFileError(f"{origin} {fault}, which is not accepted", hint=f"use {ACCEPTED}")
     der = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
