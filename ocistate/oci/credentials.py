@@ -48,14 +48,15 @@ def find_credentials(
 ) -> Credentials | None:
     """Credentials for ``host[:port]``; None when there are none and anonymous access must do.
 
-    From ``docker_config`` (a pull secret's content) alone where it is given; else from
+    From the ``auths`` of ``docker_config`` (a pull secret's content) alone where it is given: it is
+    not this machine's, and runs no helper program here. Else from
     ``$REGISTRY_AUTH_FILE`` where that is set, then ``$DOCKER_CONFIG/config.json`` or
     ``~/.docker/config.json``, then podman's ``$XDG_RUNTIME_DIR/containers/auth.json``. An entry for
     ``host/path`` goes before the host's own when it leads to the repository. Raises ConfigError.
     """
     if docker_config is not None:
         origin = "the pull secret"
-        return _from_config(parse_config(docker_config, origin), registry, repository, origin)
+        return _from_auths(parse_config(docker_config, origin), registry, repository, origin)
     for path in config_files(os.environ if environ is None else environ):
         data = read_config(path)
         if data is None:
@@ -127,6 +128,12 @@ def _from_config(
             found = _ask_helper(helper[0], name)
             if found is not None or own:
                 return found
+    return _from_auths(config, registry, repository, origin)
+
+
+def _from_auths(
+    config: dict[str, Any], registry: str, repository: str, origin: str
+) -> Credentials | None:
     auths = config.get("auths")
     if not isinstance(auths, dict):
         return None

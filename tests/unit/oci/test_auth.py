@@ -216,3 +216,26 @@ def test_a_token_server_that_lies_about_the_time_is_not_believed(seconds: Any) -
 def test_an_answer_without_a_token_is_refused(answer: Any) -> None:
     with pytest.raises(ProtocolError):
         Tokens().put(("r", "s", "c"), answer, now=0.0)
+
+
+@pytest.mark.parametrize(
+    "helpers",
+    [
+        {"credHelpers": {"h.io": "planted"}},
+        {"credsStore": "planted"},
+        {"credHelpers": {"https://h.io": "planted"}, "credsStore": "planted"},
+    ],
+)
+def test_a_pull_secret_runs_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helpers: dict[str, Any]
+) -> None:
+    program = tmp_path / "docker-credential-planted"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\necho '{{}}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert find_credentials("h.io", json.dumps(helpers).encode()) is None
+    both = json.dumps(helpers | {"auths": {"h.io": {"auth": AUTH}}}).encode()
+    found = find_credentials("h.io", both)
+    assert found is not None
+    assert found.username == "robot"
+    assert not (tmp_path / "ran").exists()
