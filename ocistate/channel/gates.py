@@ -20,8 +20,9 @@ from ocistate.channel.fleet import Fleet, by_cluster, healthy_since
 from ocistate.channel.record import show_time
 from ocistate.channel.window import Window
 from ocistate.signing.claims import read_claims
-from ocistate.signing.decide import Verdict, decide
+from ocistate.signing.decide import Certify, Verdict, decide
 from ocistate.signing.found import Found
+from ocistate.signing.keyless import certify
 from ocistate.signing.policy import (
     RequiredAttestation,
     TrustedIdentity,
@@ -100,8 +101,9 @@ class Facts:
     """What is known of one move: ``digest`` into ``channel``, from ``feeder``.
 
     ``inventory`` is the artifact's, ``current`` that of what the channel names now (None when it is
-    not there any more), ``found`` the artifact's signatures and attestations, unverified; ``fleet``
-    the clusters of the feeding channel, which names the digest since ``fed_since``.
+    not there any more), ``found`` the artifact's signatures and attestations, unverified, and
+    ``policy`` whose signatures count; ``fleet`` the clusters of the feeding channel, which names
+    the digest since ``fed_since``.
     """
 
     now: datetime
@@ -112,6 +114,7 @@ class Facts:
     inventory: Inventory
     current: Inventory | None = None
     found: tuple[Found, ...] = ()
+    policy: TrustPolicy | None = None
     fleet: Fleet | None = None
     fed_since: datetime | None = None
 
@@ -126,7 +129,7 @@ class Outcome:
     opens_at: datetime | None = None
 
 
-def evaluate(gate: Gate, facts: Facts) -> Outcome:
+def evaluate(gate: Gate, facts: Facts, *, certify: Certify = certify) -> Outcome:
     """What a gate makes of the facts. May take a second or two: keep it off an event loop.
 
     Raises ConfigError, Unavailable when an identity's trusted root can't be used.
@@ -135,9 +138,9 @@ def evaluate(gate: Gate, facts: Facts) -> Outcome:
         case Healthy():
             return _healthy(gate, facts)
         case Approvals():
-            return _approvals(gate, facts)
+            return _approvals(gate, facts, certify)
         case Attested():
-            return _attested(gate, facts)
+            return _attested(gate, facts, certify)
         case Opening():
             return _opening(gate, facts)
         case Check():
@@ -193,13 +196,15 @@ def _unwell(fleet: Fleet, names: Sequence[str], well: Iterable[str]) -> list[str
     return said
 
 
-def _approvals(gate: Approvals, facts: Facts) -> Outcome:
+def _approvals(gate: Approvals, facts: Facts, certify: Certify) -> Outcome:
     # Each is judged by itself first: who approved in vain once may approve again, and only then
     # counts, and counts once.
     good: list[Found] = []
     refused: list[str] = []
-    for item in _claimed(facts, PREDICATE):
-        verdict = _decide(gate, facts.digest, [item])[1][0]
+    claimed = _claimed(facts, PREDICATE)
+    authors = _authors(gate, facts, certify) if claimed else frozenset()
+    for item in claimed:
+        verdict = _decide(gate, facts.digest, [item], certify)[1][0]
         if not verdict.counts or verdict.statement is None:
             refused.append(f"one {verdict.reason}")
             continue
@@ -210,11 +215,13 @@ def _approvals(gate: Approvals, facts: Facts) -> Outcome:
             digest=facts.digest,
             now=facts.now,
         )
+        if authors.intersection(verdict.people):
+            fault = "is by who signed the artifact"
         if fault:
             refused.append(f"that of {verdict.signer} {fault}")
         else:
             good.append(item)
-    signers = _decide(gate, facts.digest, good)[0]
+    signers = _decide(gate, facts.digest, good, certify)[0]
     by = f"approved by {', '.join(signers)}" if signers else "approved by nobody"
     if len(signers) >= gate.count:
         return Outcome(kind="approvals", open=True, reason=by)
@@ -227,7 +234,7 @@ def _approvals(gate: Approvals, facts: Facts) -> Outcome:
 
 
 def _decide(
-    gate: Approvals, digest: str, found: Sequence[Found]
+    gate: Approvals, digest: str, found: Sequence[Found], certify: Certify
 ) -> tuple[tuple[str, ...], tuple[Verdict, ...]]:
     policy = TrustPolicy(
         name="approvals",
@@ -236,14 +243,31 @@ def _decide(
         identities=gate.identities,
         threshold=gate.count,
     )
-    decision = decide(policy, digest, found, attestation=PREDICATE)
+    decision = decide(policy, digest, found, attestation=PREDICATE, certify=certify)
     return decision.signers, decision.verdicts
 
 
-def _attested(gate: Attested, facts: Facts) -> Outcome:
+def _authors(gate: Approvals, facts: Facts, certify: Certify) -> frozenset[str]:
+    """Who really signed the artifact, as keys and certificates name them: an entry's name or
+    pattern says nothing of whether two of them are one person."""
+    policy = facts.policy
+    both = TrustPolicy(
+        name="authors",
+        repositories=("**",),
+        keys=(*gate.keys, *(policy.keys if policy else ())),
+        identities=(*gate.identities, *(policy.identities if policy else ())),
+        allow_legacy=True,
+    )
+    decision = decide(both, facts.digest, facts.found, certify=certify)
+    return frozenset(person for verdict in decision.verdicts for person in verdict.people)
+
+
+def _attested(gate: Attested, facts: Facts, certify: Certify) -> Outcome:
     kind = gate.needed.predicate_type
     policy = TrustPolicy(name="attestation", repositories=("**",), attestations=(gate.needed,))
-    decision = decide(policy, facts.digest, _claimed(facts, kind), attestation=kind)
+    decision = decide(
+        policy, facts.digest, _claimed(facts, kind), attestation=kind, certify=certify
+    )
     if decision.error is None:
         by = ", ".join(decision.signers)
         return Outcome(kind="attestation", open=True, reason=f"{kind} is attested by {by}")

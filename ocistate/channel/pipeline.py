@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from typing import Any, Final
 
@@ -145,9 +145,10 @@ def check_trust(pipeline: Pipeline, policy: TrustPolicy, *, origin: str = "") ->
                             f"{taken[trusted.key.fingerprint]}",
                             hint="an approver needs a key that does nothing else",
                         )
-                if shared := set(gate.identities) & set(policy.identities):
+                signers = {replace(who, name="") for who in policy.identities}
+                if shared := [g for g in gate.identities if replace(g, name="") in signers]:
                     raise ConfigError(
-                        f"{where}.identities: {min(who.name for who in shared)} is one of the "
+                        f"{where}.identities: {shared[0].name} is one of the "
                         f"{policy.name!r} policy's identities",
                         hint="who signs artifacts must not approve them",
                     )

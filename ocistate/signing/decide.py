@@ -40,7 +40,9 @@ class Verdict:
     """What one signature is worth: ``signer`` names who made it where that is known.
 
     ``statement`` is what it says: only where somebody trusted says it, of this artifact, and it was
-    asked for. Who says it twice counts once.
+    asked for. Who says it twice counts once. ``people`` are who really said it, whatever the policy
+    calls them: a key's fingerprint, or whom certificates name; given with ``statement``, and where
+    the policy names who said it, but for something else.
     """
 
     origin: str
@@ -48,6 +50,7 @@ class Verdict:
     signer: str
     reason: str
     statement: Statement | None = None
+    people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,9 +224,10 @@ class _Judge:
                     signer=counted,
                     reason=reason,
                     statement=statement,
+                    people=signed.people,
                 )
             reasons.append(reason)
-        verdict = no("; ".join(dict.fromkeys(reasons)), name)
+        verdict = replace(no("; ".join(dict.fromkeys(reasons)), name), people=signed.people)
         return replace(verdict, statement=statement) if _AGAIN in reasons else verdict
 
     def _count(self, tally: _Tally, signed: _Signed, statement: Statement) -> tuple[str, str]:

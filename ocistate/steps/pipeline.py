@@ -243,6 +243,7 @@ class PipelineRun:
             inventory=inventory,
             current=await self._current(gates, held.digest),
             found=await self._found(gates, feed.digest),
+            policy=self._policy,
             fleet=await self._fleet(gates, feed, now),
             fed_since=feed.held.since if feed.held else None,
         )
@@ -315,16 +316,21 @@ class PipelineRun:
         except NotFound:
             return None
 
+    @property
+    def _policy(self) -> TrustPolicy:
+        return select_policy(self.policies, self.store.reference.name)
+
     async def _found(self, gates: Sequence[Gate], digest: str) -> tuple[Found, ...]:
         if not any(isinstance(gate, Approvals | Attested) for gate in gates):
             return ()
-        return tuple(await gather_signatures(self.store, digest))
+        legacy = self._policy.allow_legacy
+        return tuple(await gather_signatures(self.store, digest, legacy=legacy))
 
     async def _fleet(self, gates: Sequence[Gate], feed: Feed, now: datetime) -> Fleet | None:
         if feed.held is None or not any(isinstance(gate, Healthy) for gate in gates):
             return None
         record = feed.held.newest.record
-        reporters = select_policy(self.policies, self.store.reference.name).reporters
+        reporters = self._policy.reporters
         return await read_fleet(self.store, self._channel(record.channel), reporters, record, now)
 
 

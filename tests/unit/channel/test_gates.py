@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -25,10 +27,26 @@ from ocistate.channel.gates import (
 )
 from ocistate.channel.window import Freeze, Window
 from ocistate.objects import ObjectId
-from ocistate.signing.envelope import PAYLOAD_TYPE, build_bundle, build_statement, pae
+from ocistate.signing.envelope import (
+    PAYLOAD_TYPE,
+    SIGN_PREDICATE,
+    Bundle,
+    build_bundle,
+    build_statement,
+    pae,
+)
 from ocistate.signing.found import Found
+from ocistate.signing.keyless import Certified
 from ocistate.signing.keys import KeySigner
-from ocistate.signing.policy import RequiredAttestation, TrustedKey
+from ocistate.signing.policy import (
+    PUBLIC_GOOD,
+    Match,
+    RequiredAttestation,
+    TrustedIdentity,
+    TrustedKey,
+    TrustPolicy,
+    TrustRoot,
+)
 from tests.keys import make_signer
 from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
 from tests.unit.channel.test_fleet import MINUTE, report
@@ -319,3 +337,67 @@ def test_a_window_that_never_opens_says_so() -> None:
     outcome = evaluate(Opening(window=never), facts())
     assert (outcome.open, outcome.opens_at) == (False, None)
     assert "does not open within a year" in outcome.reason
+
+
+ISSUER = Match(text="https://accounts.example.com")
+CAROL = Certified(issuer=ISSUER.text, subject="carol@example.com")
+DAVE = Certified(issuer=ISSUER.text, subject="dave@example.com")
+ANYONE = Match(text=r".*@example\.com", regexp=True)
+
+
+def by_identity(payload: bytes, who: Certified) -> Found:
+    """A bundle with a certificate that `certified` reads as somebody's."""
+    bundle = json.loads(build_bundle(payload, b"signature", ""))
+    name = base64.b64encode(who.subject.encode()).decode()
+    bundle["verificationMaterial"] = {"certificate": {"rawBytes": name}}
+    return Found(origin="sha256:" + "1" * 64, raw=json.dumps(bundle).encode())
+
+
+def certified(bundle: Bundle, root: TrustRoot) -> Certified:
+    name = json.loads(bundle.raw)["verificationMaterial"]["certificate"]["rawBytes"]
+    return Certified(issuer=ISSUER.text, subject=base64.b64decode(name).decode())
+
+
+def word(who: Certified) -> Found:
+    said = Approval(
+        channel="prod", repository=SHOP, digest=DIGEST, reason="tested", at=NOW - HOUR
+    ).predicate()
+    return by_identity(build_statement(DIGEST, PREDICATE, said), who)
+
+
+def release(who: Certified) -> Found:
+    return by_identity(build_statement(DIGEST, SIGN_PREDICATE, {}), who)
+
+
+@pytest.mark.parametrize("subject", [Match(text=CAROL.subject), ANYONE])
+@pytest.mark.parametrize("signs", [Match(text=CAROL.subject), ANYONE])
+@pytest.mark.parametrize("root", [PUBLIC_GOOD, TrustRoot(data=b"{}", digest="0" * 64)])
+def test_who_signed_the_artifact_does_not_approve_it_under_any_name(
+    subject: Match, signs: Match, root: TrustRoot
+) -> None:
+    def entry(name: str, subject: Match, root: TrustRoot = PUBLIC_GOOD) -> TrustedIdentity:
+        return TrustedIdentity(name=name, issuer=ISSUER, subject=subject, root=root)
+
+    gate = Approvals(count=1, keys=(), identities=(entry("reviewer", subject, root),))
+    policy = TrustPolicy(name="p", repositories=("**",), identities=(entry("the build", signs),))
+
+    def outcome(*found: Found) -> Outcome:
+        return evaluate(gate, facts(found=found, policy=policy), certify=certified)
+
+    assert outcome(word(CAROL)).open
+    assert outcome(release(DAVE), word(CAROL)).open
+    closed = outcome(release(CAROL), word(CAROL))
+    assert not closed.open
+    assert "by who signed the artifact" in closed.reason
+    # Behind others of the same pattern, in any order, and beside a second signature.
+    assert not outcome(release(DAVE), release(CAROL), word(CAROL)).open
+    assert not outcome(word(CAROL), release(CAROL), release(CAROL)).open
+    if subject is ANYONE:
+        assert outcome(release(CAROL), word(CAROL), word(DAVE)).open
+
+
+def test_a_key_that_signed_the_artifact_does_not_approve_it() -> None:
+    signed = attested(ALICE, {}, SIGN_PREDICATE)
+    assert not approve(ONE, signed, approval(ALICE)).open
+    assert approve(ONE, signed, approval(BOB)).open
+    assert "by who signed" in approve(TWO, signed, approval(ALICE), approval(BOB)).reason
