@@ -11,6 +11,8 @@ from ocistate.cli.channel_options import (
     ChannelTrust,
     Writing,
     channel_trust_options,
+    check_unsigned,
+    unsigned_option,
     writer_options,
 )
 from ocistate.cli.channel_show import list_command, show_command, verify_command
@@ -47,6 +49,7 @@ def channel_command() -> None:
     is_flag=True,
     help="Begin the policy's epoch over a channel that a lost or stolen key left behind.",
 )
+@unsigned_option
 @writer_options
 @channel_trust_options
 @store_options
@@ -55,6 +58,7 @@ def init_command(
     reference: Reference,
     name: str,
     restart: bool,
+    allow_unsigned: bool,
     writing: Writing,
     trust: ChannelTrust,
     connect: Connect,
@@ -72,10 +76,11 @@ def init_command(
     required_target(reference, "channel init")
     signer = writing.signer()
     channel = trust.channel(name, reference, signer=signer)
-    why = writing.why("the channel begins")
+    why, policies = writing.why("the channel begins"), trust.policies()
+    check_unsigned(allow_unsigned, policies)
 
     async def begin() -> Trusted:
-        found = await find_candidate(connect, reference, trust.policies())
+        found = await find_candidate(connect, reference, policies, allow_unsigned=allow_unsigned)
         note(f"{reference.with_digest(found.digest)}: {found.trust}")
         draft = begun(name, place_of(reference), pins_of([found]), why)
 

@@ -6,7 +6,7 @@ import functools
 import getpass
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,6 +85,22 @@ class ChannelTrust:
         keys = tuple(trusted_key("", key) for key in public)
         return Channel(
             name=check_channel(name), repository=place_of(repository), trust=Trust(keys=keys)
+        )
+
+
+unsigned_option = click.option(
+    "--allow-unsigned",
+    is_flag=True,
+    help="Take an artifact that nobody signed; where nothing else says who must sign it.",
+)
+
+
+def check_unsigned(allow_unsigned: bool, policies: Sequence[TrustPolicy]) -> None:
+    """That unsigned artifacts are not let in past a policy. Raises UsageError."""
+    if allow_unsigned and policies:
+        raise UsageError(
+            "--allow-unsigned has no meaning where it is said who must sign the artifact",
+            hint="a policy's mode says whether it is enforced",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +12,9 @@ from ocistate.cli.channel_options import (
     Choice,
     Writing,
     channel_trust_options,
+    check_unsigned,
     choice_options,
+    unsigned_option,
     writer_options,
 )
 from ocistate.cli.moving import Consent, Moved, consent_options, move, newest_of, report
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     metavar="KEY",
     help="A public key that must have signed the artifact; repeatable; or by --policy.",
 )
+@unsigned_option
 @writer_options
 @channel_trust_options
 @consent_options
@@ -70,6 +73,7 @@ def promote_command(
     rings: str | None,
     release: bool,
     artifact_keys: tuple[str, ...],
+    allow_unsigned: bool,
     writing: Writing,
     trust: ChannelTrust,
     consent: Consent,
@@ -78,8 +82,9 @@ def promote_command(
 ) -> None:
     """Move a channel to an artifact: one signed record that every cluster follows.
 
-    The artifact must be signed as --policy or --artifact-key ask. What changes in the objects is
-    shown first, and confirmed on a terminal. A channel that holds it already is left as it is.
+    The artifact must be signed as --policy or --artifact-key ask; without them by somebody at all.
+    What changes in the objects is shown first, and confirmed on a terminal. A channel that holds it
+    already is left as it is.
     """
     from ocistate.channel.change import promoted
     from ocistate.cli.rollout import read_rings
@@ -91,10 +96,14 @@ def promote_command(
     channel = trust.channel(to, reference, signer=signer)
     policies = _artifact_policies(trust, artifact_keys)
     if not policies:
-        warn("the artifact's signature is not checked; give --policy or --artifact-key")
+        warn("it is not checked who signed the artifact; give --policy or --artifact-key")
+    check_unsigned(allow_unsigned, policies)
     _refuse_artifact_key(signer, policies)
     dropped = frozenset(drop)
     wanted = read_rings(rings)
+
+    async def find(reference: Reference) -> Candidate:
+        return await _find(connect, reference, policies, allow_unsigned=allow_unsigned)
 
     async def forward() -> Moved:
         async with connect(reference) as store:
@@ -102,10 +111,10 @@ def promote_command(
             newest = await newest_of(writer)
             if choice.channel is not None:
                 source = trust.channel(choice.channel, reference, signer=signer)
-                candidates, origin = await _pinned(connect, store, source, policies)
+                candidates, origin = await _pinned(find, store, source)
             else:
-                candidates, origin = [await _find(connect, reference, policies)], choice.tag
-            candidates += [await _find(connect, other, policies) for other in others]
+                candidates, origin = [await find(reference)], choice.tag
+            candidates += [await find(other) for other in others]
             _check_set(newest.record, [found.place for found in candidates], dropped)
             pins, why = pins_of(candidates), writing.why(source=origin)
             return await move(
@@ -120,19 +129,23 @@ def promote_command(
 
 
 async def _find(
-    connect: Connect, reference: Reference, policies: Sequence[TrustPolicy]
+    connect: Connect,
+    reference: Reference,
+    policies: Sequence[TrustPolicy],
+    *,
+    allow_unsigned: bool,
 ) -> Candidate:
     from ocistate.steps.releases import find_candidate
 
     if reference.target is None:
         raise UsageError(f"{reference} names no tag and no digest", hint=f"write {reference}:TAG")
-    found = await find_candidate(connect, reference, policies)
+    found = await find_candidate(connect, reference, policies, allow_unsigned=allow_unsigned)
     note(f"{reference.with_digest(found.digest)}: {found.trust}")
     return found
 
 
 async def _pinned(
-    connect: Connect, store: Store, source: Channel, policies: Sequence[TrustPolicy]
+    find: Callable[[Reference], Awaitable[Candidate]], store: Store, source: Channel
 ) -> tuple[list[Candidate], str]:
     """What another channel pins, if its record may be followed now."""
     from datetime import UTC, datetime
@@ -150,7 +163,7 @@ async def _pinned(
             hint="wait until its rollout has ended, or name what to take: --digest",
         )
     found = [
-        await _find(connect, reference_of(place).with_digest(digest), policies)
+        await find(reference_of(place).with_digest(digest))
         for place, digest in record.subjects.items()
     ]
     return found, str(record)

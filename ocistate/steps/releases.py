@@ -9,13 +9,15 @@ from pathlib import Path
 from ocistate.channel.change import Pins
 from ocistate.channel.history import Link, find_release
 from ocistate.channel.record import Provenance, Record, name_tag, parse_record, read_number_text
-from ocistate.errors import ForeignRecord, NotFound, Untrusted
+from ocistate.errors import ForeignRecord, NotFound, NotSigned, Untrusted
 from ocistate.oci.store import Store
 from ocistate.reference import Reference, parse_reference
+from ocistate.signing.claims import read_claims
 from ocistate.signing.envelope import parse_bundle, parse_statement
 from ocistate.signing.policy import TrustPolicy
 from ocistate.steps.channels import Channel, fetch_record, place_of, read_newest, read_number
 from ocistate.steps.fetch import fetch_inventory, fetch_manifest
+from ocistate.steps.gather import gather_signatures
 from ocistate.steps.history import read_history
 from ocistate.steps.verify import verify_artifact
 
@@ -46,11 +48,16 @@ def pins_of(candidates: Sequence[Candidate]) -> Pins:
 
 
 async def find_candidate(
-    connect: Connect, reference: Reference, policies: Sequence[TrustPolicy]
+    connect: Connect,
+    reference: Reference,
+    policies: Sequence[TrustPolicy],
+    *,
+    allow_unsigned: bool = True,
 ) -> Candidate:
     """An artifact by tag or digest, verified under the policies if there are any.
 
-    Raises TrustError, ArtifactError, StoreError.
+    Without any it must at least have a signature by somebody, unless ``allow_unsigned``. Raises
+    TrustError, ArtifactError, StoreError.
     """
     async with connect(reference) as store:
         digest = (await store.resolve(reference.target or "")).digest
@@ -58,9 +65,22 @@ async def find_candidate(
         if policies:
             verified = await verify_artifact(store, digest, policies)
             trust = verified.summary
+        elif not allow_unsigned:
+            await _check_signed(store, digest)
         inventory = await fetch_inventory(store, await fetch_manifest(store, digest))
     made = Provenance(source=inventory.source, revision=inventory.revision)
     return Candidate(place=place_of(reference), digest=digest, made=made, trust=trust)
+
+
+async def _check_signed(store: Store, digest: str) -> None:
+    """That somebody signed it, whoever it is. Raises NotSigned."""
+    found = await gather_signatures(store, digest, legacy=True)
+    claims = [read_claims(each, digest) for each in found]
+    if not any(each.kind == "signature" and not each.fault for each in claims):
+        raise NotSigned(
+            f"{digest} is not signed, and a channel would have clusters follow it",
+            hint="sign it: 'ocistate sign REF --key FILE'; or give --allow-unsigned",
+        )
 
 
 async def find_record(store: Store, channel: Channel, wanted: str = "") -> Record:

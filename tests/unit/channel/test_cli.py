@@ -408,3 +408,29 @@ def test_what_is_named_and_not_there_is_an_error(site: Site, tmp_path: Path) -> 
     approve = ("approve", f"{site.store}:v1", "--reason", "ok", "--key", str(site.root / "art.key"))
     site(*approve, "--channel", "nosuch", *site.trust, code=11)
     assert "no channel nosuch" in site.err
+
+
+def test_no_channel_goes_to_what_nobody_signed_unless_that_is_said(site: Site) -> None:
+    """Without a policy nobody says who must have signed it: somebody must have all the same."""
+    key = ("--key", str(site.root / "chan.key"))
+    plain = f"{site.store}:v9"
+    site.push("9", sign=False)
+    site("channel", "init", plain, "prod", *key, code=41)
+    assert "--allow-unsigned" in site.err
+    site("channel", "init", plain, "free", "--allow-unsigned", *key)
+    site("channel", "init", f"{site.store}:v1", "prod", *key)
+    moves = ("promote", plain, "--to", "prod", "--yes")
+    site(*moves, *key, code=41)
+    assert "is not signed" in site.err
+    site("promote", site.store, "--from", "free", "--to", "prod", "--yes", *key, code=41)
+    site(*moves, *key, *site.trust, code=41)
+    site(*moves, *key, *site.trust, "--allow-unsigned", code=2)
+    assert site("promote", f"{site.store}:v2", "--to", "prod", "--yes", *key).strip() == "prod@2"
+    assert "not checked who signed" in site.err
+    assert site(*moves, *key, "--allow-unsigned").strip() == "prod@3"
+    # A statement about it that is no signature, and one of another artifact, do not make it signed.
+    site.push("8", sign=False)
+    (site.root / "p.json").write_text("{}")
+    about = ("--type", "https://example.com/x", "--predicate", str(site.root / "p.json"))
+    site("attest", f"{site.store}:v8", *about, "--key", str(site.root / "art.key"))
+    site("promote", f"{site.store}:v8", "--to", "prod", "--yes", *key, code=41)
