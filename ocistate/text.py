@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 _MOST_DIGITS: Final = 20
@@ -15,6 +16,17 @@ def plain(text: str, *, lines: bool = False, most: int | None = None) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else _instead(c, lines) for c in text)
     return text if most is None or len(text) <= most else text[: most - 1] + "…"
+
+
+def plain_json(text: str) -> str:
+    """JSON in which what a terminal would obey is written as an escape; it says the same."""
+    if text.isascii():
+        return text  # JSON itself leaves no control characters in
+    return "".join(c if c == "\n" or c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1]
 
 
 def whole_number(text: str, *, most: int = 2**53 - 1) -> int | None:

@@ -21,6 +21,7 @@ from ocistate.agent.status import rfc3339
 from ocistate.cluster.client import KubeClient
 from ocistate.errors import OcistateError
 from ocistate.objects import ObjectId
+from ocistate.text import plain
 
 log = logging.getLogger("ocistate.agent")
 
@@ -53,7 +54,7 @@ class Events:
 
     async def tell(self, stack: Stack, kind: str, reason: str, message: str) -> None:
         """Tell one; losing it is no harm."""
-        now = self.clock()
+        now, message = self.clock(), plain(message)
         key = (stack.uid, reason, message)
         told = self._told.get(key)
         try:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
+from ocistate.text import plain, plain_json
+
 _FIELDS: Final = ("stack", "target", "digest", "step", "reason", "objects")
 
 CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("context", default={})  # noqa: B039 - never changed in place
@@ -40,7 +42,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             value["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(value, ensure_ascii=False)
+        return plain_json(json.dumps(value, ensure_ascii=False))
 
 
 class TextFormatter(logging.Formatter):
@@ -53,8 +55,12 @@ class TextFormatter(logging.Formatter):
             for name in ("stack", "target", "reason")
             if hasattr(record, name)
         ]
-        line = " ".join([*parts, record.getMessage()])
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = plain(" ".join([*parts, record.getMessage()]))
+        if not record.exc_info:
+            return line
+        # Indented, so that no line of it looks like one of the log.
+        trace = plain(self.formatException(record.exc_info), lines=True)
+        return "\n    ".join([line, *trace.split("\n")])
 
 
 def set_up(style: str, level: int = logging.INFO) -> None:

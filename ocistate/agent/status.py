@@ -11,6 +11,7 @@ from ocistate.cluster.contested import Contest, Reason
 from ocistate.cluster.vanishing import Ending, Run
 from ocistate.errors import OcistateError
 from ocistate.objects import ObjectId
+from ocistate.text import plain
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -203,7 +204,7 @@ class Status:
             type=type_,
             status=status,
             reason=reason,
-            message=message[:1024],
+            message=plain(message, most=1024),
             since=since,
             generation=generation,
         )

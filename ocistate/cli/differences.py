@@ -58,7 +58,7 @@ def print_differences(differences: Sequence[ObjectDiff], *, err: bool = False) -
 def print_change(change: str, text: str, *, err: bool = False) -> None:
     """A line with the sign and the colour of a change."""
     sign, color = _SIGNS[change]
-    _echo(click.style(f"{sign} {plain(text, lines=True)}", fg=color), err)
+    _echo(click.style(f"{sign} {plain(text)}", fg=color), err)
 
 
 def print_fields(fields: Iterable[dict[str, Any]], *, err: bool = False) -> None:

@@ -145,6 +145,7 @@ def _print(rows: list[dict[str, Any]], *, git: bool) -> None:
         for row in rows:
             commits = row["commits"]
             if commits["range"]:
-                result(f"\n{row['channel']}@{row['number']}: {commits['url'] or commits['range']}")
+                result("")
+                result(f"{row['channel']}@{row['number']}: {commits['url'] or commits['range']}")
             for line in commits["log"]:
                 result(f"    {line}")

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from ocistate.errors import OcistateError
-from ocistate.text import plain
+from ocistate.text import plain, plain_json
 
 _LONG = 100
 """From how many items on a list is printed densely."""
@@ -46,32 +46,30 @@ def emit(value: Any, output: str) -> None:
     elif isinstance(value, list) and len(value) > _LONG:
         # A line an item: indenting takes json ten times as long.
         lines = (json.dumps(item, ensure_ascii=False) for item in value)
-        click.echo("[\n" + ",\n".join(lines) + "\n]")
+        click.echo(plain_json("[\n" + ",\n".join(lines) + "\n]"))
     else:
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(plain_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def result(text: str) -> None:
-    """A line of the result, to stdout."""
-    click.echo(plain(text, lines=True))
+    """A line of the result, to stdout: one, whatever is in it."""
+    click.echo(plain(text))
 
 
 def note(text: str) -> None:
-    """A line for the person watching, to stderr."""
-    click.echo(plain(text, lines=True), err=True)
+    """A line for the person watching, to stderr: one, whatever is in it."""
+    click.echo(plain(text), err=True)
 
 
 def warn(text: str) -> None:
     """A warning, to stderr."""
-    click.echo(
-        click.style("Warning: ", fg="yellow") + plain(text, lines=True), err=True, color=_color()
-    )
+    click.echo(click.style("Warning: ", fg="yellow") + plain(text), err=True, color=_color())
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """An aligned table to stdout, as kubectl prints one: no borders, upper-case heads."""
     heads = [column.upper() for column in columns]
-    rows = [[plain(cell, lines=True) for cell in row] for row in rows]
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [
         max(len(head), *(len(row[place]) for row in rows)) if rows else len(head)
         for place, head in enumerate(heads)
