@@ -11,6 +11,7 @@ the next one, and nothing is ever left behind unknown.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -20,12 +21,15 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ocistate.canonical import canonical_json, parse_json
-from ocistate.durable import sync_folder, write_file
+from ocistate.durable import write_file
 from ocistate.errors import TargetError
+from ocistate.nofollow import folder_below, read_below
 
 FileVerb = Literal["create", "change", "keep", "prune"]
 
 _TEMPORARY: Final = ".ocistate-tmp"
+_NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""What a path gives where nothing of the folder is: a link there leads somewhere else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,15 +124,14 @@ class FolderTarget:
         with self._reported():
             self._sweep(owned)
             self.folder.mkdir(parents=True, exist_ok=True)
-            staged = [
-                self._stage(action.path, files[action.path])
-                for action in done
-                if action.verb != "prune"
-            ]
-            for temporary, target in staged:
-                temporary.rename(target)
-            for folder in {target.parent for _, target in staged}:
-                sync_folder(folder)
+            staged = [action.path for action in done if action.verb != "prune"]
+            for path in staged:
+                self._stage(path, files[path])
+            for path in staged:
+                self._put(path)
+            for path in {path.rpartition("/")[0]: path for path in staged}.values():
+                with folder_below(self.folder, path) as (folder, _):
+                    os.fsync(folder)
             for path in owned.keys() - files.keys() if prune else ():
                 self._remove(path)  # also the folder of one that never came
         kept = {} if prune else {path: owned[path] for path in owned.keys() - desired.keys()}
@@ -152,51 +155,62 @@ class FolderTarget:
     def _sweep(self, paths: Iterable[str]) -> None:
         """Remove what a run that was cut short had written out and not put in place."""
         for path in paths:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                _temporary(self.folder / path).unlink()
+            self._unlink(_temporary(path))
 
-    def _stage(self, path: str, content: bytes) -> tuple[Path, Path]:
-        target = self.folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(target)
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        return temporary, target
+    def _stage(self, path: str, content: bytes) -> None:
+        """Write a file out beside its place."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with folder_below(self.folder, _temporary(path), make=True) as (folder, name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+            with os.fdopen(os.open(name, flags, 0o644, dir_fd=folder), "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    def _put(self, path: str) -> None:
+        """Put in its place what was written out."""
+        with folder_below(self.folder, path) as (folder, name):
+            aside = _temporary(path).rpartition("/")[2]
+            os.rename(aside, name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def _remove(self, path: str) -> None:
-        target = self.folder / path
-        target.unlink(missing_ok=True)
-        parent = target.parent
-        while parent != self.folder:
+        self._unlink(path)
+        while (path := path.rpartition("/")[0]) != "":
             try:
-                parent.rmdir()
+                with folder_below(self.folder, path) as (folder, name):
+                    os.rmdir(name, dir_fd=folder)
             except OSError:
                 break  # something else lives there
-            parent = parent.parent
+
+    def _unlink(self, path: str) -> None:
+        """Remove a file of the folder; what lies behind a link is not of the folder."""
+        try:
+            with folder_below(self.folder, path) as (folder, name):
+                os.unlink(name, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
 
     def _hash(self, path: str) -> str | None:
         """The file's SHA-256, ``""`` for what is not a regular file, None where nothing is.
 
         A file whose status (size, times, inode) has not changed since is not read again.
         """
-        target = self.folder / path
         try:
-            status = target.lstat()
-            if not stat.S_ISREG(status.st_mode):
-                return ""
-            mark = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-            known = self._seen.get(path)
-            if known and known[0] == mark:
-                return known[1]
-            digest = _sha256(target.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            with folder_below(self.folder, path) as (folder, name):
+                status = os.lstat(name, dir_fd=folder)
+                if not stat.S_ISREG(status.st_mode):
+                    return ""
+                mark = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                known = self._seen.get(path)
+                if known and known[0] == mark:
+                    return known[1]
+                digest = _sha256(read_below(self.folder, path))
         except OSError as error:
-            raise TargetError(f"{target} cannot be read: {error.strerror}") from None
+            if error.errno in _NOT_THERE:
+                return None
+            raise TargetError(f"{self.folder / path} cannot be read: {error.strerror}") from None
         self._seen[path] = (mark, digest)
         return digest
 
@@ -228,9 +242,10 @@ class FolderTarget:
             ) from None
 
 
-def _temporary(target: Path) -> Path:
+def _temporary(path: str) -> str:
     """A dot file with no manifest's suffix: the programs that watch such folders pass it over."""
-    return target.with_name(f".{target.name}{_TEMPORARY}")
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}.{name}{_TEMPORARY}"
 
 
 def _sha256(data: bytes) -> str:

@@ -31,6 +31,7 @@ from ocistate.errors import (
     StoreError,
     UnsafeContent,
 )
+from ocistate.nofollow import open_below, open_regular
 from ocistate.oci.indexed import LAYOUT_FILE, MAX_INDEX_BYTES, IndexedStore, Listing
 from ocistate.oci.layout import LayoutStore
 from ocistate.oci.model import Descriptor, Index, Manifest
@@ -179,7 +180,7 @@ class ArchiveStore(IndexedStore):
     def _stored(self, new: _Gathered, digest: str) -> tuple[int, Iterator[bytes]] | None:
         """A blob's size and bytes; None for what is named, but lies elsewhere by design."""
         path = new.path_of(digest)
-        if path.exists():
+        if path.is_file() and not path.is_symlink():
             return path.stat().st_size, _file_pieces(path)
         size = self._old.size_of(digest) if self._old is not None else None
         if self._old is None or size is None:
@@ -194,7 +195,7 @@ class _Tar:
         self._path = path
         self._users, self._retired = 0, False
         try:
-            self._file = path.open("rb")
+            self._file = open_regular(path)
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}") from None
         try:
@@ -309,7 +310,7 @@ class _Gathered:
         try:
             while True:
                 folder.mkdir(exist_ok=True)
-                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if folder.exists() and os.path.samestat(os.fstat(lock), folder.stat()):
@@ -334,7 +335,7 @@ class _Gathered:
         return self.folder / _name_of(digest)
 
     def holds(self, digest: str) -> bool:
-        return self.path_of(digest).exists()
+        return self.path_of(digest).is_file()
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -377,6 +378,6 @@ def _add(stream: BinaryIO, name: str, size: int, pieces: Iterator[bytes]) -> Non
 
 
 def _file_pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
+    with open_below(path.parent, path.name) as stream:
         while piece := stream.read(_CHUNK):
             yield piece

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,7 @@ from typing import Final
 from ocistate.canonical import DIGEST_PATTERN
 from ocistate.durable import sync_folder, write_file
 from ocistate.errors import DigestMismatch, LimitExceeded, NotFound, ProtocolError, StoreError
+from ocistate.nofollow import folder_below, open_below
 from ocistate.oci.indexed import LAYOUT_FILE, MAX_INDEX_BYTES, IndexedStore, Listing
 from ocistate.oci.model import Descriptor, Index, Manifest
 from ocistate.oci.source import BlobSource, read_source
@@ -43,7 +45,8 @@ class LayoutStore(IndexedStore):
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
         try:
-            return self._blob(descriptor.digest).stat().st_size == descriptor.size
+            facts = self._blob(descriptor.digest).lstat()
+            return stat.S_ISREG(facts.st_mode) and facts.st_size == descriptor.size
         except OSError:
             return False
 
@@ -84,7 +87,7 @@ class LayoutStore(IndexedStore):
         with self._writing():
             needed = {digest.removeprefix("sha256:") for digest in self._reachable()}
             for path in (self._root / "blobs" / "sha256").iterdir():
-                facts = path.stat()
+                facts = path.lstat()
                 if path.name not in needed and _is_old(facts):
                     path.unlink()
                     freed += facts.st_size
@@ -92,14 +95,14 @@ class LayoutStore(IndexedStore):
 
     def _is_settled(self, digest: str) -> bool:
         try:
-            return _is_old(self._blob(digest).stat())
+            return _is_old(self._blob(digest).lstat())
         except OSError:
             return False
 
     def _listing(self) -> Listing:
         path = self._root / "index.json"
         try:
-            with path.open("rb") as stream:
+            with open_below(self._root, path.name) as stream:
                 facts = os.fstat(stream.fileno())
                 state = _state(facts)
                 if self._known is not None and self._known[0] == state:
@@ -121,7 +124,7 @@ class LayoutStore(IndexedStore):
     def _read_small(self, digest: str, limit: int) -> bytes:
         path = self._blob(digest)
         try:
-            with path.open("rb") as stream:
+            with open_below(self._root, _name_of(digest)) as stream:
                 data = stream.read(limit + 1)
         except FileNotFoundError:
             raise self._absent(digest) from None
@@ -134,7 +137,7 @@ class LayoutStore(IndexedStore):
     async def _read_pieces(self, digest: str) -> AsyncIterator[bytes]:
         path = self._blob(digest)
         try:
-            with path.open("rb") as stream:
+            with open_below(self._root, _name_of(digest)) as stream:
                 while piece := await asyncio.to_thread(stream.read, _CHUNK):
                     yield piece
         except FileNotFoundError:
@@ -154,8 +157,11 @@ class LayoutStore(IndexedStore):
         Never to be held over an ``await``: another task of this process would wait for ever.
         """
         with self._reported():
-            (self._root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-            with (self._root / ".lock").open("w") as lock:
+            self._root.mkdir(parents=True, exist_ok=True)
+            with folder_below(self._root, "blobs/sha256/x", make=True) as (_, _):
+                pass  # they are folders, and no links to some
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with os.fdopen(os.open(self._root / ".lock", flags, 0o666), "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not (self._root / "oci-layout").exists():
                     write_file(self._root / "oci-layout", LAYOUT_FILE)
@@ -198,7 +204,11 @@ class LayoutStore(IndexedStore):
     def _blob(self, digest: str) -> Path:
         if not DIGEST_PATTERN.fullmatch(digest):
             raise ProtocolError(f"{digest!r} is not a digest")
-        return self._root / "blobs" / "sha256" / digest.removeprefix("sha256:")
+        return self._root / _name_of(digest)
+
+
+def _name_of(digest: str) -> str:
+    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
 def _is_old(facts: os.stat_result) -> bool:

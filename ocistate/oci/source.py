@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
+from ocistate.nofollow import open_regular
+
 BlobSource = bytes | Path | Callable[[], AsyncIterator[bytes]]
 """Bytes in memory, a file, or a stream: called for each attempt, it begins anew."""
 
@@ -21,7 +23,7 @@ async def read_source(source: BlobSource, start: int = 0) -> AsyncIterator[bytes
     if isinstance(source, bytes):
         yield source[start:]
     elif isinstance(source, Path):
-        with source.open("rb") as stream:
+        with open_regular(source) as stream:
             stream.seek(start)
             while piece := await asyncio.to_thread(stream.read, _CHUNK):
                 yield piece

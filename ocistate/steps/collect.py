@@ -13,6 +13,7 @@ from pathspec import GitIgnoreSpec
 from ocistate.artifact.manifests import MANIFEST_SUFFIXES, is_manifest_path
 from ocistate.artifact.unpack import DEFAULT_LIMITS
 from ocistate.errors import InputError, PolicyRefused
+from ocistate.nofollow import open_below, open_regular
 
 IGNORE_FILES: Final = (".sourceignore", ".ocistateignore")
 STDIN_PATH: Final = "manifests.yaml"
@@ -79,11 +80,14 @@ def _read_folder(root: Path) -> dict[str, bytes]:
             f"{root} holds no manifest files",
             hint=f"manifests end in {', '.join(MANIFEST_SUFFIXES)} and are not ignored",
         )
-    return _read_all(named)
+    return _read_all(named, root.resolve())
 
 
-def _read_all(named: Mapping[str, Path]) -> dict[str, bytes]:
-    """The files by name; what is too much for an artifact is refused before any is read."""
+def _read_all(named: Mapping[str, Path], below: Path | None = None) -> dict[str, bytes]:
+    """The files by name; what is too much for an artifact is refused before any is read.
+
+    Of those ``below`` a folder, what was no link when it was looked at must be none now.
+    """
     total = 0
     for path in named.values():
         try:
@@ -96,7 +100,9 @@ def _read_all(named: Mapping[str, Path]) -> dict[str, bytes]:
             f"and an artifact may have {DEFAULT_LIMITS.total_bytes // 1024**2}",
             hint="split them into several artifacts",
         )
-    return {name: _read(path) for name, path in named.items()}
+    if below is None:
+        return {name: _read(path) for name, path in named.items()}
+    return {name: _read(path.resolve().relative_to(below), below) for name, path in named.items()}
 
 
 def _walk(
@@ -118,7 +124,12 @@ def _walk(
             _check_link(root, path)
         if path.is_dir():
             yield from _walk(root, path, ignores)
-        elif path.is_file():
+        elif not path.is_file():
+            if is_manifest_path(name):
+                raise InputError(
+                    f"{path} is not a regular file", hint="remove it, or list it in .ocistateignore"
+                )
+        else:
             if any(ord(c) < 0x20 or 0xD800 <= ord(c) <= 0xDFFF for c in name) or "\\" in name:
                 raise InputError(f"{name!r} is not a name that can be packed", hint="rename it")
             yield name, path
@@ -150,8 +161,10 @@ def _check_link(root: Path, path: Path) -> None:
         )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, below: Path | None = None) -> bytes:
+    """A file's bytes; of one ``below`` a folder, no link on the way is followed."""
     try:
-        return path.read_bytes()
+        with open_below(below, str(path)) if below else open_regular(path) as stream:
+            return stream.read()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
