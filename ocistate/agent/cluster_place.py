@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ocistate.agent.api import DEFAULT_APPLIER, Stack
@@ -40,14 +40,16 @@ from ocistate.cluster.plan import (
     guard_prune,
     make_plan,
     plan_deletion,
+    without,
 )
 from ocistate.cluster.prepare import Desired, Mode, Wanted, prepare
+from ocistate.cluster.rights import DeleteRights
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.unlisted import blind, is_broken, is_custom
 from ocistate.cluster.vanishing import Ending, Lifetime, Run, Runs
 from ocistate.cluster.watch import Watches
 from ocistate.cluster.waves import hold_waves
-from ocistate.errors import ClusterError, ClusterUnavailable, OcistateError
+from ocistate.errors import ClusterError, ClusterUnavailable, MassPrune, OcistateError
 from ocistate.objects import ObjectId, Resource
 from ocistate.steps.fetch import Content
 
@@ -89,6 +91,8 @@ class ClusterPlaces:
     """The owners that a Stack may take objects over from."""
     takers: Callable[[Stack], Collection[str]] = lambda stack: ()
     """The owners that a Stack leaves its objects to."""
+    called: Callable[[Stack, str], str] = lambda stack, owner: owner
+    """How a Stack may hear of another owner; empty where it may not."""
     contests: Callable[[Stack], Sequence[Contest]] = lambda stack: ()
     """What a Stack's status says of contested objects."""
     runs_of: Callable[[Stack], Sequence[Run]] = lambda stack: ()
@@ -214,6 +218,9 @@ class ClusterPlace:
     _optional: frozenset[ObjectId] = frozenset()
     """What need not be there, or not be ours."""
     _kinds: frozenset[Kind] = frozenset()
+    _before: frozenset[ObjectId] = frozenset()
+    """What was wanted before, and is not now: it was ours, whatever its label says."""
+    _rights: DeleteRights = field(default_factory=DeleteRights)
 
     def kinds(self, content: Content) -> tuple[str, ...]:
         named = {(e.id.group, e.id.kind) for e in content.inventory.resources}
@@ -231,7 +238,7 @@ class ClusterPlace:
         if self._clean == (content.digest, owned.revision(self.stack.uid)):
             return ()
         desired = await self._prepare(content)
-        plan = self._plan(desired)
+        plan = await self._plan(desired)
         self._planned = (desired, owned.revision(self.stack.uid), plan)
         if plan.empty and not _waiting(plan):
             self._clean = (content.digest, owned.revision(self.stack.uid))
@@ -241,13 +248,21 @@ class ClusterPlace:
 
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
         desired = await self._prepare(content)
-        plan = self._plan(desired)
+        plan = await self._plan(desired)
+        guarded: MassPrune | None = None
         if self.stack.allow_prune != content.digest:
             hint = allow_hint(content.digest)
-            guard_prune(plan, percent=self.stack.max_prune_percent, hint=hint)
+            try:
+                guard_prune(plan, percent=self.stack.max_prune_percent, hint=hint)
+            except MassPrune as error:
+                if changed:
+                    raise
+                guarded = error  # what is to be repaired does not wait for anyone's consent
         # What happens meanwhile is not in the plan: whether all is clean, the next look must tell.
         self._clean = None
-        outcome, wave = await self._carry_out_waves(plan, desired)
+        outcome, wave = await self._carry_out_waves(plan, desired, prune=guarded is None)
+        if guarded is not None:
+            raise guarded
         if wave is None and outcome.ok:
             self._whole = content.digest
         runs = self._vanished().runs
@@ -390,7 +405,8 @@ class ClusterPlace:
         self.places.owned.undesire(owner)
         await self._see(kinds | self.places.owned.kinds(owner))
         mine = dict(self.places.owned.mine(owner))
-        outcome = await self._carry_out(plan_deletion(owner, mine))
+        plan = await self._confirmed(plan_deletion(owner, mine))
+        outcome = await self._carry_out(plan)
         if error := outcome.error():
             raise error
         if broken := self._broken(kinds):
@@ -462,6 +478,9 @@ class ClusterPlace:
             )
             if self.places.namespaces is not None:
                 desired = confine(desired, self.places.namespaces)
+            if self._desired is not None:
+                self._before |= self._desired.by_id.keys()
+            self._before -= desired.by_id.keys()
             self._desired, self._digest = desired, content.digest
             self._there.clear()
             self._kinds = desired.kinds
@@ -510,13 +529,13 @@ class ClusterPlace:
                 hint="check the API server and the agent's rights",
             )
 
-    def _plan(self, desired: Desired) -> Plan:
+    async def _plan(self, desired: Desired) -> Plan:
         owned = self.places.owned
         revision = owned.revision(self.stack.uid)
         known, self._planned = self._planned, None
         if known is not None and known[0] is desired and known[1] == revision:
             return known[2]
-        return make_plan(
+        plan = make_plan(
             blind(desired, self._broken(self._kinds), owned.mine(self.stack.uid)),
             owned.mine(self.stack.uid),
             owned.all,
@@ -527,11 +546,35 @@ class ClusterPlace:
             there=self._there,
             done=self._vanished().gone,
             only=owned.changed(self.stack.uid) if self._settled is desired else None,
+            called=self._called,
         )
+        return await self._confirmed(plan)
 
-    async def _carry_out_waves(self, plan: Plan, desired: Desired) -> tuple[Outcome, int | None]:
+    def _called(self, owner: str) -> str:
+        name = self.places.called(self.stack, owner)
+        # An agent for one namespace can't tell a Stack of another one from one that is gone.
+        return "" if self.places.namespaces is not None and name == owner else name
+
+    async def _confirmed(self, plan: Plan) -> Plan:
+        """The plan without what only claims to be this Stack's.
+
+        Whoever may write an object may write a label and a manager's name on it. What this process
+        has seen applied is ours, and what our account may delete is ours to delete.
+        """
+        wanted = self._desired.by_id.keys() if self._desired is not None else frozenset()
+        doubtful = {a.id for a in plan.prune if a.id not in self._before and a.id not in wanted}
+        if not doubtful:
+            return plan
+        allowed = await self._rights.over(self.places.writer(self.stack), doubtful)
+        return without(plan, doubtful - allowed)
+
+    async def _carry_out_waves(
+        self, plan: Plan, desired: Desired, *, prune: bool
+    ) -> tuple[Outcome, int | None]:
         """Carry out what is due of a plan; and the wave that the rest waits for."""
         self._held = {}
+        if not prune:
+            plan = replace(plan, prune=())
         if self._whole == self._digest:
             return await self._carry_out(plan), None  # a repair waits for nobody
         results: list[Result] = []
@@ -543,7 +586,9 @@ class ClusterPlace:
             results += outcome.results
             if wave is None or not outcome.ok or not due.write:
                 break
-            plan = self._plan(desired)
+            plan = await self._plan(desired)
+            if not prune:
+                plan = replace(plan, prune=())
         if wave is not None:
             waits = Health(Status.PROGRESSING, f"waits until wave {wave} is healthy")
             written = {action.id for action in due.write}

@@ -212,6 +212,10 @@ class Agent:
             return "stopping"
         return "" if self.has_looked else "Stacks have not been read yet"
 
+    def called(self, stack: Stack, owner: str) -> str:
+        """How a Stack may hear of another owner; not at all before all Stacks are known."""
+        return self.stacks.called(stack, owner) if self.has_looked else ""
+
     @property
     def running(self) -> int:
         """How many passes run."""

@@ -134,6 +134,16 @@ class Stacks(Mapping[Key, Entry]):
             other.stack.uid for other in others if other and stack.key in other.stack.hand_over_to
         )
 
+    def called(self, stack: Stack, owner: str) -> str:
+        """How a Stack may hear of an owner: those of its namespace by their name, living ones
+        elsewhere not at all, for their UID is what a forged label needs. What nobody has any more
+        is called by the UID, as who looks for it must."""
+        others = (entry.stack for entry in self._entries.values() if entry.stack.uid == owner)
+        other = next(others, None)
+        if other is None:
+            return owner
+        return str(other) if other.namespace == stack.namespace else ""
+
     def takers(self, stack: Stack) -> frozenset[str]:
         """The owners to whom a Stack leaves what they took over."""
         others = (self.get(key) for key in stack.hand_over_to)

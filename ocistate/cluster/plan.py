@@ -132,6 +132,7 @@ def make_plan(
     there: Collection[ObjectId] = (),
     done: Collection[ObjectId] = (),
     only: Set[ObjectId] | None = None,
+    called: Callable[[str], str] = str,
 ) -> Plan:
     """Decide what to do.
 
@@ -142,7 +143,8 @@ def make_plan(
     not, ``waits`` may say that its repair waits.
     ``there`` are objects of others that ifnotpresent was found to be content with, ``done`` those
     that were meant to vanish, and have. With ``only``
-    these alone are looked at: everything else is known to be as it should be.
+    these alone are looked at: everything else is known to be as it should be. ``called`` is how
+    another owner may be called in a refusal; empty where it is not to be named.
     """
     write: list[Action] = []
     keep: list[Wanted] = []
@@ -168,7 +170,7 @@ def make_plan(
         if live is None and (content or (wanted.id in done and wanted.problem is None)):
             keep.append(wanted)
             continue
-        action = _decide(desired.owner, wanted, live, adopt_from, handed_to)
+        action = _decide(desired.owner, wanted, live, adopt_from, handed_to, called)
         if (
             waits is not None
             and action.verb in (Verb.CREATE, Verb.CHANGE)
@@ -206,6 +208,14 @@ def make_plan(
         total=len(mine),
         untouched=len(desired.wanted) - len(looked),
     )
+
+
+def without(plan: Plan, strange: Collection[ObjectId]) -> Plan:
+    """The plan with these left alone: they only claim to be the owner's."""
+    if not strange:
+        return plan
+    kept = tuple(action for action in plan.prune if action.id not in strange)
+    return replace(plan, prune=kept, total=plan.total - (len(plan.prune) - len(kept)))
 
 
 def plan_deletion(owner: str, mine: Mapping[ObjectId, Live]) -> Plan:
@@ -251,6 +261,7 @@ def _decide(
     live: Live | None,
     adopt_from: Collection[str],
     handed_to: Collection[str],
+    called: Callable[[str], str],
 ) -> Action:
     def action(verb: Verb, reason: str, error: OcistateError | None = None) -> Action:
         return Action(verb=verb, id=wanted.id, reason=reason, wanted=wanted, live=live, error=error)
@@ -266,8 +277,9 @@ def _decide(
     if live.deleting:
         return action(Verb.SKIP, DELETING)
     if live.owner != owner and live.owner not in adopt_from:
+        name = called(live.owner)
         error = OwnershipConflict(
-            f"{wanted.id} belongs to another Stack, {live.owner}",
+            f"{wanted.id} belongs to another Stack" + (f", {name}" if name else ""),
             hint="remove it from one of the two artifacts, or hand it over: see spec.adoptFrom; "
             "if that Stack is gone, or 'ocistate apply' put it there: 'ocistate orphans give'",
         )

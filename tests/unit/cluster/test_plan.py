@@ -17,6 +17,7 @@ from ocistate.cluster.plan import (
     make_plan,
     mass_prune,
     plan_deletion,
+    without,
 )
 from ocistate.errors import MassPrune, OwnershipConflict
 from tests.unit.cluster.parts import (
@@ -250,3 +251,26 @@ def test_what_another_owner_leaves_is_waited_for_until_it_is_gone() -> None:
     plan = make_plan(desired, {}, going)
     assert plan.empty
     assert [action.reason for action in plan.skip] == [DELETING]
+
+
+def test_what_only_claims_to_be_ours_is_neither_pruned_nor_counted() -> None:
+    before = desire(*(config_map(f"c{n}") for n in range(20)))
+    plan = make_plan(desire(), as_applied(before))
+    forged = {action.id for action in plan.prune[:19]}
+    left = without(plan, forged)
+    assert [action.id for action in left.prune] == [plan.prune[19].id]
+    assert (left.skip, left.total) == ((), 1)
+    guard_prune(left, percent=50, hint="")
+    assert without(plan, ()) is plan
+
+
+@pytest.mark.parametrize(
+    ("called", "said"), [("team/app", "another Stack, team/app"), ("", "another Stack")]
+)
+def test_an_owner_is_called_as_its_reader_may_know_it(called: str, said: str) -> None:
+    desired = desire(config_map("a"))
+    (wanted,) = desired.wanted
+    plan = make_plan(desired, {}, {wanted.id: live(owner="u-1")}, called=lambda owner: called)
+    (refused,) = plan.refuse
+    assert refused.reason.endswith(said)
+    assert "u-1" not in refused.reason
