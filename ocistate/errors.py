@@ -13,6 +13,7 @@
     │   ├── Unauthorized           credentials are missing, wrong or not sufficient
     │   ├── Unavailable            unreachable, too slow, or answering 429 or 5xx to the end
     │   ├── ProtocolError          an answer that the specification does not allow
+    │   ├── HostNotAllowed         a host that the agent's operator keeps out of reach
     │   ├── DigestMismatch         bytes that are not what their digest says
     │   ├── LimitExceeded          more bytes, pages or entries than we are willing to read
     │   └── Conflict               another writer got in between
@@ -131,6 +132,12 @@ class Unavailable(StoreError):
 
 class ProtocolError(StoreError):
     reason = "RegistryProtocolError"
+
+
+class HostNotAllowed(StoreError):
+    """Of an API server as well as of a registry: who named it has no say in where we go."""
+
+    reason = "HostNotAllowed"
 
 
 class DigestMismatch(StoreError):

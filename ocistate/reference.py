@@ -7,10 +7,15 @@
     archive:shop.tar:v1                          (such a layout as one tar file)
 
 A reference never carries credentials. A tag beside a digest is allowed, the digest rules.
+
+There is one spelling of each place, whatever was typed, and it is chosen here: policies, mirrors,
+credentials and what is remembered of a repository all go by it.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import posixpath
 import re
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -22,8 +27,10 @@ Scheme = Literal["oci", "layout", "archive"]
 
 _HOST: Final = re.compile(
     r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)"
-    r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
+    r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*\.?|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,9})?"
 )
+DOCKER_HUB: Final = "docker.io"
+_HUB_NAMES: Final = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 # Distribution spec 1.1, "Pulling manifests": <name> and <reference>.
 NAME_PATTERN: Final = re.compile(
     r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
@@ -71,9 +78,53 @@ class Reference:
 
     def __str__(self) -> str:
         prefix = "" if self.scheme == "oci" else f"{self.scheme}:"
+        if self.scheme != "oci" and not self.target and ":" in posixpath.basename(self.repository):
+            return f"{prefix}{self.name}/"  # what follows the colon would be read as a tag
         tag = f":{self.tag}" if self.tag and not self.digest else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{prefix}{self.name}{tag}{digest}"
+
+
+def canonical_host(host: str) -> str:
+    """The one spelling of ``host[:port]``: small letters, no default port, no leading zeros.
+
+    Not only of a valid one: of a pattern too, as policies have them.
+    """
+    name, port = host.lower(), ""
+    if match := re.fullmatch(r"(.*):([0-9]+)", name):
+        name, port = match[1], ":" + (match[2].lstrip("0") or "0")
+    name = name.removesuffix(".")
+    if port == _HTTPS_PORT and _looks_like_host(name):
+        port = ""  # without it, a name of one word would be no host any more
+    if name.startswith("[") and name.endswith("]"):
+        name = _canonical_address(name)
+    elif name in _HUB_NAMES:
+        name = DOCKER_HUB
+    return name + port
+
+
+def canonical_repository(registry: str, repository: str) -> str:
+    """The one spelling of a repository's name on a registry, as `canonical_host` has that."""
+    if registry == DOCKER_HUB and "/" not in repository:
+        return f"library/{repository}"
+    return repository
+
+
+def canonical_path(path: str) -> str:
+    """The one spelling of a folder's or file's path; relative ones stay so."""
+    path = posixpath.normpath(path)
+    return f"/{path.lstrip('/')}" if path.startswith("/") else path
+
+
+_HTTPS_PORT: Final = ":443"
+
+
+def _canonical_address(host: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(host.strip("[]"))
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped) if address.ipv4_mapped else f"[{address.compressed}]"
 
 
 def check_tag(tag: str) -> str:
@@ -138,7 +189,7 @@ def _parse_oci(text: str) -> Reference:
         raise InvalidReference(
             f"{text!r} names no repository", hint="write REGISTRY/REPOSITORY, with the host first"
         )
-    if not _HOST.fullmatch(host) or not _looks_like_host(host):
+    if not _HOST.fullmatch(host) or not _looks_like_host(host) or not _is_one_address(host):
         raise InvalidReference(
             f"{host!r} in {text!r} is not a registry host",
             hint="write the registry's host name first, such as registry.example.com/team/app",
@@ -152,16 +203,33 @@ def _parse_oci(text: str) -> Reference:
             f"{name!r} in {text!r} is not a repository name",
             hint="lower-case letters, digits and single '.', '_', '-' between them, with '/'",
         )
-    return Reference(scheme="oci", registry=host.lower(), repository=name, tag=tag, digest=digest)
+    registry = canonical_host(host)
+    name = canonical_repository(registry, name)
+    return Reference(scheme="oci", registry=registry, repository=name, tag=tag, digest=digest)
 
 
 def _looks_like_host(host: str) -> bool:
     """A dot, a port or localhost: so that ``library/nginx`` is not taken for a host."""
-    return "." in host or ":" in host or host == "localhost"
+    return "." in host or ":" in host or host.lower() == "localhost"
+
+
+def _is_one_address(host: str) -> bool:
+    """Whether a host that is an address is one in every resolver's eyes: 127.1, 0177.0.0.1 and
+    2130706433 are the same to some, and names to others."""
+    name = re.sub(r":[0-9]+$", "", host).removesuffix(".")
+    last = name.rpartition(".")[2].lower()
+    if not name.startswith("[") and not re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last):
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _parse_path(scheme: Literal["layout", "archive"], text: str) -> Reference:
     path, tag, digest = _split(text.removeprefix(f"{scheme}:"), text)
     if not path:
         raise InvalidReference(f"{text!r} names no path", hint=f"write {scheme}:PATH:TAG")
+    path = canonical_path(path)
     return Reference(scheme=scheme, registry="", repository=path, tag=tag, digest=digest)

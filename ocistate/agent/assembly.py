@@ -17,6 +17,7 @@ from ocistate.agent.runtime import Agent
 from ocistate.agent.target import Places
 from ocistate.oci import StoreOptions, open_store
 from ocistate.oci.store import Store
+from ocistate.reach import Reach
 
 if TYPE_CHECKING:
     from ocistate.agent.cluster_place import ClusterPlaces
@@ -79,13 +80,14 @@ async def cluster_agent(
     shards: int,
     lease_seconds: int,
     policies: Path | None = None,
+    reach: Reach = Reach(),  # noqa: B008 - it is frozen
 ) -> AsyncIterator[tuple[Agent, ClusterSource, Shards | None]]:
     """An agent for the Stacks of a cluster, in it or beside it. Raises ConfigError.
 
     What it must remember is in the Stacks' status; the state folder only keeps contents. With a
     ``namespace`` it looks at nothing outside of it, and so needs no right there; its policies may
     then come from files. With ``shards``, it only reconciles the Stacks whose Lease it holds, in
-    its own namespace.
+    its own namespace. Nothing out of ``reach`` is asked on a Stack's word.
     """
     from ocistate.agent.cluster_place import ClusterPlaces
     from ocistate.agent.kube import ClusterKeeper, ClusterSource
@@ -118,15 +120,18 @@ async def cluster_agent(
             namespaces=(namespace,) if namespace else None,
             givers=lambda stack: agent.stacks.givers(stack),
             takers=lambda stack: agent.stacks.takers(stack),
+            called=lambda stack, owner: agent.called(stack, owner),
             contests=lambda stack: agent.stacks.contests(stack),
             runs_of=lambda stack: agent.stacks.runs(stack),
         )
         resources.push_async_callback(places.watches.aclose)
         remote = RemotePlaces(
-            SecretKubeconfigs(places.writer), lambda other: _remote(other, agent, fence), places
+            SecretKubeconfigs(places.writer, reach),
+            lambda other: _remote(other, agent, fence),
+            places,
         )
         resources.push_async_callback(remote.aclose)
-        keeper = ClusterKeeper(client, reader=places.writer, fence=fence)
+        keeper = ClusterKeeper(client, reader=places.writer, fence=fence, reach=reach)
         connect = await resources.enter_async_context(_connecting())
         agent = Agent(
             keeper=keeper,
@@ -157,6 +162,7 @@ def _remote(
         fence=fence,
         givers=agent.stacks.givers,
         takers=agent.stacks.takers,
+        called=agent.called,
         contests=lambda stack: agent.stacks.contests(stack),
         runs_of=lambda stack: agent.stacks.runs(stack),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from ocistate.channel.rings import Cluster
@@ -48,11 +49,18 @@ def agent_disruption_budget(namespace: str) -> dict[str, Any]:
 
 
 def agent_deployment(
-    namespace: str, image: str, *, replicas: int, shards: int, cluster: Cluster | None = None
+    namespace: str,
+    image: str,
+    *,
+    replicas: int,
+    shards: int,
+    cluster: Cluster | None = None,
+    arguments: Sequence[str] = (),
 ) -> dict[str, Any]:
     """``replicas`` agents that share the Stacks by so many ``shards``.
 
     As ``cluster`` they sign reports, with the key in the Secret ``REPORT_SECRET``.
+    ``arguments`` are further ones.
     """
     secret = {"name": WEBHOOK_SECRET, "key": "secret", "optional": True}
     container: dict[str, Any] = {
@@ -62,6 +70,7 @@ def agent_deployment(
             *("agent", "--state", "/var/lib/ocistate", "--listen", ":8080"),
             # Also for one replica: when a node is cut off, its pod may run on beside the next one.
             f"--shards={shards}",
+            *arguments,
         ],
         "env": [
             # Where sigstore keeps the public trusted root that it fetches.

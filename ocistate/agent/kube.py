@@ -19,11 +19,13 @@ from ocistate.agent.policy_source import PolicySource
 from ocistate.agent.refusals import Refusals, departed, key_of, status_of
 from ocistate.agent.runtime import Agent
 from ocistate.agent.status import Status, status_to_dict
+from ocistate.agent.tenants import check_reach
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.status import StatusError
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.objects import ObjectId
 from ocistate.oci import ClientCertificate, StoreOptions
+from ocistate.reach import Reach
 
 log = logging.getLogger("ocistate.agent")
 
@@ -44,6 +46,8 @@ class ClusterKeeper:
     """The client that reads a Stack's secrets: as the Stack's own service account."""
     fence: Callable[[tuple[str, str]], None] | None = None
     """Raises before a write that is another agent's to do."""
+    reach: Reach = field(default_factory=Reach)
+    """Where a Stack's references may lead."""
     events: Events = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,6 +126,7 @@ class ClusterKeeper:
             docker_config=docker_config,
             ca_data=ca_data,
             client_certificate=certificate,
+            reach=self.reach,
         )
 
     async def is_abandoned(self, stack: Stack) -> bool:
@@ -260,32 +265,10 @@ class ClusterSource:
             return  # nothing of ours to do; others' finalizers keep it
         try:
             stack = parse_stack(obj, origin=f"Stack {'/'.join(key)}")
-            _check_reach(stack)
+            check_reach(stack)
         except Exception:
             if not deleting:
                 raise
             stack = departed(obj)
         self.agent.set_stack(stack, status_of(obj))
         self.refusals.forget(key)
-
-
-def _check_reach(stack: Stack) -> None:
-    """Files beside the agent are not its tenants' to read or write. Raises ConfigError."""
-    field = ""
-    if stack.context and not stack.kubeconfig_secret:
-        raise ConfigError(
-            f"Stack {stack}: spec.target.context: the agent's own kubeconfig is not its Stacks' "
-            "to choose from",
-            hint="name a Secret with the kubeconfig in spec.target.kubeconfigSecretRef",
-        )
-    if stack.directory is not None:
-        field = "spec.target.directory"
-    elif stack.kubeconfig is not None:
-        field = "spec.target.kubeconfig"
-    elif stack.source.repository.scheme != "oci":
-        field = "spec.source.repository"
-    if field:
-        raise ConfigError(
-            f"Stack {stack}: {field}: a folder or file means nothing inside a cluster",
-            hint="use a registry and a cluster, or run the agent with --stacks",
-        )

@@ -18,20 +18,24 @@ from ocistate.cluster.client import KubeClient
 from ocistate.cluster.connect import Access, access_from_text, find_access
 from ocistate.errors import ClusterUnavailable, ConfigError
 from ocistate.objects import ObjectId
+from ocistate.reach import Reach
 
 _KEYS: Final = ("value", "kubeconfig")
 
 
 @dataclass(frozen=True, slots=True)
 class SecretKubeconfigs:
-    """Kubeconfigs in Secrets of the Stacks' own namespaces, each read as ``reader`` says."""
+    """Kubeconfigs in Secrets of the Stacks' own namespaces, each read as ``reader`` says, and
+    leading nowhere out of ``reach``."""
 
     reader: Callable[[Stack], KubeClient]
+    reach: Reach
 
     async def __call__(self, stack: Stack) -> Access:
         """Raises ClusterError, ConfigError."""
         text = await self._read(stack)
-        return await asyncio.to_thread(access_from_text, text, stack.context or None)
+        chosen = stack.context or None
+        return await asyncio.to_thread(access_from_text, text, chosen, reach=self.reach)
 
     async def _read(self, stack: Stack) -> str:
         id = ObjectId("", "Secret", stack.namespace, stack.kubeconfig_secret)

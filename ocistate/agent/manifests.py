@@ -7,6 +7,7 @@ its own namespace unless it names another one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from ocistate.agent.api import DEFAULT_APPLIER, GROUP
@@ -39,6 +40,7 @@ def install_objects(
     shards: int = 1,
     webhooks: bool = False,
     cluster: Cluster | None = None,
+    arguments: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The objects, in the order to apply them.
 
@@ -80,7 +82,14 @@ def install_objects(
         objects.append(agent_disruption_budget(namespace))
     return [
         *objects,
-        agent_deployment(namespace, image, replicas=replicas, shards=shards, cluster=cluster),
+        agent_deployment(
+            namespace,
+            image,
+            replicas=replicas,
+            shards=shards,
+            cluster=cluster,
+            arguments=arguments,
+        ),
     ]
 
 
@@ -108,6 +117,7 @@ def namespaced_objects(
     shards: int = 1,
     webhooks: bool = False,
     cluster: Cluster | None = None,
+    arguments: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """An agent that looks after one namespace and has no right outside of it.
 
@@ -133,7 +143,7 @@ def namespaced_objects(
         rules.append({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]})
     view = f"{AGENT}-view"
     deployment = agent_deployment(
-        namespace, image, replicas=replicas, shards=shards, cluster=cluster
+        namespace, image, replicas=replicas, shards=shards, cluster=cluster, arguments=arguments
     )
     pod = deployment["spec"]["template"]["spec"]
     pod["containers"][0]["args"] += ["--namespace", namespace, "--policies", _TRUST_FOLDER]

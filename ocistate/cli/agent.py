@@ -15,6 +15,7 @@ import click
 from ocistate.cli.cluster_options import cluster_of, cluster_options
 from ocistate.cli.output import emit, note, output_option, table
 from ocistate.errors import UsageError
+from ocistate.reach import Reach, parse_allowed
 
 if TYPE_CHECKING:
     from ocistate.agent.runtime import Agent
@@ -81,6 +82,14 @@ if TYPE_CHECKING:
     help="Seconds after which a report is repeated.",
 )
 @click.option(
+    "--allow-hosts",
+    multiple=True,
+    metavar="HOST|NETWORK",
+    help="Let Stacks reach this host (with stars), address or network, whatever else is denied; "
+    "repeatable. This machine, its link and clouds' metadata services are denied.",
+)
+@click.option("--deny-private", is_flag=True, help="Deny Stacks all private networks, too.")
+@click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default=None,
@@ -100,14 +109,21 @@ def agent_command(
     names = ("cluster", "cluster_labels", "report_key", "report_every")
     reporting = _reporting(*(options.pop(name) for name in names))
     set_up(log_format or ("text" if sys.stderr.isatty() else "json"))
+    allow, deny_private = options.pop("allow_hosts"), options.pop("deny_private")
     if once and stacks is None:
         raise UsageError("--once needs --stacks", hint="use 'ocistate apply' for one artifact")
     if stacks is not None:
         if options.pop("shards"):
             raise UsageError("--shards needs a cluster to keep its Leases in")
         options.pop("lease_seconds")
+        if allow or deny_private:
+            raise UsageError(
+                "--allow-hosts and --deny-private are for an agent in a cluster",
+                hint="who writes the files of --stacks says where the agent goes",
+            )
         return asyncio.run(_embedded(stacks, reporting, once=once, output=output, **options))
-    return asyncio.run(_in_cluster(reporting, **options))
+    reach = Reach(allow=parse_allowed(allow), deny_private=deny_private)
+    return asyncio.run(_in_cluster(reporting, reach, **options))
 
 
 def _reporting(name: str, labels: tuple[str, ...], key: str, every: int) -> Callable[[Agent], None]:
@@ -226,6 +242,7 @@ def _ready(row: dict[str, Any]) -> tuple[str, str]:
 
 async def _in_cluster(
     reporting: Callable[[Agent], None],
+    reach: Reach,
     *,
     state: Path | None,
     kubeconfig: Path | None,
@@ -250,6 +267,7 @@ async def _in_cluster(
             policies=policies,
             shards=shards,
             lease_seconds=lease_seconds,
+            reach=reach,
         ) as (agent, source, leases),
         _serving(listen, agent, leases),
     ):

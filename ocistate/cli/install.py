@@ -8,6 +8,7 @@ from ocistate import __version__
 from ocistate.cli.cluster_options import cluster_of, cluster_options
 from ocistate.cli.output import output_option
 from ocistate.errors import UsageError
+from ocistate.reach import parse_allowed
 
 
 @click.command("install")
@@ -51,6 +52,13 @@ from ocistate.errors import UsageError
     help="Leases by which they share the Stacks; with 1 all but one stand by.",
 )
 @cluster_options("Sign reports as this cluster, with the key in the Secret ocistate-report.")
+@click.option(
+    "--allow-hosts",
+    multiple=True,
+    metavar="HOST|NETWORK",
+    help="Let Stacks reach it, whatever else the agent denies them; repeatable.",
+)
+@click.option("--deny-private", is_flag=True, help="Deny Stacks all private networks, too.")
 @click.option("--webhooks", is_flag=True, help="A Service for registries' webhooks.")
 @click.option(
     "--namespaced",
@@ -74,6 +82,8 @@ def install_command(
     shards: int,
     cluster: str,
     cluster_labels: tuple[str, ...],
+    allow_hosts: tuple[str, ...],
+    deny_private: bool,
     webhooks: bool,
     namespaced: bool,
     crds_only: bool,
@@ -99,6 +109,9 @@ def install_command(
             f"{given} has no meaning with --namespaced",
             hint="use --applier admin, and the keys themselves in the ConfigMap ocistate-trust",
         )
+    parse_allowed(allow_hosts)
+    arguments = [f"--allow-hosts={host}" for host in allow_hosts]
+    arguments += ["--deny-private"] if deny_private else []
     known = cluster_of(cluster, cluster_labels)
     if crds_only:
         objects = [*crds(), *user_roles()]
@@ -112,6 +125,7 @@ def install_command(
             shards=shards,
             webhooks=webhooks,
             cluster=known,
+            arguments=arguments,
         )
     else:
         objects = install_objects(
@@ -125,6 +139,7 @@ def install_command(
             shards=shards,
             webhooks=webhooks,
             cluster=known,
+            arguments=arguments,
         )
     if applier == "admin" and not crds_only:
         objects = [*objects[:-1], *applier_objects(namespace, "admin"), objects[-1]]

@@ -10,13 +10,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ocistate.cluster.exec_auth import ExecPlugin
 from ocistate.errors import ConfigError, InvalidManifest
+from ocistate.reach import Reach
 from ocistate.yamlread import read_documents
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ class Access:
     mark: str = field(default="", repr=False)
     """Another one where anything of it changed, the files that it names included."""
     impersonate: tuple[tuple[str, str], ...] = ()
+    reach: Reach | None = None
+    """Where its requests may go at the most; None: the configuration is this machine's own."""
 
 
 def find_access(
@@ -81,10 +85,13 @@ def find_access(
     return _from_files([Path("~/.kube/config").expanduser()], context)
 
 
-def access_from_text(text: str, context: str | None = None) -> Access:
+def access_from_text(
+    text: str, context: str | None = None, *, reach: Reach | None = None
+) -> Access:
     """Read a kubeconfig given as text, as a Secret holds it. Raises ConfigError.
 
-    It may name no files and no exec plugin: the text is not this machine's.
+    It may name no files and no exec plugin: the text is not this machine's. Its server and proxy
+    are plain addresses, and no request to them leaves ``reach``.
     """
     document = _parse(text, "kubeconfig")
     for user in document.get("users") or ():
@@ -97,7 +104,25 @@ def access_from_text(text: str, context: str | None = None) -> Access:
     for cluster in document.get("clusters") or ():
         if any(name in (cluster.get("cluster") or {}) for name in _FILES):
             raise ConfigError(f"kubeconfig: cluster {cluster.get('name')!r} names a file")
-    return _select(document, context, Path("/nonexistent"), "kubeconfig")
+    access = _select(document, context, Path("/nonexistent"), "kubeconfig")
+    for name, url in (("server", access.server), ("proxy-url", access.proxy)):
+        if url and not _is_plain(url):
+            raise ConfigError(
+                f"kubeconfig: the {name} of context {access.context!r} is no plain address",
+                hint="write https://HOST:PORT, with a path where a proxy needs one",
+            )
+    return replace(access, reach=reach)
+
+
+_PLAIN_URL: Final = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?((/[A-Za-z0-9._~:-]+)*)/?"
+)
+
+
+def _is_plain(url: str) -> bool:
+    """Whether a URL has a host and a simple path, and nothing that others may read otherwise."""
+    match = _PLAIN_URL.fullmatch(url)
+    return match is not None and not {".", ".."} & set(match[3].split("/"))
 
 
 def _in_cluster(folder: Path) -> Access:

@@ -17,6 +17,7 @@ from ocistate.cluster.answer import ENCODINGS
 from ocistate.cluster.connect import Access
 from ocistate.cluster.exec_auth import Credential, Credentials
 from ocistate.errors import ConfigError
+from ocistate.reach import confine
 
 if TYPE_CHECKING:
     import httpx2
@@ -172,6 +173,8 @@ class Session:
             raise ConfigError(
                 f"context {self._access.context!r}: its server is no URL: {error}"
             ) from None
+        if self._access.reach is not None:
+            confine(opened, self._access.reach)
         self._pools[stream] = opened
         return opened
 

@@ -155,7 +155,7 @@ class Transport:
         finally:
             await response.aclose()
         self.on_answer(method, response.status_code)
-        return _refusal(response, body, doing, secret) if refused else body
+        return self._refusal(response, body, doing, secret) if refused else body
 
     async def lines(
         self,
@@ -181,7 +181,7 @@ class Transport:
             try:
                 if response.status_code != 200:
                     body = await read_body(response, limit=_MAX_REFUSAL, large=large, doing=doing)
-                    raise _refusal(response, body, doing)
+                    raise self._refusal(response, body, doing)
                 lines = read_lines(response, limit=MAX_OBJECT, large=large, doing=doing)
                 async with aclosing(lines):
                     async for line in lines:
@@ -192,6 +192,23 @@ class Transport:
                 await response.aclose()
         except (httpx2.TransportError, httpx2.StreamError) as error:
             raise self._unavailable(doing, error) from None
+
+    def _refusal(
+        self, response: httpx2.Response, content: bytes, doing: str, secret: bool = False
+    ) -> StatusError:
+        try:
+            body = wire.decode(content)
+        except ClusterError:
+            body = None
+        if self.access.reach is not None and not _is_status(body):
+            body = None  # it may be no API server at all, and not for who named it to read
+        try:
+            retry_after = float(response.headers["Retry-After"])
+        except (KeyError, ValueError):
+            retry_after = None
+        return status_error(
+            response.status_code, body, doing=doing, secret=secret, retry_after=retry_after
+        )
 
     def _pause(self, attempt: int, retry_after: float | None) -> float:
         jitter = 0.5 + self._rng()
@@ -224,17 +241,8 @@ def _request(
     }
 
 
-def _refusal(
-    response: httpx2.Response, content: bytes, doing: str, secret: bool = False
-) -> StatusError:
-    try:
-        body = wire.decode(content)
-    except ClusterError:
-        body = None
-    try:
-        retry_after = float(response.headers["Retry-After"])
-    except (KeyError, ValueError):
-        retry_after = None
-    return status_error(
-        response.status_code, body, doing=doing, secret=secret, retry_after=retry_after
+def _is_status(body: Any) -> bool:
+    return isinstance(body, Mapping) and (body.get("apiVersion"), body.get("kind")) == (
+        "v1",
+        "Status",
     )

@@ -12,7 +12,7 @@ import httpx2 as httpx
 from ocistate.canonical import parse_json
 from ocistate.errors import LimitExceeded, NotFound, StoreError, Unavailable
 from ocistate.oci.auth import refused
-from ocistate.text import whole_number
+from ocistate.text import plain, whole_number
 
 MAX_ERROR_BODY: Final = 64 * 1024
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -23,6 +23,13 @@ LONGEST_PAUSE: Final = 30.0
 _ASKS_WHO: Final = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE")
 """The TLS alerts of a server that will not have us without a client certificate of its liking."""
 _MAX_CAUSES: Final = 10
+
+_CODES: Final = (
+    *("BLOB_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "DIGEST_INVALID"),
+    *("MANIFEST_BLOB_UNKNOWN", "MANIFEST_INVALID", "MANIFEST_UNKNOWN", "NAME_INVALID"),
+    *("NAME_UNKNOWN", "SIZE_INVALID", "UNAUTHORIZED", "DENIED", "UNSUPPORTED", "TOOMANYREQUESTS"),
+)
+"""Distribution spec 1.1, "Error Codes"."""
 
 
 async def read_body(response: httpx.Response, limit: int, doing: str) -> bytes:
@@ -40,14 +47,22 @@ async def read_body(response: httpx.Response, limit: int, doing: str) -> bytes:
 
 
 async def error_of(
-    response: httpx.Response, host: str, doing: str, *, has_credentials: bool
+    response: httpx.Response, host: str, doing: str, *, has_credentials: bool, quote: bool = True
 ) -> StoreError:
-    """The error that an answer means which is not the one hoped for, its body included."""
+    """The error that an answer means which is not the one hoped for.
+
+    With ``quote`` the registry's own words are in it; without, no more of the body than a code that
+    the distribution spec has: what answered may be no registry, and not the reader's to read.
+    """
     status = response.status_code
     said = ""
     with contextlib.suppress(httpx.HTTPError, StoreError, ValueError, KeyError, TypeError):
         first = parse_json(await read_body(response, MAX_ERROR_BODY, doing))["errors"][0]
-        said = f": {first.get('code', '')} {first.get('message', '')}"[:300]
+        code, words = first.get("code", ""), first.get("message", "")
+        if quote:
+            said = plain(f": {code} {words}", most=300)
+        elif code in _CODES:
+            said = f": {code}"
     if status in (401, 403):
         return refused(host, has_credentials, doing)
     if status == 404:

@@ -129,7 +129,8 @@ def parse_challenges(headers: list[str]) -> list[Challenge]:
 def check_realm(realm: str, registry: str) -> str:
     """The token server's URL, if a registry at that URL may name it. Raises ProtocolError."""
     parts, asked = web_address(realm), urlsplit(registry)
-    if parts is None:
+    # The query is ours to write: with one of its own it asks for something else than a token.
+    if parts is None or parts.query or parts.fragment:
         raise ProtocolError(f"{asked.netloc} names {realm[:200]!r} as its token server")
     if parts.scheme == "http" and asked.scheme == "https":
         raise ProtocolError(

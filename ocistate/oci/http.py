@@ -22,7 +22,7 @@ import httpcore2 as httpcore
 import httpx2 as httpx
 
 from ocistate import __version__
-from ocistate.errors import ProtocolError
+from ocistate.errors import ConfigError, ProtocolError
 from ocistate.oci.answers import (
     LONGEST_PAUSE,
     MAX_ERROR_BODY,
@@ -40,6 +40,7 @@ from ocistate.oci.clients import no_cookies
 from ocistate.oci.links import check_link
 from ocistate.oci.options import StoreOptions
 from ocistate.oci.tls import Trust, find_trust
+from ocistate.reach import confine
 from ocistate.text import plain
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ class Http:
     transfers: asyncio.Semaphore = field(init=False, repr=False)
     """Held while a blob is on its way: so many at a time, and no more."""
     _trust: Trust = field(init=False)
-    _clients: dict[tuple[str, bool], httpx.AsyncClient] = field(default_factory=dict, repr=False)
+    _clients: dict[tuple[str, bool, bool], httpx.AsyncClient] = field(
+        default_factory=dict, repr=False
+    )
     _access: Access = field(init=False, repr=False)
     _authorizer: Authorizer = field(init=False, repr=False)
     _warned: set[str] = field(default_factory=set, repr=False)
@@ -92,6 +95,11 @@ class Http:
         endpoint = "registry-1.docker.io" if self.host == "docker.io" else self.host
         self._trust = find_trust(self.host, self.options)
         plain = self.options.insecure or (is_loopback(self.host) and not self._trust.is_given)
+        if plain and self.host.endswith(":80"):
+            raise ConfigError(
+                f"{self.host} names the port that plain HTTP has anyway",
+                hint="leave it out: what goes by two names could be two places to a policy",
+            )
         self.base = f"{'http' if plain else 'https'}://{endpoint}"
         shared = self.options.clients
         if credentials is not None or shared is None:
@@ -103,7 +111,7 @@ class Http:
         self._authorizer = Authorizer(
             host=self.host,
             base=self.base,
-            client=self._client,
+            client=self._token_client,
             clock=self.clock,
             access=self._access,
             repository=self.repository,
@@ -127,23 +135,28 @@ class Http:
             for client in self._clients.values():
                 await client.aclose()
 
-    def _client(self, url: str) -> httpx.AsyncClient:
+    def _client(self, url: str, *, abroad: bool = False) -> httpx.AsyncClient:
         """The client for a URL's scheme and host: a client certificate is the registry's to see,
         and reading the CAs costs a tenth of a second, so not for plain HTTP."""
-        key = (urlsplit(url).scheme, self._is_ours(url))
+        key = (urlsplit(url).scheme, self._is_ours(url), abroad)
         if key not in self._clients:
             shared = self.options.clients
             if shared is None:
                 self._clients[key] = self._make_client(*key)
             else:
                 times = (self.options.connect, self.options.silence)
-                mark = (self.host, *times, self._trust.mark, *key)
+                mark = (self.host, *times, self._trust.mark, self.options.reach, *key)
                 self._clients[key] = shared.get(mark, lambda: self._make_client(*key))
         return self._clients[key]
 
-    def _make_client(self, scheme: str, ours: bool) -> httpx.AsyncClient:
-        encrypted = scheme == "https"
-        return httpx.AsyncClient(
+    def _token_client(self, realm: str) -> httpx.AsyncClient:
+        """The client for a token server, whose answer goes on to the registry: where both are not
+        one host, it must not be a private network that the registry has an answer fetched from."""
+        return self._client(realm, abroad=urlsplit(realm).hostname != urlsplit(self.base).hostname)
+
+    def _make_client(self, scheme: str, ours: bool, abroad: bool) -> httpx.AsyncClient:
+        encrypted, reach = scheme == "https", self.options.reach
+        client = httpx.AsyncClient(
             timeout=httpx.Timeout(self.options.silence, connect=self.options.connect, pool=None),
             verify=self._trust.context(ours=ours) if encrypted else False,
             http2=encrypted,
@@ -154,6 +167,7 @@ class Http:
             cookies=no_cookies(),
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
         )
+        return client if reach is None else confine(client, reach.public() if abroad else reach)
 
     async def send(
         self,
@@ -215,7 +229,13 @@ class Http:
             self._show_warnings(response)
             if response.status_code not in accept:
                 known = self._access.credentials is not None
-                raise await error_of(response, self.host, doing, has_credentials=known)
+                raise await error_of(
+                    response,
+                    self.host,
+                    doing,
+                    has_credentials=known,
+                    quote=self.options.reach is None,
+                )
             yield response
         finally:
             await response.aclose()

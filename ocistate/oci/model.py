@@ -194,9 +194,9 @@ def parse_descriptor(value: Any, where: str) -> Descriptor:
     if not media_type:
         raise ProtocolError(f"{where}: no mediaType")
     if digest is None or not DIGEST_PATTERN.fullmatch(digest):
-        raise ProtocolError(f"{where}: digest {digest!r} is not sha256 and 64 hex digits")
+        raise ProtocolError(f"{where}: its digest is not sha256 and 64 hex digits")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 53:
-        raise ProtocolError(f"{where}: size {size!r} is not a size in bytes")
+        raise ProtocolError(f"{where}: its size is no number of bytes")
     return Descriptor(
         media_type=media_type,
         digest=digest,
@@ -230,7 +230,7 @@ def _document(raw: bytes, media_type: str) -> dict[str, Any]:
         raise ProtocolError("manifest: schemaVersion is not 2")
     claimed = value.get("mediaType")
     if claimed is not None and claimed != media_type:
-        raise ProtocolError(f"manifest: served as {media_type}, but says it is {claimed!r}")
+        raise ProtocolError(f"manifest: served as {media_type}, but says it is something else")
     # Image spec: a document with both would be read as either, depending on the client.
     if "manifests" in value and "layers" in value:
         raise ProtocolError("manifest: has both layers and manifests")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from ocistate.errors import ConfigError
 from ocistate.oci.options import Mirror, StoreOptions
 from ocistate.oci.store import Store
 from ocistate.reference import Reference
@@ -17,7 +18,10 @@ _CONNECT_WITH_MIRRORS: Final = 3.0
 def open_store(
     reference: Reference, options: StoreOptions | None = None, mirrors: Sequence[Mirror] = ()
 ) -> Store:
-    """The store a reference names, with its mirrors if it has any. Sends and reads nothing yet."""
+    """The store a reference names, with its mirrors if it has any. Sends and reads nothing yet.
+
+    Raises ConfigError for one that is out of the options' reach.
+    """
     options = options or StoreOptions()
     if not mirrors:
         return _open(reference, options)
@@ -30,6 +34,11 @@ def open_store(
 
 
 def _open(reference: Reference, options: StoreOptions) -> Store:
+    if options.reach is not None and reference.scheme != "oci":
+        raise ConfigError(
+            f"{reference} is a folder or file of this machine, and may not be reached from here",
+            hint="use a registry",
+        )
     if reference.scheme == "layout":
         from ocistate.oci.layout import LayoutStore
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocistate.reach import Reach
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class StoreOptions:
     ``insecure`` asks for plain HTTP (loopback needs no asking); ``ca_file`` or ``ca_data`` (PEM)
     replace the system's CAs; without them and ``client_certificate`` the registry's folder in
     ``certs.d`` is looked for; ``docker_config`` is a Kubernetes pull secret's content, used instead
-    of the user's own credential files; ``on_warning`` is told what registries warn of,
+    of the user's own credential files; ``reach`` bounds where a reference that somebody else wrote
+    may lead, None does not; ``on_warning`` is told what registries warn of,
     ``on_answer`` the method and status of every answer (0: there was none).
     """
 
@@ -37,6 +39,7 @@ class StoreOptions:
     ca_data: bytes | None = field(default=None, repr=False)
     client_certificate: ClientCertificate | None = None
     docker_config: bytes | None = field(default=None, repr=False)
+    reach: Reach | None = None
     connect: float = 10.0
     """Seconds for a connection to be made."""
     silence: float = 30.0

@@ -57,7 +57,7 @@ class RegistryStore:
 
     def __init__(self, reference: Reference, options: StoreOptions) -> None:
         self._reference = reference.base
-        self._name = _name(reference)
+        self._name = reference.repository
         self._http = Http(reference.registry, options, repository=self._name)
         self._uploader = Uploader(
             http=self._http,
@@ -108,7 +108,8 @@ class RegistryStore:
         claimed = answer.headers.get("docker-content-digest", digest)
         if claimed != digest:
             raise DigestMismatch(
-                f"{self._http.host} says {self._where(target)} is {claimed}, its bytes are {digest}"
+                f"{self._http.host} says {self._where(target)} is {claimed[:80]!r}, "
+                f"its bytes are {digest}"
             )
         media_type = _media_type(answer.headers)
         if media_type in INDEX_TYPES:
@@ -352,7 +353,7 @@ class RegistryStore:
     async def mount_blob(self, descriptor: Descriptor, origin: Reference) -> bool:
         if origin.scheme != "oci" or origin.registry != self._reference.registry:
             return False
-        name = _name(origin)
+        name = origin.repository
         return await self._uploader.mount(
             descriptor,
             name,
@@ -400,13 +401,6 @@ class RegistryStore:
         if urlsplit(target).netloc != urlsplit(self._http.base).netloc:
             raise ProtocolError(f"{self._http.host} leads to another host for the next page")
         return target
-
-
-def _name(reference: Reference) -> str:
-    """The repository as the registry has it."""
-    if reference.registry == "docker.io" and "/" not in reference.repository:
-        return f"library/{reference.repository}"
-    return reference.repository
 
 
 def _media_type(headers: httpx.Headers) -> str:

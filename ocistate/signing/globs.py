@@ -1,15 +1,16 @@
 """Globs over repositories, as TrustPolicies name them: whole names, and stars that stop at slashes.
 
-Two spellings of one repository must not be two repositories to the policies: the host's case, the
-port 443 and the dots in a folder's path make no difference.
+Two spellings of one repository must not be two repositories to the policies. References have one
+spelling only (`ocistate.reference`), and a glob is read the same way.
 """
 
 from __future__ import annotations
 
-import posixpath
 import re
 from functools import lru_cache
 from typing import Final
+
+from ocistate.reference import canonical_host, canonical_path, canonical_repository
 
 # Letters of the repository grammar, ports, and paths of layouts; nothing that looks like them.
 _GLOB: Final = re.compile(r"[A-Za-z0-9._:\[\]/*~+ @-]+")
@@ -26,20 +27,25 @@ def glob_fault(glob: str) -> str:
 
 def matches(glob: str, repository: str) -> bool:
     """Whether a glob matches the whole of a repository's name (``Reference.name``)."""
+    if re.match(r"[^/]*[^/.]\./", repository):
+        return False  # no reference has a host that ends so
     return _compiled(glob).fullmatch(canonical_name(repository)) is not None
 
 
 def rank(glob: str) -> tuple[int, int]:
     """How specific a glob is: by its literal characters, then by how few stars it has."""
+    glob = canonical_name(glob)
     stars = glob.count("*")
     return (len(glob) - stars, -stars)
 
 
 def canonical_name(repository: str) -> str:
-    """One spelling of a repository's name: folders without dots, hosts in small letters."""
+    """One spelling of a repository's name, or of a glob over such names."""
     # No name on a registry has a part "." or "..": what has is a folder.
-    host, slash, path = posixpath.normpath(repository).partition("/")
-    return host.lower().removesuffix(":443") + slash + path
+    host, slash, path = canonical_path(repository).partition("/")
+    host = canonical_host(host).removesuffix(":443")
+    # Two stars stand for names of any depth, and one of them is not a name in the library.
+    return host + slash + (path if "**" in path else canonical_repository(host, path))
 
 
 @lru_cache(maxsize=1024)

@@ -63,7 +63,14 @@ def idle_agent_memory(count: int = 20) -> float:
             objects = yaml.safe_dump_all(_stack(registry.host, key.with_suffix(".pub")))
             kubectl(admin, "apply", "-f", "-", stdin=objects.encode())
             own = plane.kubeconfig_for("ocistate-system", "ocistate-agent")
-            agent = ocistate("agent", "--kubeconfig", str(own), "--state", str(folder / "state"))
+            agent = ocistate(
+                "agent",
+                "--kubeconfig",
+                str(own),
+                "--state",
+                str(folder / "state"),
+                "--allow-hosts=127.0.0.1",
+            )
             process = subprocess.Popen(agent, stderr=subprocess.DEVNULL)
             try:
                 _wait_ready(admin)

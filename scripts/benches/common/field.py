@@ -222,7 +222,7 @@ async def open_field(folder: Path) -> AsyncIterator[Field]:
         port = free_port()
         command = ocistate(
             "agent", "--kubeconfig", str(own), "--state", str(folder / "state"),
-            "--listen", f"127.0.0.1:{port}",
+            "--listen", f"127.0.0.1:{port}", "--allow-hosts=127.0.0.1",
         )  # fmt: skip
         agent = AgentProcess(command, folder / "agent.log", port)
         stack.callback(agent.stop)

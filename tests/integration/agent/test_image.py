@@ -18,7 +18,7 @@ from testbed.docker import Engine
 from testbed.process import free_port
 from testbed.pythonbase import TOP, package_index, python_image
 from tests.integration.agent.world import NAMESPACE, World
-from tests.unit.agent.parts import config_map, wait_for
+from tests.unit.agent.parts import LOOPBACK, config_map, wait_for
 
 pytestmark = pytest.mark.timeout(600)  # the first time, packages are fetched
 
@@ -133,6 +133,7 @@ def contained(
         f"--mount=type=bind,source={kubeconfig},target=/etc/ocistate/kubeconfig,readonly",
         image,
         *("agent", "--kubeconfig=/etc/ocistate/kubeconfig", f"--listen=127.0.0.1:{port}"),
+        *LOOPBACK,
     )
     yield name, port
     print(docker_engine.run("logs", name))

@@ -20,6 +20,7 @@ from ocistate.agent.cluster_place import ClusterPlace
 from ocistate.agent.status import Status
 from ocistate.errors import LeaseLost
 from ocistate.objects import ObjectId
+from ocistate.reach import Reach, parse_allowed
 from testbed.process import free_port
 from tests.integration.agent.world import NAMESPACE, Tenant, World, path_of
 from tests.unit.agent.parts import AgentProcess, config_map, wait_for
@@ -191,6 +192,7 @@ def test_without_its_lease_an_agent_can_write_nothing_of_a_stack(
             namespace="",
             shards=2,
             lease_seconds=SECONDS,
+            reach=Reach(allow=parse_allowed(["127.0.0.1"])),
         ) as (agent, _, _):
             place = agent.places.place(stack, lambda after: None)
             assert isinstance(place, ClusterPlace)

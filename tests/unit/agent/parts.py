@@ -156,6 +156,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+LOOPBACK = ("--allow-hosts=127.0.0.0/8", "--allow-hosts=localhost")
+"""Where all registries and API servers of tests are."""
+
+
 @dataclass
 class AgentProcess:
     """`ocistate agent` as a process; its log is a file."""
@@ -171,6 +175,8 @@ class AgentProcess:
     def start(self) -> AgentProcess:
         command = [*self.inside, sys.executable, "-m", "ocistate", "agent"]
         command += ["--log-format=json", *self.arguments]
+        if "--stacks" not in self.arguments:
+            command += LOOPBACK  # an agent in a cluster keeps Stacks off its own machine
         self.process = spawn(command, log=self.log, env=self.env)
         return self
 

@@ -158,10 +158,11 @@ def test_what_cannot_be_used_is_said_when_it_is_read(
         access_from_text(yaml.safe_dump(content))
 
 
-def test_a_server_that_is_no_url_is_a_matter_of_the_configuration() -> None:
+def test_a_server_that_is_no_url_is_a_matter_of_the_configuration(tmp_path: Path) -> None:
     content = config("one")
     content["clusters"][0]["cluster"]["server"] = "https://[::bad"
-    session = Session(access_from_text(yaml.safe_dump(content)))
+    (path := tmp_path / "config").write_text(yaml.safe_dump(content))
+    session = Session(find_access(path))
     with pytest.raises(ConfigError, match="is no URL"):
         asyncio.run(session.send({"method": "GET", "url": "/"}))
 
