@@ -11,6 +11,7 @@ from typing import Final
 
 from ocistate.agent.api import DEFAULT_APPLIER, Stack
 from ocistate.agent.manifests import VIEW_LABEL
+from ocistate.agent.shares import share
 from ocistate.agent.status import MOST_RUNS
 from ocistate.agent.target import (
     Applied,
@@ -22,6 +23,7 @@ from ocistate.agent.target import (
 )
 from ocistate.artifact.known import KnownDocuments
 from ocistate.cluster.apply import IS_THERE, Options, apply
+from ocistate.cluster.barred import Barred
 from ocistate.cluster.client import KubeClient, service_account
 from ocistate.cluster.confine import confine
 from ocistate.cluster.contested import Contest, Contested
@@ -47,7 +49,7 @@ from ocistate.cluster.rights import DeleteRights
 from ocistate.cluster.status import StatusError
 from ocistate.cluster.unlisted import blind, is_broken, is_custom
 from ocistate.cluster.vanishing import Ending, Lifetime, Run, Runs
-from ocistate.cluster.watch import Watches
+from ocistate.cluster.watch import LIST_SECONDS, Watches
 from ocistate.cluster.waves import hold_waves
 from ocistate.errors import ClusterError, ClusterUnavailable, MassPrune, OcistateError
 from ocistate.objects import ObjectId, Resource
@@ -110,7 +112,9 @@ class ClusterPlaces:
     """By Stack: what its last artifact held, so that of the next only what is new is parsed."""
     _wakes: dict[str, Callable[[float], None]] = field(default_factory=dict)
     _needs: dict[str, frozenset[Kind]] = field(default_factory=dict)
-    """By Stack: the kinds that must be watched for it."""
+    """By Stack: the kinds that must be seen for it."""
+    _watched: set[Kind] = field(default_factory=set)
+    """Those of them that are watched; the others are listed."""
     _trimming: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -156,15 +160,32 @@ class ClusterPlaces:
         self.runs.pop(stack.uid, None)
         self.owned.undesire(stack.uid)
         if self._needs.pop(stack.uid, None):
+            self._share()
             self._trim_soon()
 
     def need(self, stack: Stack, kinds: Collection[Kind]) -> None:
         """Watch these kinds for a Stack; those that it needed before are let go after a while."""
         before = self._needs.get(stack.uid, frozenset())
         self._needs[stack.uid] = frozenset(kinds)
+        if before != self._needs[stack.uid]:
+            self._share()
         self.watches.want(frozenset(kinds) - self.watches.kinds)
         if not before <= self._needs[stack.uid]:
             self._trim_soon()
+
+    def _share(self) -> None:
+        self._watched = share(self._needs, self._watched)
+        self.watches.listed = frozenset().union(*self._needs.values()) - self._watched
+
+    def sizes(self) -> dict[str, int]:
+        """How much is held of the cluster, by what it is."""
+        kinds, listed = len(self.watches.kinds), len(self.watches.kinds & self.watches.listed)
+        return {
+            "objects": len(self.owned),
+            "kinds_watched": kinds - listed,
+            "kinds_listed": listed,
+            "documents": sum(len(known) for known in self.documents.values()),
+        }
 
     def _trim_soon(self) -> None:
         if self._trimming is None or self._trimming.done():
@@ -221,6 +242,9 @@ class ClusterPlace:
     _before: frozenset[ObjectId] = frozenset()
     """What was wanted before, and is not now: it was ours, whatever its label says."""
     _rights: DeleteRights = field(default_factory=DeleteRights)
+    _barred: Barred = field(default_factory=Barred)
+    _world: int = 0
+    """Which state of the cluster what is remembered here is of: `OwnedObjects.worlds`."""
 
     def kinds(self, content: Content) -> tuple[str, ...]:
         named = {(e.id.group, e.id.kind) for e in content.inventory.resources}
@@ -234,6 +258,9 @@ class ClusterPlace:
     async def drifted(self, content: Content) -> Sequence[str]:
         owned = self.places.owned
         self._planned = None
+        if self._world != owned.worlds:
+            self._world, self._clean, self._settled = owned.worlds, None, None
+            self._there.clear()
         self._doubt_overruled()
         if self._clean == (content.digest, owned.revision(self.stack.uid)):
             return ()
@@ -287,6 +314,12 @@ class ClusterPlace:
             f"{kind_text(kind)} cannot be listed, and nothing of it is pruned: {error.message}"
             for kind, error in broken.items()
         ]
+        if listed := sorted(map(kind_text, self._kinds & self.places.watches.listed)):
+            names = ", ".join(listed[:3]) + (" …" if len(listed) > 3 else "")
+            troubles.append(
+                f"{len(listed)} of its {len(self._kinds)} kinds are too many to be watched, and "
+                f"listed every {LIST_SECONDS:.0f} s: {names}"
+            )
         message = "; ".join(troubles)
         return HealthReport(
             counts={"total": summary.total, **counts},
@@ -599,7 +632,9 @@ class ClusterPlace:
         owned = self.places.owned
         with owned.expecting(plan):
             outcome = await apply(
-                self.places.writer(self.stack), plan, Options(on_result=owned.note)
+                self.places.writer(self.stack),
+                plan,
+                Options(on_result=owned.note, barred=self._barred),
             )
         self._note(plan, outcome)
         if any(result.id.kind == "CustomResourceDefinition" for result in outcome.results):
@@ -639,7 +674,8 @@ def _applied(
         changed=count(Verb.CHANGE, State.APPLIED),
         kept=len(plan.keep) + plan.untouched + unchanged,
         pruned=sum(r.state is State.DELETED for r in outcome.results),
-        errors=tuple(str(r.error or r.reason) for r in outcome.failed),
+        # In the same order each time, so that the status stays the same.
+        errors=tuple(sorted(str(r.error or r.reason) for r in outcome.failed)),
         waiting="" if wave is None else f"the others wait until wave {wave} is healthy",
         drifted=()
         if changed

@@ -87,6 +87,9 @@ class FolderPlaces:
     def reachable(self) -> Mapping[str, bool]:
         return self._clusters.reachable() if self._clusters is not None else {}
 
+    def sizes(self) -> Mapping[str, int]:
+        return self._clusters.sizes() if self._clusters is not None else {}
+
 
 @dataclass(slots=True)
 class FileSource:

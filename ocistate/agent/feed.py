@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ocistate.agent.api import GROUP
-from ocistate.cluster.client import KubeClient
+from ocistate.cluster.client import KubeClient, version_number
 from ocistate.errors import OcistateError
 
 log = logging.getLogger("ocistate.agent")
@@ -32,27 +32,35 @@ class Feed:
     namespace: str = ""
     listed: Callable[[Sequence[Object]], Awaitable[None]]
     changed: Callable[[str, Object], Awaitable[None]]
+    restored: Callable[[], None] = lambda: None
+    """Called when the cluster turns out to be in an earlier state than it was."""
 
     async def run(self) -> None:
         """List and watch until cancelled."""
+        reached = [0]
         while True:
             try:
-                await self._list_and_watch()
+                await self._list_and_watch(reached)
             except OcistateError as error:
                 log.warning("watching %s: %s", self.kind, error, extra={"reason": error.reason})
             except Exception:
                 log.exception("watching %s failed unexpectedly", self.kind)
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _list_and_watch(self) -> None:
+    async def _list_and_watch(self, reached: list[int]) -> None:
         resource = await self.client.kind(GROUP, self.kind)
         listing = await self.client.list(resource, self.namespace)
         await self.listed(listing.items)
         since = listing.resource_version
-        while True:
+        if version_number(since) < reached[0]:
+            log.warning("the cluster is in an earlier state than before: all is compared anew")
+            self.restored()
+        reached[0] = version_number(since)
+        while not await self.client.went_back(resource, self.namespace, since=since):
             watch = self.client.watch(resource, self.namespace, since=since)
             async with aclosing(watch) as events:
                 async for type_, obj in events:
                     since = obj["metadata"]["resourceVersion"]
+                    reached[0] = max(reached[0], version_number(since))
                     if type_ != "BOOKMARK":
                         await self.changed(type_, obj)

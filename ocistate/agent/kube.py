@@ -206,6 +206,7 @@ class ClusterSource:
             namespace=self.namespace,
             listed=self._listed,
             changed=self._changed,
+            restored=self.agent.restored,
         )
         await feed.run()
 

@@ -137,9 +137,8 @@ class Looking:
             )
         if pointed.followed != self.status.channels:
             # Kept before it is used: what was accepted once is never gone back behind.
-            status = replace(self.status, channels=pointed.followed)
-            await self.services.save(self.stack, status)
-            self.status = status
+            await self.services.save(self.stack, replace(self.status, channels=pointed.followed))
+            self.status = replace(self.status, channels=pointed.followed)
         self.memo.pointed = pointed
         if self.status.current is not None:
             self.status = replace(self.status, current=self._numbered(self.status.current))

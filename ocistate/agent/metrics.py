@@ -137,6 +137,13 @@ class _AgentCollector(Collector):
         )
         for target, answers in self._agent.places.reachable().items():
             reachable.add_metric([plain(target)], answers)
+        held = GaugeMetricFamily(
+            "ocistate_held",
+            "What is held in memory, by what it is; kinds_listed are too many to be watched.",
+            labels=["what"],
+        )
+        for what, count in self._agent.sizes().items():
+            held.add_metric([what], count)
         shards = GaugeMetricFamily(
             "ocistate_shard_held",
             "1 for each shard whose Stacks this agent reconciles.",
@@ -146,7 +153,7 @@ class _AgentCollector(Collector):
             shards.add_metric([str(shard)], 1)
         build = GaugeMetricFamily("ocistate_build_info", "The agent's version.", labels=["version"])
         build.add_metric([__version__], 1)
-        yield from (queue, reachable, shards, build)
+        yield from (queue, reachable, held, shards, build)
 
 
 def render(agent: Agent, leases: Shards | None = None) -> bytes:

@@ -7,6 +7,7 @@ under unchanged policies costs one HEAD an interval and nothing more.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -28,7 +29,7 @@ from ocistate.agent.status import (
     rfc3339,
 )
 from ocistate.agent.steady import same_trouble
-from ocistate.agent.step import as_step
+from ocistate.agent.step import as_step, now_at
 from ocistate.agent.target import Applied, HealthReport
 from ocistate.errors import (
     ApplyFailed,
@@ -52,6 +53,8 @@ HEALTH_INTERVAL: Final = 10.0
 
 DEPENDENCY_INTERVAL: Final = 5.0
 _LONGEST_BACKOFF: Final = 60.0
+_REPAIR_SECONDS: Final = 0.25
+"""Between two looks at what runs while a registry is asked for what is wanted."""
 
 _WELL: Final = ("Healthy", "Suspended")
 """What is suspended, like a CronJob, was meant to be: it is no trouble."""
@@ -102,7 +105,7 @@ class Pass(Looking):
             if self.memo.unreachable and not self._is_fresh():
                 # The look may take its time, as it did before.
                 await self._keep_last_good(reachable=False)
-            content, trust = await self._find()
+            content, trust = await self._look()
         except (Halt, OcistateError) as error:
             known = await self._known() if isinstance(error, Unavailable) else None
             if known is None or not isinstance(error, Unavailable):
@@ -114,6 +117,42 @@ class Pass(Looking):
             self._served = True
             raise outage
         return after
+
+    async def _look(self) -> tuple[Content, Verified]:
+        """What is wanted; what runs is kept equal however long a registry takes to say it."""
+        kept = None if self._is_fresh() else await self._kept()
+        if kept is None or not await self._repair(kept):
+            return await self._find()
+        looking = asyncio.create_task(self._find())
+        try:
+            while not (await asyncio.wait({looking}, timeout=_REPAIR_SECONDS))[0]:
+                if not await self._repair(kept):
+                    break
+            return await looking
+        finally:
+            looking.cancel()
+            await asyncio.wait({looking})
+            now_at(self._digest)
+
+    async def _kept(self) -> Content | None:
+        """What was applied last, by the spec that there is, if it is at hand and trusted."""
+        status = self.status
+        good = status.last_healthy if status.held_back is not None else status.current
+        if good is None or self.memo.applied != (good.digest, self.stack):
+            return None
+        return await self._last_good(good.digest, ask=False)
+
+    async def _repair(self, kept: Content) -> bool:
+        """Put back what differs; whether all of it is as it should be, or is left as it is."""
+        try:
+            if not await self._must_correct(kept):
+                return True
+            done = await self.services.target(self.stack).apply(kept, changed=False)
+        except OcistateError as error:
+            self.services.event(self.stack, "Warning", error.reason, str(error))
+            return False
+        self._tell(done, changed=False)
+        return not done.errors
 
     async def _find(self) -> tuple[Content, Verified]:
         """What is wanted. Whatever goes wrong with it is an error of the tree: what runs is still

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -131,6 +132,14 @@ class RemotePlaces:
             if cluster.reachable is not None
             for name in cluster.users.values()
         }
+
+    def sizes(self) -> Counter[str]:
+        """How much is held of all clusters, by what it is."""
+        held = Counter(clusters=len(self._clusters))
+        homes = (self.home,) if self.home is not None else ()
+        for places in (*homes, *(cluster.places for cluster in self._clusters.values())):
+            held.update(places.sizes())
+        return held
 
     async def cluster(self, stack: Stack) -> _Cluster:
         """The cluster that a Stack's kubeconfig names now."""

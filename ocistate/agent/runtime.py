@@ -206,6 +206,17 @@ class Agent:
             return f"the API server cannot be used for {seconds:.0f} s: {why}"
         return self._controller.stuck()
 
+    def sizes(self) -> dict[str, int]:
+        """How much is held in memory, by what it is."""
+        contents = sum(entry.memo.content is not None for entry in self.stacks.values())
+        return {**self.places.sizes(), "stacks": len(self.stacks), "contents": contents}
+
+    def restored(self) -> None:
+        """The cluster is in an earlier state, and so are the Stacks: compare and write all anew."""
+        for key, entry in self.stacks.items():
+            entry.saved = entry.memo.applied = None
+            self._controller.wake(key)
+
     def not_ready(self) -> str:
         """Why it is not at work; an agent that stands by for another one is."""
         if self.stopping:

@@ -116,6 +116,10 @@ class Places(Protocol):
         """Of each cluster that Stacks name: whether it answered when it was last asked."""
         ...
 
+    def sizes(self) -> Mapping[str, int]:
+        """How much is held in memory of what is there, by what it is."""
+        ...
+
 
 def ignore_rules(stack: Stack) -> list[IgnoreRule]:
     """The fields a Stack leaves to others. Raises ConfigError for those that it cannot."""

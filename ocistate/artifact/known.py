@@ -28,6 +28,9 @@ class KnownDocuments:
         self._fresh: dict[bytes, _Document] = {}
         self._budget = Budget()
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def read(self, path: str, data: bytes) -> list[Resource]:
         """As `read_resources`. Raises InvalidManifest."""
         texts = split_documents(path, data)

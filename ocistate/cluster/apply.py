@@ -19,6 +19,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from ocistate.cluster import wire
+from ocistate.cluster.barred import Barred
 from ocistate.cluster.client import KubeClient
 from ocistate.cluster.kinds import Kinds
 from ocistate.cluster.live import live_of
@@ -53,7 +54,8 @@ class Options:
 
     ``force`` takes fields from other managers. ``takeover`` makes fields of an object's former
     tool ours. ``gate`` is awaited between waves with the ids of the wave before; what it raises
-    stops the later waves. ``sleep``, ``clock`` and ``rng`` are passed in by tests.
+    stops the later waves. ``barred`` is what could not be written before. ``sleep``, ``clock`` and
+    ``rng`` are passed in by tests.
     """
 
     concurrency: int = 16
@@ -62,6 +64,7 @@ class Options:
     takeover: bool = True
     gate: Gate | None = None
     prune: Prune = field(default_factory=Prune)
+    barred: Barred = field(default_factory=Barred)
     on_result: Callable[[Result], None] | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
@@ -178,6 +181,19 @@ class _Run:
             )
         if self.options.dry_run and (reason := self._too_early(wanted)):
             return _result(action, State.SKIPPED, reason=reason)
+        barred, new = self.options.barred, action.live is None
+        if (refusal := barred.refusal(wanted.id, new=new)) is not None:
+            return _result(action, State.FAILED, error=refusal)
+        try:
+            result = await self._put(action, wanted)
+        except ClusterError as error:
+            told = _told(error)
+            barred.refused(wanted.id, told, new=new)
+            raise told from None
+        barred.written(wanted.id, new=new)
+        return result
+
+    async def _put(self, action: Action, wanted: Wanted) -> Result:
         adopted = action.live is not None and action.live.adopted
         if action.live is None and wanted.stage <= Stage.DEFINITIONS:
             adopted = await self.client.get(wanted.id, metadata_only=True) is not None

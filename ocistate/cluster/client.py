@@ -452,6 +452,25 @@ class KubeClient:
             if not query["continue"]:
                 return
 
+    async def went_back(
+        self,
+        resource: ApiResource,
+        namespace: str = "",
+        *,
+        since: str,
+        label_selector: str = "",
+    ) -> bool:
+        """Whether the server is in an earlier state than ``since``, as after its etcd was restored:
+        a watch from there would be silent until it is reached again. Raises as `pages`."""
+        pages = self.pages(
+            resource, namespace, label_selector=label_selector, metadata_only=True, limit=1
+        )
+        async with aclosing(pages):
+            async for page in pages:
+                version = wire.decode_as(wire.PAGE, page).metadata.resourceVersion
+                return version_number(version) < version_number(since)
+        return False
+
     async def watch(
         self,
         resource: ApiResource,
@@ -515,6 +534,12 @@ class KubeClient:
             silence=min(timeout + 10, _SILENCE),
             headers=self._headers,
         )
+
+
+def version_number(version: str) -> int:
+    """A resourceVersion as a number that grows with each change; 0 where it is none, as those of
+    other servers behind the API server may be."""
+    return int(version) if version.isdigit() and len(version) < 20 else 0
 
 
 def service_account(namespace: str, name: str) -> str:

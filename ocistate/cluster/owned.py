@@ -87,6 +87,8 @@ class OwnedObjects:
         self._written: set[ObjectId] = set()
         self._silent: set[tuple[str, str]] = set()
         self._endings: dict[ObjectId, Ending] = {}
+        self.worlds = 0
+        """How often the cluster turned out to be in an earlier state than it was known in."""
         self.all: Mapping[ObjectId, Live] = _All(self)
 
     # Reading
@@ -328,12 +330,35 @@ class OwnedObjects:
                     self._endings[id] = ending
             self._remove(id)
 
-    def only(self, resource: ApiResource, namespace: str, seen: Iterable[ObjectId]) -> None:
-        """After a complete list: whatever of this kind (and namespace) is not in it, is gone."""
-        known = self._owner.get((resource.group, resource.kind), {})
-        for id in set(known).difference(seen):
+    def only(
+        self,
+        resource: ApiResource,
+        namespace: str,
+        seen: Iterable[ObjectId],
+        *,
+        before: Mapping[ObjectId, str] | None = None,
+    ) -> None:
+        """After a complete list: whatever of this kind (and namespace) is not in it, is gone.
+
+        So is what was known ``before`` it, as `renew` returned that.
+        """
+        seen = set(seen)
+        for id in set(self._owner.get((resource.group, resource.kind), {})).difference(seen):
             if not namespace or id.namespace == namespace:
                 self._remove(id)
+        for id, owner in (before or {}).items():
+            if id not in seen:
+                self._tell(owner, id, What.GONE)
+
+    def renew(self, resource: ApiResource, namespace: str) -> dict[ObjectId, str]:
+        """Know nothing of this kind's objects (in this namespace) any more, and return whose they
+        were: the cluster went back to an earlier state, where versions mean something else."""
+        self.worlds += 1
+        known = self._owner.get((resource.group, resource.kind), {})
+        old = {id: own for id, own in known.items() if not namespace or id.namespace == namespace}
+        for id in old:
+            self._drop(id)
+        return old
 
     # Below
 
@@ -354,9 +379,15 @@ class OwnedObjects:
             self._changed.setdefault(owner, set()).add(id)
 
     def _remove(self, id: ObjectId, by: str = "") -> None:
+        owner = self._drop(id)
+        if owner is not None:
+            self._tell(owner, id, What.GONE, by)
+
+    def _drop(self, id: ObjectId) -> str | None:
+        """Know nothing of it any more; who had it."""
         owner = self._owner.get((id.group, id.kind), {}).pop(id, None)
         if owner is None:
-            return
+            return None
         objects = self._live[owner]
         del objects[id]
         wanted = self._desired[owner].by_id.get(id) if owner in self._desired else None
@@ -369,7 +400,7 @@ class OwnedObjects:
             self._ill.pop(owner, None)
             if owner not in self._desired:
                 del self._revisions[owner]
-        self._tell(owner, id, What.GONE, by)
+        return owner
 
     def _note_ending(self, id: ObjectId, live: Live, obj: Mapping[str, Any]) -> None:
         if not _may_end(id) or (live.deleting and id.kind == "Pod"):

@@ -35,6 +35,13 @@ def is_passing(error: StatusError) -> bool:
     return bool(_PASSING.search(error.message)) and error.status in (403, 404, 500)
 
 
+def is_closed_namespace(error: StatusError) -> bool:
+    """Whether nothing new is taken into a namespace: it is being deleted, or is not there."""
+    if error.status == 404:
+        return error.message.endswith("not found") and "namespaces" in error.message
+    return "NamespaceTerminating" in {cause.reason for cause in error.causes}
+
+
 def is_immutable(error: StatusError) -> bool:
     """Whether the object is refused only because fields of it may never change once set."""
     if error.status not in (403, 422):
@@ -60,11 +67,7 @@ def explained(error: StatusError) -> StatusError:
         message, hint = error.message, "the cluster's own policy refuses it: change the manifest"
     elif "NamespaceTerminating" in {cause.reason for cause in error.causes}:
         message, hint = error.message, "the namespace is being deleted: it can be applied when gone"
-    elif (
-        error.status == 404
-        and error.message.endswith("not found")
-        and "namespaces" in error.message
-    ):
+    elif is_closed_namespace(error):
         message, hint = error.message, "add the Namespace to the artifact, or create it"
     else:
         return error

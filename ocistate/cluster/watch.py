@@ -8,11 +8,16 @@
 Kinds whose health is in their status are watched whole, and looked at event by event; of all
 others only the metadata is asked for, so that no Secret or ConfigMap content is ever read. A kind
 that is not served is waited for; one that vanishes with its CRD takes its objects with it.
+
+There are bounds to how many kinds are watched; the others are listed now and then. A list that is
+older than what is known means that the cluster's store was put back to an earlier state: all kinds
+are then listed and compared anew.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence, Set
@@ -22,7 +27,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from ocistate.cluster import wire
-from ocistate.cluster.client import KubeClient, watch_error
+from ocistate.cluster.client import KubeClient, version_number, watch_error
 from ocistate.cluster.declared import declares_status, is_in_doubt
 from ocistate.cluster.health import speaks
 from ocistate.cluster.kinds import ApiResource
@@ -44,9 +49,27 @@ _SCHEMA_SECONDS: Final = 1.0
 """A list waits so long for the schema of its kind, so that nothing is under way for a moment."""
 # A watch that ends sooner than this says nothing about the server being well again.
 _STEADY: Final = 5.0
+_STREAM_SECONDS: Final = 300.0
+"""A watch that goes on from one that lasted this long misses nothing."""
+LIST_SECONDS: Final = 60.0
+"""Between two lists of a kind that is not watched."""
 
 Key = tuple[str, str, str]
 """Group, kind, and namespace (empty for all)."""
+
+
+@dataclass(slots=True)
+class _Past:
+    """What one kind was known to be before it is listed again."""
+
+    reached: float = 0
+    """The version that was known; infinite when nothing of it counts any more."""
+    objects: dict[ObjectId, str] = field(default_factory=dict)
+    """Those of another state of the cluster, and whose they were."""
+
+    def is_ahead_of(self, listed: wire.ListMeta) -> bool:
+        version = version_number(listed.resourceVersion)
+        return 0 < version < self.reached
 
 
 async def list_into(
@@ -57,16 +80,21 @@ async def list_into(
     *,
     selector: str = STACK_LABEL,
     whole: bool,
+    since: _Past | None = None,
 ) -> str:
     """Feed a complete list to the store; return the version to watch from.
 
-    Raises StatusError (``gone`` when the pages expired: list again) and ClusterUnavailable.
+    ``since`` is what is known from before. Raises StatusError (``gone`` when the pages expired:
+    list again) and ClusterUnavailable.
     """
     seen: list[ObjectId] = []
     version = ""
+    past = since or _Past()
     async for page in client.pages(
         resource, namespace, label_selector=selector, metadata_only=not whole
     ):
+        if not version and past.is_ahead_of(wire.decode_as(wire.PAGE, page).metadata):
+            past.objects |= owned.renew(resource, namespace)
         if whole:
             raw = wire.decode_as(wire.RAW_LIST, page)
             for item in raw.items or ():
@@ -79,7 +107,8 @@ async def list_into(
             seen.extend(owned.see(resource, item.metadata, None) for item in partial.items or ())
             version = partial.metadata.resourceVersion
         await asyncio.sleep(0)  # let others run between pages of many objects
-    owned.only(resource, namespace, seen)
+    owned.only(resource, namespace, seen, before=past.objects)
+    past.objects, past.reached = {}, version_number(version)
     return version
 
 
@@ -131,7 +160,10 @@ class _Watch:
     task: asyncio.Task[None] | None = None
     trouble: OcistateError | None = None
     since: str = ""
+    past: _Past = field(default_factory=_Past)
     begun: float | None = None
+    broken: bool = False
+    """Whether the last stream ended otherwise than it should: the server may be another one."""
     failures: int = 0
 
 
@@ -141,6 +173,8 @@ class Watches:
     ``namespaces`` restricts everything to these namespaces (cluster-scoped kinds are then not
     watched). ``selector`` narrows what is watched. ``on_trouble`` is told of every error: the kind,
     and the error or None when it is over. ``sleep``, ``clock`` and ``rng`` are passed in by tests.
+
+    ``listed`` are the kinds that are listed now and then instead.
     """
 
     def __init__(
@@ -166,6 +200,7 @@ class Watches:
         self._clock = clock
         self._rng = rng
         self._watches: dict[Key, _Watch] = {}
+        self.listed: Set[tuple[str, str]] = frozenset()
 
     async def __aenter__(self) -> Self:
         return self
@@ -239,7 +274,8 @@ class Watches:
         for group, kind in kinds:
             resource = await self._client.kind(group, kind)
             for namespace in self._namespaces if self._namespaces is not None else ("",):
-                await self._list(resource, namespace)
+                key = (group, kind, namespace)
+                await self._list(self._watches.get(key) or _Watch(key), resource)
 
     # The endless part
 
@@ -278,9 +314,16 @@ class Watches:
 
     async def _list_and_watch(self, watch: _Watch, resource: ApiResource) -> None:
         group, kind, namespace = watch.key
+        if watch.since and watch.broken and await self._went_back(watch, resource):
+            self._doubt_all(None)
         if not watch.since:
-            watch.since = await self._list(resource, namespace)
+            watch.since = await self._list(watch, resource)
+        watch.broken = False
         self._well(watch)
+        if watch.key[:2] in self.listed:
+            watch.since, watch.begun = "", self._clock()
+            await _first(watch.woken.wait(), self._sleep(LIST_SECONDS * (0.5 + self._rng())))
+            return
         watch.begun = self._clock()
         events = watch_into(
             self._client,
@@ -294,6 +337,8 @@ class Watches:
         async with aclosing(events):
             async for version in events:
                 watch.since = version or watch.since
+                watch.past.reached = max(watch.past.reached, version_number(version))
+        watch.broken = self._clock() - watch.begun < _STREAM_SECONDS - _STEADY
 
     async def _learn(self, resource: ApiResource) -> None:
         """Find out whether a kind ever reports a status; its schema may come after the kind."""
@@ -308,6 +353,22 @@ class Watches:
                 return
             await self._sleep(pause)
             pause = min(pause * 2, _ABSENT_PAUSE)
+
+    async def _went_back(self, watch: _Watch, resource: ApiResource) -> bool:
+        return await self._client.went_back(
+            resource, watch.key[2], since=watch.since, label_selector=self._selector
+        )
+
+    def _doubt_all(self, but: _Watch | None) -> None:
+        """The cluster is in an earlier state: nothing that was known of it counts any more."""
+        for watch in self._watches.values():
+            if watch is but:
+                continue
+            watch.since, watch.past.reached = "", math.inf
+            watch.synced.clear()
+            if watch.task is not None and watch.task is not asyncio.current_task():
+                watch.task.cancel()
+                watch.task = asyncio.create_task(self._follow(watch), name=f"watch {watch.key[1]}")
 
     def _steady(self, watch: _Watch) -> bool:
         return watch.begun is not None and self._clock() - watch.begun >= _STEADY
@@ -333,16 +394,21 @@ class Watches:
         gone = ApiResource(group=group, version="", kind=kind, plural="", namespaced=True)
         self._owned.only(gone, namespace, ())
 
-    async def _list(self, resource: ApiResource, namespace: str) -> str:
+    async def _list(self, watch: _Watch, resource: ApiResource) -> str:
         async with self._lists:
-            return await list_into(
+            reached = watch.past.reached
+            version = await list_into(
                 self._client,
                 self._owned,
                 resource,
-                namespace,
+                watch.key[2],
                 selector=self._selector,
                 whole=speaks(resource.group, resource.kind),
+                since=watch.past,
             )
+        if 0 < version_number(version) < reached < math.inf:
+            self._doubt_all(watch)
+        return version
 
     def _well(self, watch: _Watch) -> None:
         watch.synced.set()
@@ -357,7 +423,7 @@ class Watches:
         # how long it was away says nothing about how long that takes.
         fresh = _refused(error) and watch.trouble is not None and not _refused(watch.trouble)
         watch.failures = 1 if fresh or self._steady(watch) else watch.failures + 1
-        watch.begun = None
+        watch.begun, watch.broken = None, True
         limit = _MAX_PAUSE
         if isinstance(error, StatusError) and error.gone:
             if watch.failures == 1:

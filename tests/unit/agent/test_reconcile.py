@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,6 +104,8 @@ class World:
     time: float = 1000.0
     trusted: bool = True
     online: bool = True
+    while_asked: Callable[[], Awaitable[None]] | None = None
+    """What happens while the registry takes its time."""
     events: list[str] = field(default_factory=list)
     saves: int = 0
     on_step: Callable[[str], None] = lambda step: None
@@ -152,6 +154,8 @@ class World:
 
     async def connect_store(self, stack: Stack) -> Store:
         self.on_step("connect")
+        if self.while_asked is not None:
+            await self.while_asked()
         if not self.online:
             raise Unavailable("no answer")
         return open_store(stack.source.repository)
@@ -207,6 +211,66 @@ def settle(world: World, *, passes: int = 6) -> None:
     for _ in range(passes):
         world.run()
         world.wait(TIMEOUT / 4)
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_what_drifts_is_put_back_while_the_registry_takes_its_time(
+    world: World, online: bool
+) -> None:
+    world.push(app="1")
+    world.run()
+    seen = []
+
+    async def drift() -> None:
+        seen.append(dict(world.place.holds))
+        world.place.holds["app"] = "8"
+        async with asyncio.timeout(5):
+            while world.place.holds["app"] != "1":  # noqa: ASYNC110 - the place tells nobody
+                await asyncio.sleep(0.01)
+
+    world.wait(10_000)
+    world.online, world.while_asked = online, drift
+    world.place.holds["app"] = "9"
+    world.run()
+    assert seen[0] == {"app": "1"}, "what had drifted before was put back first"
+    assert world.ready[0] == "True"
+
+
+def test_a_repair_that_fails_is_not_tried_again_while_the_registry_is_asked(world: World) -> None:
+    world.push(app="1")
+    world.run()
+    tries = []
+
+    def refuse(step: str) -> None:
+        if step == "before apply":
+            tries.append(step)
+            raise ClusterUnavailable("no answer")
+
+    async def wait() -> None:
+        await asyncio.sleep(0.6)
+
+    world.wait(10_000)
+    world.place.on_step, world.while_asked = refuse, wait
+    world.place.holds["app"] = "9"
+    world.run()
+    assert len(tries) == 2, "once before the registry was asked, and once in the pass"
+
+
+def test_what_fails_again_and_again_is_written_once(world: World) -> None:
+    world.push(app="refused")
+    world.run()
+    first, written = dict(world.kept), []
+
+    def keep(step: str) -> None:
+        if step == "after save":
+            written.append(dict(world.kept))
+
+    world.on_step = keep
+    for _ in range(5):
+        world.wait(1)
+        world.run()
+    # What is the same as before is not sent.
+    assert [status for status in (*written, world.kept) if status != first] == []
 
 
 def test_a_place_out_of_reach_is_ready_again_when_it_is_back(world: World) -> None:
