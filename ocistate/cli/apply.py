@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ocistate.cli.differences import field_rows, print_fields
 from ocistate.cli.options import (
     REFERENCE,
     Connect,
@@ -92,6 +93,7 @@ async def _apply(
     from ocistate.cluster.vanishing import REMOVED
     from ocistate.steps.apply import carry_out, owner_of, plan_apply, wait_applied
     from ocistate.steps.fetch import fetch_content, fetch_manifest
+    from ocistate.steps.live import field_changes
     from ocistate.steps.verify import verify_artifact
 
     async with KubeClient.open(kubeconfig, context) as client, store:
@@ -116,21 +118,23 @@ async def _apply(
 
         def show(done: Result) -> None:
             error = str(done.error) if done.error else ""
-            results.append(
-                {
-                    "object": str(done.id),
-                    "verb": done.verb,
-                    "state": done.state,
-                    "error": error,
-                    "overruled": list(done.overruled),
-                }
-            )
+            row: dict[str, Any] = {
+                "object": str(done.id),
+                "verb": done.verb,
+                "state": done.state,
+                "error": error,
+                "overruled": list(done.overruled),
+            }
+            if done.preview is not None:
+                row["fields"] = field_rows(field_changes(done.preview))
+            results.append(row)
             if output == "table":
                 sign = _SIGNS.get(done.verb, " ")
                 why = error or (done.reason if done.state == "skipped" else "")
                 if done.overruled:
                     why = f"admission overrules {', '.join(done.overruled)}"
                 result(f"{sign} {done.id} {done.state}" + (f": {why}" if why else ""))
+                print_fields(row.get("fields", ()))
 
         into = namespace or client.access.namespace
         owner = owner_of(store.reference.name, into, name)

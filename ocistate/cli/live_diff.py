@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ocistate.cli.differences import field_rows, print_change, print_fields
@@ -76,16 +77,20 @@ async def _compare(
             content = await fetch_content(store, await fetch_manifest(store, target))
             repository = store.reference.name
         owner, into, force = owner_of(repository, namespace, ""), namespace, False
+        givers: list[str] = []
         ignore: list[IgnoreRule] = []
         chosen = list(content.resources().values())
         if stack is not None:
             owner, into = stack.uid, stack.target_namespace or stack.namespace
             force, ignore = stack.force_namespace, ignore_rules(stack)
+            for home, name in stack.adopt_from:
+                with suppress(NoStack):
+                    givers.append(parse_stack(await find_stack(client, home, name)).uid)
             files = select_path(content, stack.source.path)
             chosen = [each for each in chosen if each.path in files]
         found = await diff_live(
             client, chosen, owner=owner, digest=content.digest, namespace=into,
-            force_namespace=force, ignore=ignore,
+            force_namespace=force, ignore=ignore, adopt_from=givers,
             on_unlisted=lambda kind, error: note_unlisted({kind: error}),
         )  # fmt: skip
         status = status_from_dict(obj.get("status"))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Final
@@ -27,17 +27,19 @@ from ocistate.cluster.outcome import Outcome, Result, State
 from ocistate.cluster.overruled import read_answer
 from ocistate.cluster.plan import Action, Live, Plan, Verb
 from ocistate.cluster.prepare import Mode, Wanted, body, defined_kind
+from ocistate.cluster.preview import preview
 from ocistate.cluster.prune import Prune
-from ocistate.cluster.refusals import explained, is_immutable, is_passing
+from ocistate.cluster.refusals import explained, is_exclusive, is_immutable, is_passing
 from ocistate.cluster.send import send
 from ocistate.cluster.stages import Stage
 from ocistate.cluster.status import StatusError
-from ocistate.cluster.takeover import has_former_manager, leave_fields, take_over
+from ocistate.cluster.takeover import has_former_manager, leave_fields, make_room, take_over
 from ocistate.cluster.tasks import together
 from ocistate.errors import ApplyFailed, ClusterError, ClusterUnavailable, OcistateError
 from ocistate.objects import ObjectId
 
 IS_THERE: Final = "is there: ocistate.dev/apply is ifnotpresent"
+RECREATED: Final = "would be deleted and created anew"
 _ATTEMPTS: Final = 6
 _PATIENCE: Final = 300.0
 """Seconds that all objects together may spend waiting for another try: a webhook that is down for
@@ -209,29 +211,52 @@ class _Run:
     async def _apply(self, action: Action, wanted: Wanted, obj: dict[str, Any]) -> Result:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                metadata, others = await self._send(obj)
-                if (
-                    self.options.takeover
-                    and not self.options.dry_run
-                    and has_former_manager(metadata)
-                ):
+                if self.options.dry_run:
+                    return await self._preview(action, wanted, obj)
+                metadata, others = await self._send(wanted, obj)
+                if self.options.takeover and has_former_manager(metadata):
                     await take_over(self.client, wanted.id, version=_version(wanted))
-                    metadata, others = await self._send(obj)
+                    metadata, others = await self._send(wanted, obj)
                 return replace(_written(action, metadata), overruled=others)
             except StatusError as error:
-                if wanted.mode is Mode.RECREATE and is_immutable(error):
+                if wanted.mode is Mode.RECREATE and await self._helps(obj, error):
                     return await self._recreate(action, wanted, obj)
                 if attempt == _ATTEMPTS or self.patience <= 0 or not is_passing(error):
                     raise
             await self._pause(attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _send(self, obj: dict[str, Any]) -> tuple[wire.Metadata, tuple[str, ...]]:
+    async def _send(
+        self, wanted: Wanted, obj: dict[str, Any]
+    ) -> tuple[wire.Metadata, tuple[str, ...]]:
         """The metadata of what the server made of it, and the fields that it stored otherwise."""
-        sent, data = await send(
-            self.client, obj, force=self.options.force, dry_run=self.options.dry_run
-        )
+        try:
+            sent, data = await send(self.client, obj, force=self.options.force)
+        except StatusError as error:
+            if not self.options.force or not await make_room(
+                self.client,
+                wanted.id,
+                obj,
+                error,
+                takeover=self.options.takeover,
+                version=_version(wanted),
+            ):
+                raise
+            sent, data = await send(self.client, obj)
         return read_answer(sent, data)
+
+    async def _preview(self, action: Action, wanted: Wanted, obj: dict[str, Any]) -> Result:
+        found = await preview(
+            self.client,
+            wanted.id,
+            obj,
+            force=self.options.force,
+            takeover=self.options.takeover,
+            version=_version(wanted),
+            ignored=wanted.pointers,
+        )
+        state = State.APPLIED if found.changes else State.UNCHANGED
+        return replace(_result(action, state), overruled=found.overruled, preview=found)
 
     async def _create(self, action: Action, obj: dict[str, Any]) -> Result:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -246,10 +271,22 @@ class _Run:
             await self._pause(attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    async def _helps(self, obj: Mapping[str, Any], error: StatusError) -> bool:
+        """Whether an object that was refused would be accepted if there were none yet."""
+        if is_immutable(error) or not is_exclusive(error):
+            return is_immutable(error)
+        # It may be wrong by itself: nothing is deleted for that.
+        metadata = {**obj["metadata"], "name": f"{obj['metadata']['name'][:240]}-new"}
+        try:
+            await self.client.create({**obj, "metadata": metadata}, dry_run=True)
+        except StatusError as refusal:
+            return refusal.status != 422
+        return True
+
     async def _recreate(self, action: Action, wanted: Wanted, obj: dict[str, Any]) -> Result:
         """Delete the object, wait until it is gone, create it anew."""
         if self.options.dry_run:
-            return _result(action, State.APPLIED, reason="would be deleted and created anew")
+            return _result(action, State.APPLIED, reason=RECREATED)
         live = await self.client.get(wanted.id, metadata_only=True)
         if live is not None:
             uid = live["metadata"]["uid"]

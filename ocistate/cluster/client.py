@@ -310,6 +310,7 @@ class KubeClient:
         manager: str = FIELD_MANAGER,
         version: str = "",
         metadata_only: bool = False,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
         """Patch an object, or its ``status``: ``type`` is "merge" or "json" (a JSON patch).
 
@@ -322,7 +323,7 @@ class KubeClient:
             doing=f"patch {id}",
             guard=self._guard,
             headers=self._headers,
-            query={"fieldManager": manager},
+            query={"fieldManager": manager, **({"dryRun": "All"} if dry_run else {})},
             body=patch,
             content_type=_PATCH_TYPES[type],
             accept=METADATA if metadata_only else JSON,

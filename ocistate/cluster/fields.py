@@ -95,8 +95,7 @@ def _lost_items(node: Mapping[str, Any], items: list[Any], path: str) -> Iterato
     for position, (item, held) in enumerate(zip(items, keyed, strict=True)):
         place = f"{path}[{position}]"
         if not isinstance(item, Mapping):
-            # A set: `v:` and the value's JSON, as Go writes it.
-            if f"v:{_go_json(item)}" not in node and f"i:{position}" not in node:
+            if value_name(item) not in node and f"i:{position}" not in node:
                 yield place
         elif held is None:
             yield place
@@ -206,6 +205,7 @@ def key_of(item: Mapping[str, Any], names: Sequence[str]) -> Key:
     return tuple(repr(each) if isinstance(each, (dict, list)) else each for each in values)
 
 
-def _go_json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+def value_name(item: Any) -> str:
+    """The name of a set's item in a field set: `v:` and the value's JSON, as Go writes it."""
+    text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+    return "v:" + text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ocistate.cluster.plan import Live, Verb
+from ocistate.cluster.preview import Preview
 from ocistate.errors import ApplyFailed, OcistateError
 from ocistate.objects import ObjectId
 
@@ -25,7 +26,8 @@ class State(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One object's result. ``live`` is what to remember of it; ``error`` says why it failed;
-    ``overruled`` are the fields that the API server did not store as they were sent."""
+    ``overruled`` are the fields that the API server did not store as they were sent; ``preview`` is
+    what a dry run would change."""
 
     id: ObjectId
     verb: Verb
@@ -34,6 +36,7 @@ class Result:
     error: OcistateError | None = None
     live: Live | None = None
     overruled: tuple[str, ...] = ()
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,12 @@ _IMMUTABLE: Final = re.compile(
     r"cannot be updated|may not be updated|is not allowed to change|not allowed to be changed",
     re.IGNORECASE,
 )
+_EXCLUSIVE: Final = re.compile(
+    r"may not be (specified|set)|may not specify more than|may not have more than|"
+    r"(must|can) ?not be (specified|set)|cannot set both|must be nil if|only one of|"
+    r"exactly one of|one and only one|not allowed when|should not be set",
+    re.IGNORECASE,
+)
 _PASSING: Final = re.compile(
     r"failed calling webhook|error looking up service account|"
     r"could not find the requested resource|etcdserver|request timed out|"
@@ -42,12 +48,30 @@ def is_closed_namespace(error: StatusError) -> bool:
     return "NamespaceTerminating" in {cause.reason for cause in error.causes}
 
 
+def says_immutable(text: str) -> bool:
+    """Whether the API server says that a field may never change."""
+    return bool(_IMMUTABLE.search(text))
+
+
+def says_exclusive(text: str) -> bool:
+    """Whether the API server says that of several fields only one may be set."""
+    return bool(_EXCLUSIVE.search(text))
+
+
 def is_immutable(error: StatusError) -> bool:
     """Whether the object is refused only because fields of it may never change once set."""
     if error.status not in (403, 422):
         return False
     texts = [cause.message for cause in error.causes] or [error.message]
-    return all(_IMMUTABLE.search(text) for text in texts)
+    return all(map(says_immutable, texts))
+
+
+def is_exclusive(error: StatusError) -> bool:
+    """Whether the object is refused because of fields of which only one may be set."""
+    texts = [cause.message for cause in error.causes] or [error.message]
+    return error.status == 422 and all(
+        says_exclusive(text) or says_immutable(text) for text in texts
+    )
 
 
 def explained(error: StatusError) -> StatusError:
@@ -61,6 +85,12 @@ def explained(error: StatusError) -> StatusError:
     elif is_immutable(error):
         message = error.message
         hint = "to have it deleted and created anew, annotate it ocistate.dev/apply: recreate"
+    elif is_exclusive(error):
+        message = error.message
+        hint = (
+            "if the manifest is right by itself, what is there is in the way: to have it deleted "
+            "and created anew, annotate it ocistate.dev/apply: recreate"
+        )
     elif "exceeded quota" in error.message:
         message, hint = error.message, "raise the namespace's ResourceQuota, or ask for less"
     elif "admission webhook" in error.message and "denied" in error.message:

@@ -7,7 +7,7 @@ therefore made ours, once, as kubectl's own migration from client-side apply doe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 from ocistate.cluster import wire
@@ -15,6 +15,8 @@ from ocistate.cluster.client import KubeClient
 from ocistate.cluster.fields import holds, our_fields
 from ocistate.cluster.labels import FIELD_MANAGER
 from ocistate.cluster.prepare import Wanted, tokens
+from ocistate.cluster.status import StatusError
+from ocistate.cluster.unions import claim, in_the_way, union
 from ocistate.objects import ObjectId
 
 FORMER_MANAGERS: Final = frozenset(
@@ -53,19 +55,58 @@ async def take_over(client: KubeClient, id: ObjectId, *, version: str = "") -> N
     Raises StatusError 409 when the object changed meanwhile: try again.
     """
     live = await client.get(id, version=version, metadata_only=True)
-    if live is None:
-        return
-    metadata = live["metadata"]
-    entries = merged_entries(metadata.get("managedFields") or ())
+    if live is not None:
+        entries = merged_entries(live["metadata"].get("managedFields") or ())
+        await _set_entries(client, id, live, entries, version)
+
+
+async def make_room(
+    client: KubeClient,
+    id: ObjectId,
+    obj: Mapping[str, Any],
+    error: StatusError,
+    *,
+    takeover: bool,
+    version: str = "",
+) -> bool:
+    """Make ours what the API server may have refused ``obj`` for, where we do not send it; whether
+    there was anything: apply the object again then. Raises as `take_over` does."""
+    live = await client.get(id, version=version) if error.status == 422 else None
+    entries = room_for(obj, live, error, takeover=takeover) if live is not None else None
+    if live is None or entries is None:
+        return False
+    await _set_entries(client, id, live, entries, version)
+    return True
+
+
+def room_for(
+    obj: Mapping[str, Any], live: Mapping[str, Any], error: StatusError, *, takeover: bool
+) -> list[Mapping[str, Any]] | None:
+    """The managedFields that `make_room` would set, ours the last of them; None for no others."""
+    before = live["metadata"].get("managedFields") or []
+    former = FORMER_MANAGERS if takeover else frozenset()
+    paths = in_the_way(error, live, obj)
+    if not paths and not any(_is_former(entry, former) for entry in before):
+        return None
+    entries = merged_entries(before, former=former)
+    if not any(_is_ours(entry) for entry in entries):
+        entries = [*entries, _new_entry(live)]
+    return [*claim(entries, paths)]
+
+
+async def _set_entries(
+    client: KubeClient,
+    id: ObjectId,
+    live: Mapping[str, Any],
+    entries: Sequence[Mapping[str, Any]],
+    version: str,
+) -> None:
+    resource_version = live["metadata"]["resourceVersion"]
     await client.patch(
         id,
         [
             {"op": "replace", "path": "/metadata/managedFields", "value": entries},
-            {
-                "op": "replace",
-                "path": "/metadata/resourceVersion",
-                "value": metadata["resourceVersion"],
-            },
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
         ],
         type="json",
         version=version,
@@ -73,18 +114,40 @@ async def take_over(client: KubeClient, id: ObjectId, *, version: str = "") -> N
     )
 
 
-def merged_entries(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The managedFields with the former managers' entries merged into ours."""
+def _is_ours(entry: Mapping[str, Any]) -> bool:
+    return _is_former(entry, {(FIELD_MANAGER, "Apply")})
+
+
+def _is_former(entry: Mapping[str, Any], former: Set[tuple[str, str]]) -> bool:
+    who = (str(entry.get("manager")), str(entry.get("operation")))
+    return who in former and not entry.get("subresource")
+
+
+def _new_entry(live: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "manager": FIELD_MANAGER,
+        "operation": "Apply",
+        "apiVersion": live["apiVersion"],
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {},
+    }
+
+
+def merged_entries(
+    entries: Sequence[Mapping[str, Any]],
+    *,
+    former: Set[tuple[str, str]] = FORMER_MANAGERS,
+) -> list[Mapping[str, Any]]:
+    """The managedFields with the former managers' entries merged into ours, which is the last."""
     kept: list[Mapping[str, Any]] = []
     ours: dict[str, Any] | None = None
     fields: dict[str, Any] = {}
     for entry in entries:
-        who = (entry.get("manager"), entry.get("operation"))
-        mine = who == (FIELD_MANAGER, "Apply")
-        if entry.get("subresource") or not (mine or who in FORMER_MANAGERS):
+        mine = _is_ours(entry)
+        if not (mine or _is_former(entry, former)):
             kept.append(entry)
             continue
-        fields = _union(fields, entry.get("fieldsV1") or {})
+        fields = union(fields, entry.get("fieldsV1") or {})
         if ours is None or mine:
             ours = {**entry, "manager": FIELD_MANAGER, "operation": "Apply"}
     return [*kept, {**ours, "fieldsV1": fields}] if ours is not None else kept
@@ -127,10 +190,3 @@ def _copy(source: Any, target: dict[str, Any], path: Sequence[str]) -> None:
     for part in path[:-1]:
         target = target.setdefault(part, {})
     target[path[-1]] = node
-
-
-def _union(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    both = dict(left)
-    for key, value in right.items():
-        both[key] = _union(both[key], value) if key in both else value
-    return both
