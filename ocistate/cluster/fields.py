@@ -106,7 +106,8 @@ def _lost_items(node: Mapping[str, Any], items: list[Any], path: str) -> Iterato
 def filled_fields(
     entry: Mapping[str, Any], others: Sequence[Mapping[str, Any]], applied: Mapping[str, Any]
 ) -> Iterator[str]:
-    """The paths where ``applied`` is empty and another manager put something in, or took it away.
+    """The paths where ``applied`` is empty and another manager put something in, or took it away;
+    and those of maps of which others hold what was ours.
 
     ``others`` are the field sets of the other managers. What others add to a map or a list that
     they share with us is theirs, as it is beside what we say there: only what can be held by one
@@ -126,6 +127,10 @@ def _filled(
     if isinstance(value, (Mapping, list)) and not value:
         # Theirs as a whole, without fields below it; or a map that is nobody's any more.
         if held is None and (not all(theirs) or (isinstance(value, Mapping) and not theirs)):
+            yield path
+    elif isinstance(value, Mapping) and held is not None and not held:
+        # Held as a whole, or a map of which only the map itself is left to us.
+        if any(theirs):
             yield path
     elif held and isinstance(value, Mapping):
         for inner, each in value.items():

@@ -110,12 +110,12 @@ def _changed_fields(
 ) -> Iterator[str]:
     ours = field_set(our_entry(metadata))
     yield from lost_fields(ours, applied)
-    if _EMPTY.search(wanted.resource.json):
-        others = [
-            field_set(entry)
-            for entry in metadata.managedFields or ()
-            if entry.manager != FIELD_MANAGER and not entry.subresource
-        ]
+    others = [
+        field_set(entry)
+        for entry in metadata.managedFields or ()
+        if entry.manager != FIELD_MANAGER and not entry.subresource
+    ]
+    if others or _EMPTY.search(wanted.resource.json):
         yield from filled_fields(ours, others, applied)
 
 

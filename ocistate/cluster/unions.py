@@ -2,8 +2,9 @@
 
 Where of several fields only one may be set (`value` or `valueFrom`, one volume source, a strategy
 and what belongs to it), server-side apply adds ours beside the one that is there, and the API
-server refuses both. It removes fields that we hold and do not send any more: so what is in the way
-must be made ours first. Often nobody holds it, since it is a default of the server.
+server refuses both. So it does where another writer changed the key of an item (a port's number):
+then two items have its name. It removes fields that we hold and do not send any more: so what is in
+the way must be made ours first. Often nobody holds it, since it is a default of the server.
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ from ocistate.cluster.status import StatusError
 FieldPath = tuple[str, ...]
 """A place in a field set: ``("f:spec", "f:containers", 'k:{"name":"c"}', "f:image")``."""
 
+_ONLY_PORT: Final = re.compile(r"spec\.ports\[\d+\]\.name")
+"""A Service's only port needs no name, one beside another does."""
 _INDEX: Final = re.compile(r"\[[^\]]*\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Leftover:
-    """A field of the live object that is not sent, though others beside it are."""
+    """A field of the live object that is not sent, though others beside it are; or an item of a
+    list (``name`` is empty), with the items that are sent."""
 
     parent: str
     name: str
     path: FieldPath
     value: Any
+    items: Sequence[Any] = ()
 
 
 def in_the_way(
@@ -48,13 +53,23 @@ def in_the_way(
     blamed = set(causes)
     exclusive = {field for field, message in causes.items() if says_exclusive(message)}
     beside = {field.rpartition(".")[0] for field in exclusive} | exclusive
+    crowded = {
+        (_INDEX.sub("", cause.field.rpartition("[")[0]), cause.field.rpartition(".")[2])
+        for cause in error.causes
+        if cause.reason == "FieldValueDuplicate"
+        or (cause.reason == "FieldValueRequired" and _ONLY_PORT.fullmatch(cause.field))
+    }
     chosen: list[FieldPath] = []
     groups: dict[FieldPath, list[_Leftover]] = {}
     for each in _leftovers(live, obj, structure(live["metadata"].get("managedFields") or ())):
-        full = f"{each.parent}.{each.name}".lstrip(".")
+        if not each.name:
+            if any(each.parent == listed and _collides(each, key) for listed, key in crowded):
+                chosen.append(each.path)
+            continue
+        full = f"{each.parent}.{each.name}"
         if any(field == full or field.startswith(f"{full}.") for field in blamed):
             chosen.append(each.path)
-        elif each.parent.lstrip(".") in beside:
+        elif each.parent in beside:
             groups.setdefault(each.path[:-1], []).append(each)
     for group in groups.values():
         if any(path[:-1] == group[0].path[:-1] for path in chosen):
@@ -134,8 +149,16 @@ def _below(
                 yield from _below(value, sent[key], inner, f"{parent}.{key}", (*path, name))
     elif isinstance(live, list) and isinstance(sent, list):
         for name, at, place in pairs(live, sent, node):
+            inner = (*path, name)
             if place is not None:
-                yield from _below(live[at], sent[place], node[name], parent, (*path, name))
+                yield from _below(live[at], sent[place], node[name], parent, inner)
+            else:
+                yield _Leftover(parent=parent, name="", path=inner, value=live[at], items=sent)
+
+
+def _collides(item: _Leftover, key: str) -> bool:
+    """Whether an item has the same there as one that is sent; none may lack it beside others."""
+    return any(each.get(key) == item.value.get(key) for each in item.items)
 
 
 def _removed(fields: Mapping[str, Any], path: FieldPath) -> dict[str, Any]:

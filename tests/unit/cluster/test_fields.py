@@ -148,6 +148,9 @@ def test_items_that_leave_out_different_keys_get_one_each() -> None:
         ({}, {}, {"f:x": {".": {}, "f:a": {}}}, False),
         ({}, {}, {"f:x": {}}, True),
         ({}, {}, {}, True),
+        ({"a": 1}, {"f:x": {}}, {}, False),  # held as a whole
+        ({"a": 1}, {"f:x": {}}, {"f:x": {"f:a": {}}}, True),
+        ({"a": 1}, {"f:x": {"f:a": {}}}, {"f:x": {"f:b": {}}}, False),
     ],
 )
 def test_what_is_empty_counts_where_one_manager_alone_can_hold_it(
