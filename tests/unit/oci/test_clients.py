@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx2 as httpx
+
 from ocistate.oci import StoreOptions, open_store
 from ocistate.oci.clients import Clients
 from ocistate.oci.tls import Trust
@@ -154,3 +156,24 @@ def test_what_is_trusted_otherwise_shares_nothing(tmp_path: Path) -> None:
     ca.write_text("another")
     assert len({*marks, Trust(ca_files=(ca,)).mark}) == 5
     assert Trust(ca_data=b"a").mark == marks[1]
+
+
+def test_clients_that_nobody_uses_any_more_are_closed() -> None:
+    async def go() -> None:
+        now = [0.0]
+        made: list[httpx.AsyncClient] = []
+
+        def make() -> httpx.AsyncClient:
+            made.append(httpx.AsyncClient())
+            return made[-1]
+
+        async with Clients(clock=lambda: now[0]) as clients:
+            for number in range(300):
+                clients.get(number, make)
+                now[0] += 60
+            await asyncio.sleep(0.05)
+            assert sum(not client.is_closed for client in made) <= 64
+            assert clients.get(299, make) is made[299]
+        assert all(client.is_closed for client in made)
+
+    asyncio.run(go())
