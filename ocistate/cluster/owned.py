@@ -178,6 +178,15 @@ class OwnedObjects:
         """The health rules that an owner brought along."""
         return self._own_checks.get(owner, {})
 
+    def rules_of(
+        self, resource: ApiResource, metadata: wire.Metadata
+    ) -> Mapping[tuple[str, str], Check]:
+        """The rule of health that an object's owner brought along for its kind, if any."""
+        live = live_of(metadata) if self._own_checks else None
+        key = (resource.group, resource.kind)
+        rule = self.checks(live.owner).get(key) if live is not None else None
+        return {key: rule} if rule is not None else {}
+
     def check(self, owner: str, checks: Mapping[tuple[str, str], Check]) -> None:
         """Have an owner's rules go before all others, for what is seen from now on.
 
@@ -256,17 +265,22 @@ class OwnedObjects:
     # Fed by the watches
 
     def see(
-        self, resource: ApiResource, metadata: wire.Metadata, obj: Mapping[str, Any] | None
+        self,
+        resource: ApiResource,
+        metadata: wire.Metadata,
+        obj: Mapping[str, Any] | None,
+        judged: Health | None = None,
     ) -> ObjectId:
         """Note a live object as it is now. ``obj`` is the whole of it, where the kind's health is
-        in its status; it is looked at and not kept.
+        in its status; it is looked at and not kept. ``judged`` is what `rules_of` it say, where
+        there are any.
 
         Whatever its content makes our own code do ends here, and is told as its health: the other
         objects of its kind must be seen.
         """
         id = id_of(resource, metadata)
         try:
-            return self._see(resource, id, metadata, obj)
+            return self._see(resource, id, metadata, obj, judged)
         except Exception as error:
             log.exception("seeing %s failed unexpectedly", id)
             owner = self._owner.get((id.group, id.kind), {}).get(id)
@@ -281,6 +295,7 @@ class OwnedObjects:
         id: ObjectId,
         metadata: wire.Metadata,
         obj: Mapping[str, Any] | None,
+        judged: Health | None,
     ) -> ObjectId:
         live = live_of(metadata)
         known = self.get(id)
@@ -304,7 +319,7 @@ class OwnedObjects:
                     id = wanted.id  # one tuple for both
             drifted = known is not None and not live.intact
         self._store(id, live)
-        self._note_health(resource, id, live, obj)
+        self._note_health(resource, id, live, obj, judged)
         if obj is not None:
             self._note_ending(id, live, obj)
         if known is None:
@@ -418,12 +433,18 @@ class OwnedObjects:
                 del self._endings[id]
 
     def _note_health(
-        self, resource: ApiResource, id: ObjectId, live: Live, obj: Mapping[str, Any] | None
+        self,
+        resource: ApiResource,
+        id: ObjectId,
+        live: Live,
+        obj: Mapping[str, Any] | None,
+        judged: Health | None,
     ) -> None:
         before = self._ill.get(live.owner, {}).get(id, HEALTHY)
         now = HEALTHY
         if obj is not None:
-            checks = {**self._checks, **self.checks(live.owner)}
+            own = self.checks(live.owner) if judged is None else {(id.group, id.kind): _as(judged)}
+            checks = {**self._checks, **own}
             reports = "status" in resource.subresources and (id.group, id.kind) not in self._silent
             now = health_of(obj, has_status=reports, checks=checks)
         elif live.deleting:
@@ -444,6 +465,13 @@ class OwnedObjects:
         change = Change(owner=owner, id=id, what=what, by=by)
         for listener in tuple(self._listeners):
             listener(change)
+
+
+def _as(judged: Health) -> Check:
+    def check(obj: Mapping[str, Any]) -> Health:
+        return judged
+
+    return check
 
 
 class _All(Mapping[ObjectId, Live]):

@@ -29,7 +29,7 @@ from typing import Final, Self
 from ocistate.cluster import wire
 from ocistate.cluster.client import KubeClient, version_number, watch_error
 from ocistate.cluster.declared import declares_status, is_in_doubt
-from ocistate.cluster.health import speaks
+from ocistate.cluster.health import Health, health_of, speaks
 from ocistate.cluster.kinds import ApiResource
 from ocistate.cluster.labels import STACK_LABEL
 from ocistate.cluster.live import id_of
@@ -100,7 +100,8 @@ async def list_into(
             for item in raw.items or ():
                 obj = _named(wire.decode(item), resource)
                 metadata = wire.decode_as(wire.PARTIAL, item).metadata
-                seen.append(owned.see(resource, metadata, obj))
+                judged = await _judge(owned, resource, metadata, obj)
+                seen.append(owned.see(resource, metadata, obj, judged))
             version = raw.metadata.resourceVersion
         else:
             partial = wire.decode_as(wire.PARTIAL_LIST, page)
@@ -140,8 +141,18 @@ async def watch_into(
                 if event.type == "DELETED":
                     owned.forget(id_of(resource, metadata), metadata.uid, last=obj)
                 else:
-                    owned.see(resource, metadata, obj)
+                    judged = await _judge(owned, resource, metadata, obj) if obj else None
+                    owned.see(resource, metadata, obj, judged)
             yield metadata.resourceVersion
+
+
+async def _judge(
+    owned: OwnedObjects, resource: ApiResource, metadata: wire.Metadata, obj: dict[str, object]
+) -> Health | None:
+    """What the rules of an object's Stack make of it. In a thread: they are a tenant's, and may
+    take as long as CEL lets them, while all others' watches share the event loop."""
+    rules = owned.rules_of(resource, metadata)
+    return await asyncio.to_thread(health_of, obj, checks=rules) if rules else None
 
 
 def _named(obj: dict[str, object], resource: ApiResource) -> dict[str, object]:
