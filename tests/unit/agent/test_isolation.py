@@ -87,7 +87,7 @@ class Kept:
         raise OverflowError(name)
 
 
-def agent(folder: Path, keeper: Any = None) -> Agent:
+def make_agent(folder: Path, keeper: Any = None) -> Agent:
     state = StateFolder(folder / "state")
     return Agent(
         keeper=keeper or Kept(),
@@ -147,7 +147,7 @@ def test_the_source_goes_on_and_says_it_on_the_stack(kind: type[Exception], tmp_
     async def story() -> None:
         keeper = Kept()
         keeper.broken = {("team", "denied")}
-        made = agent(tmp_path, keeper)
+        made = make_agent(tmp_path, keeper)
         later = [("MODIFIED", {**bad}), ("ADDED", obj("late"))]
         client = Client({"Stack": objects}, later)
         source = ClusterSource(made, keeper, client)  # type: ignore[arg-type]
@@ -199,7 +199,7 @@ def test_policies_are_swapped_whole_and_passes_wait_for_the_first_set(tmp_path: 
         client.got[ObjectId("", "ConfigMap", "ocistate-system", "keys")] = {
             "data": {"cosign.pub": key.pem}
         }
-        base = agent(tmp_path)
+        base = make_agent(tmp_path)
         made = Watching(
             keeper=base.keeper, places=base.places, folder=base.folder, connect=base.connect
         )
@@ -240,7 +240,7 @@ def test_the_file_source_reads_the_next_edit_whatever_the_last_one_raised(
 ) -> None:
     state = StateFolder(tmp_path / "state")
     state.open()
-    made = agent(tmp_path, FolderKeeper(state))
+    made = make_agent(tmp_path, FolderKeeper(state))
     source = FileSource(made, state, tmp_path / "stacks.yaml")
     calls: list[int] = []
 
@@ -300,7 +300,7 @@ def test_a_pass_ends_at_its_stack_whose_condition_says_so(
 ) -> None:
     async def story() -> None:
         keeper = Kept()
-        made = agent(tmp_path, keeper)
+        made = make_agent(tmp_path, keeper)
         made.set_policies(())
         made.set_stack(parse_stack(obj("bad")))
         entry = made.stacks[("team", "bad")]
@@ -319,7 +319,7 @@ def test_a_pass_ends_at_its_stack_whose_condition_says_so(
 
 def test_metrics_webhooks_and_reports_are_there_for_the_others(tmp_path: Path) -> None:
     async def story() -> None:
-        made = agent(tmp_path)
+        made = make_agent(tmp_path)
         for name in ("bad", "good", "half"):
             made.set_stack(parse_stack(obj(name)))
         made.stacks[("team", "bad")].stack = None  # type: ignore[assignment]
