@@ -15,23 +15,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ocistate.agent.api import Stack
-from ocistate.agent.cache import ContentCache, limits_of_memory
 from ocistate.agent.contain import contained, unexpected
-from ocistate.agent.controller import Controller, Key
-from ocistate.agent.keeper import Keeper
-from ocistate.agent.memory import StateFolder
-from ocistate.agent.reconcile import Pass
-from ocistate.agent.reporting import Reporter
-from ocistate.agent.stacks import Entry, Stacks
-from ocistate.agent.status import Status, refused
-from ocistate.agent.step import step
-from ocistate.agent.target import Places, Target
+from ocistate.agent.queue import Controller, Key
+from ocistate.agent.reconcile.cache import ContentCache, limits_of_memory
+from ocistate.agent.reconcile.reconciler import Pass
+from ocistate.agent.reconcile.step import step
+from ocistate.agent.registry import Entry, Stacks
+from ocistate.agent.state.folder import StateFolder
+from ocistate.agent.state.store import Keeper
+from ocistate.agent.targets.base import Places, Target
+from ocistate.agent.telemetry.reporting import Reporter
+from ocistate.api.stack import Stack
+from ocistate.api.status import Status, refused
 from ocistate.channel.rings import Cluster
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.oci import StoreOptions
 from ocistate.oci.store import Store
-from ocistate.signing.policy import TrustPolicy
+from ocistate.signing.policy.model import TrustPolicy
 
 log = logging.getLogger("ocistate.agent")
 

@@ -29,11 +29,11 @@ from ocistate.artifact.unpack import (
 )
 from ocistate.artifact.unpack import MAX_COMPRESSED_BYTES as MAX_COMPRESSED_BYTES
 from ocistate.canonical import digest_of
+from ocistate.documents.reader import Budget
 from ocistate.errors import ArtifactError
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import LAYER_TAR_GZIP, Descriptor, Manifest
 from ocistate.tarread import read_entries
-from ocistate.yamlread import Budget
 
 HELM_CONFIG: Final = "application/vnd.cncf.helm.config.v1+json"
 MAX_LAYERS: Final = 1000

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ocistate.artifact.manifests import read_resources
+from ocistate.documents.reader import Budget
+from ocistate.documents.text import split_documents
 from ocistate.errors import InvalidManifest
 from ocistate.objects import Resource
-from ocistate.yamlread import Budget
-from ocistate.yamltext import split_documents
 
 
 class KnownDocuments:

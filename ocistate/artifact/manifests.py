@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ocistate.artifact.images import image_texts
+from ocistate.documents.reader import Budget, Document, read_documents
+from ocistate.documents.text import template_marker
 from ocistate.errors import InvalidManifest
 from ocistate.objects import Resource
-from ocistate.yamlread import Budget, Document, read_documents
-from ocistate.yamltext import template_marker
 
 MANIFEST_SUFFIXES: Final = (".yaml", ".yml", ".json")
 KUSTOMIZATIONS: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")

@@ -27,10 +27,10 @@ from ocistate.artifact.inventory import (
 )
 from ocistate.artifact.manifests import read_resources, reading_order
 from ocistate.artifact.unpack import DEFAULT_LIMITS, MAX_COMPRESSED_BYTES, FileSet, safe_path
+from ocistate.documents.reader import Budget
 from ocistate.errors import InputError, InvalidManifest, PolicyRefused, UnsafeContent
 from ocistate.objects import ObjectId, Resource
 from ocistate.oci.model import LAYER_TAR_GZIP, Manifest, build_manifest, describe
-from ocistate.yamlread import Budget
 
 SOURCE_ANNOTATION: Final = "org.opencontainers.image.source"
 REVISION_ANNOTATION: Final = "org.opencontainers.image.revision"

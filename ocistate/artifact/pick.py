@@ -14,9 +14,9 @@ from typing import Final
 
 from ocistate.artifact.inventory import Entry
 from ocistate.artifact.manifests import read_resources
+from ocistate.documents.reader import Budget
 from ocistate.errors import ArtifactError, InvalidManifest
 from ocistate.objects import ObjectId, Resource
-from ocistate.yamlread import Budget
 
 _MARKER: Final = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _UNUSUAL: Final = re.compile(rb"^(?:\.\.\.|%)", re.MULTILINE)

@@ -23,7 +23,7 @@ from ocistate.signing.claims import read_claims
 from ocistate.signing.decide import Certify, Verdict, decide
 from ocistate.signing.found import Found
 from ocistate.signing.keyless import certify
-from ocistate.signing.policy import (
+from ocistate.signing.policy.model import (
     RequiredAttestation,
     TrustedIdentity,
     TrustedKey,

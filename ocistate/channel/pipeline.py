@@ -24,13 +24,13 @@ from ocistate.channel.gates import (
 )
 from ocistate.channel.record import check_channel
 from ocistate.channel.window import DAYS, Freeze, Window
+from ocistate.documents.fields import Fields
 from ocistate.errors import ConfigError, OcistateError
-from ocistate.fields import Fields
 from ocistate.oci.tags import check_artifact_tag
 from ocistate.reference import Reference, parse_reference
 from ocistate.semver import parse_range
-from ocistate.signing.policy import API_VERSION, TrustPolicy
-from ocistate.signing.policy_object import Reader, parse_attestation, parse_signers
+from ocistate.signing.policy.model import API_VERSION, TrustPolicy
+from ocistate.signing.policy.parse import Reader, parse_attestation, parse_signers
 
 KIND: Final = "Pipeline"
 

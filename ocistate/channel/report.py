@@ -32,7 +32,7 @@ from ocistate.signing.envelope import (
     parse_statement,
 )
 from ocistate.signing.keys import Signer
-from ocistate.signing.policy import TrustedKey
+from ocistate.signing.policy.model import TrustedKey
 from ocistate.signing.signer import signer_of
 
 PREDICATE: Final = "https://ocistate.dev/report/v1"

@@ -20,8 +20,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ocistate.canonical import DIGEST_PATTERN
+from ocistate.documents.fields import Fields
 from ocistate.errors import ConfigError, InvalidRecord
-from ocistate.fields import Fields
 
 MAX_RINGS: Final = 16
 MAX_LABELS: Final = 16

@@ -30,7 +30,7 @@ from ocistate.errors import (
     Untrusted,
 )
 from ocistate.signing.envelope import parse_bundle, parse_statement
-from ocistate.signing.policy import TrustedKey
+from ocistate.signing.policy.model import TrustedKey
 from ocistate.signing.signer import signer_of
 
 MAX_RECORD_BYTES: Final = 256 * 1024

@@ -1,1 +1,1 @@
-"""The command line: one file a command group, imported only when used."""
+"""The command line: one file a command, imported only when used."""

@@ -15,55 +15,100 @@ import click
 from ocistate import __version__
 
 _VERBS: Final[dict[str, tuple[str, str]]] = {
-    "pack": ("ocistate.cli.push:pack_command", "Pack manifests into a layout or archive."),
-    "push": ("ocistate.cli.push:push_command", "Pack manifests and push the artifact."),
-    "pull": ("ocistate.cli.pull:pull_command", "Fetch an artifact's files into a folder."),
-    "inspect": ("ocistate.cli.inspect:inspect_command", "Show what an artifact holds."),
-    "diff": ("ocistate.cli.diff:diff_command", "Show what differs between two artifacts."),
-    "keygen": ("ocistate.cli.keys:keygen_command", "Make a key pair for signing."),
-    "public-key": ("ocistate.cli.keys:public_key_command", "Print a private key's public half."),
-    "sign": ("ocistate.cli.sign:sign_command", "Sign an artifact."),
-    "attest": ("ocistate.cli.attest:attest_command", "Attest something of an artifact, signed."),
-    "verify": ("ocistate.cli.verify:verify_command", "Check who signed an artifact."),
-    "apply": ("ocistate.cli.apply:apply_command", "Verify an artifact and apply it once."),
+    "pack": ("ocistate.cli.artifact.push:pack_command", "Pack manifests into a layout or archive."),
+    "push": ("ocistate.cli.artifact.push:push_command", "Pack manifests and push the artifact."),
+    "pull": ("ocistate.cli.artifact.pull:pull_command", "Fetch an artifact's files into a folder."),
+    "inspect": ("ocistate.cli.artifact.inspect:inspect_command", "Show what an artifact holds."),
+    "diff": ("ocistate.cli.artifact.diff:diff_command", "Show what differs between two artifacts."),
+    "keygen": ("ocistate.cli.trust.keys:keygen_command", "Make a key pair for signing."),
+    "public-key": (
+        "ocistate.cli.trust.keys:public_key_command",
+        "Print a private key's public half.",
+    ),
+    "sign": ("ocistate.cli.trust.sign:sign_command", "Sign an artifact."),
+    "attest": (
+        "ocistate.cli.trust.attest:attest_command",
+        "Attest something of an artifact, signed.",
+    ),
+    "verify": ("ocistate.cli.trust.verify:verify_command", "Check who signed an artifact."),
+    "apply": ("ocistate.cli.cluster.apply:apply_command", "Verify an artifact and apply it once."),
     "install": (
-        "ocistate.cli.install:install_command",
+        "ocistate.cli.setup.install:install_command",
         "Print what a cluster needs for the agent.",
     ),
-    "get": ("ocistate.cli.get:get_command", "Show Stacks and how they are."),
-    "status": ("ocistate.cli.status:status_command", "Show one Stack, and why it is not ready."),
-    "tree": ("ocistate.cli.tree:tree_command", "Show a Stack's objects and what they made."),
-    "events": ("ocistate.cli.tree:events_command", "Show a Stack's Events."),
-    "trace": ("ocistate.cli.tree:trace_command", "Say which Stack and artifact made an object."),
+    "get": ("ocistate.cli.cluster.get:get_command", "Show Stacks and how they are."),
+    "status": (
+        "ocistate.cli.cluster.status:status_command",
+        "Show one Stack, and why it is not ready.",
+    ),
+    "tree": (
+        "ocistate.cli.cluster.tree:tree_command",
+        "Show a Stack's objects and what they made.",
+    ),
+    "events": ("ocistate.cli.cluster.tree:events_command", "Show a Stack's Events."),
+    "trace": (
+        "ocistate.cli.cluster.tree:trace_command",
+        "Say which Stack and artifact made an object.",
+    ),
     "orphans": (
-        "ocistate.cli.orphans:orphans_command",
+        "ocistate.cli.cluster.orphans:orphans_command",
         "Give objects whose Stack is gone to another one.",
     ),
-    "reconcile": ("ocistate.cli.reconcile:reconcile_command", "Have a Stack looked at now."),
-    "suspend": ("ocistate.cli.reconcile:suspend_command", "Leave Stacks as they are."),
-    "resume": ("ocistate.cli.reconcile:resume_command", "Go on with suspended Stacks."),
-    "agent": ("ocistate.cli.agent:agent_command", "Run the agent: reconcile Stacks continuously."),
-    "login": ("ocistate.cli.login:login_command", "Log in to a registry."),
-    "logout": ("ocistate.cli.login:logout_command", "Remove a registry's credentials."),
-    "ls": ("ocistate.cli.ls:ls_command", "List artifacts, or a registry's repositories."),
-    "copy": ("ocistate.cli.copy:copy_command", "Copy artifacts with all that refers to them."),
-    "gc": ("ocistate.cli.gc:gc_command", "Remove old artifacts that nothing needs."),
-    "tag": ("ocistate.cli.tag:tag_command", "Give an artifact more tags."),
-    "promote": ("ocistate.cli.promote:promote_command", "Move a channel to an artifact."),
-    "rollback": ("ocistate.cli.rollback:rollback_command", "Move a channel back, and hold it."),
-    "channel": ("ocistate.cli.channel:channel_command", "Begin, show, verify, refresh channels."),
+    "reconcile": (
+        "ocistate.cli.cluster.reconcile:reconcile_command",
+        "Have a Stack looked at now.",
+    ),
+    "suspend": ("ocistate.cli.cluster.reconcile:suspend_command", "Leave Stacks as they are."),
+    "resume": ("ocistate.cli.cluster.reconcile:resume_command", "Go on with suspended Stacks."),
+    "agent": (
+        "ocistate.cli.setup.agent:agent_command",
+        "Run the agent: reconcile Stacks continuously.",
+    ),
+    "login": ("ocistate.cli.setup.login:login_command", "Log in to a registry."),
+    "logout": ("ocistate.cli.setup.login:logout_command", "Remove a registry's credentials."),
+    "ls": ("ocistate.cli.artifact.ls:ls_command", "List artifacts, or a registry's repositories."),
+    "copy": (
+        "ocistate.cli.artifact.copy:copy_command",
+        "Copy artifacts with all that refers to them.",
+    ),
+    "gc": ("ocistate.cli.artifact.gc:gc_command", "Remove old artifacts that nothing needs."),
+    "tag": ("ocistate.cli.artifact.tag:tag_command", "Give an artifact more tags."),
+    "promote": ("ocistate.cli.channel.promote:promote_command", "Move a channel to an artifact."),
+    "rollback": (
+        "ocistate.cli.channel.rollback:rollback_command",
+        "Move a channel back, and hold it.",
+    ),
+    "channel": (
+        "ocistate.cli.channel.channel:channel_command",
+        "Begin, show, verify, refresh channels.",
+    ),
     "pipeline": (
-        "ocistate.cli.pipeline:pipeline_command",
+        "ocistate.cli.channel.pipeline:pipeline_command",
         "Move channels in order, through gates.",
     ),
-    "approve": ("ocistate.cli.approve:approve_command", "Approve an artifact for a channel."),
-    "history": ("ocistate.cli.history:history_command", "Show the releases of channels."),
-    "fleet": ("ocistate.cli.fleet:fleet_command", "Show the clusters that follow a channel."),
-    "rollout": ("ocistate.cli.rollout:rollout_command", "Bring a release on, ring by ring."),
-    "log": ("ocistate.cli.log:log_command", "Show the releases that changed one object."),
-    "blame": ("ocistate.cli.log:blame_command", "Show which release set each field of an object."),
-    "bisect": ("ocistate.cli.bisect:bisect_command", "Find the first bad release with a command."),
-    "query": ("ocistate.cli.query:query_command", "Find objects in many artifacts."),
+    "approve": (
+        "ocistate.cli.channel.approve:approve_command",
+        "Approve an artifact for a channel.",
+    ),
+    "history": ("ocistate.cli.channel.history:history_command", "Show the releases of channels."),
+    "fleet": (
+        "ocistate.cli.channel.fleet:fleet_command",
+        "Show the clusters that follow a channel.",
+    ),
+    "rollout": (
+        "ocistate.cli.channel.rollout:rollout_command",
+        "Bring a release on, ring by ring.",
+    ),
+    "log": ("ocistate.cli.channel.log:log_command", "Show the releases that changed one object."),
+    "blame": (
+        "ocistate.cli.channel.log:blame_command",
+        "Show which release set each field of an object.",
+    ),
+    "bisect": (
+        "ocistate.cli.channel.bisect:bisect_command",
+        "Find the first bad release with a command.",
+    ),
+    "query": ("ocistate.cli.artifact.query:query_command", "Find objects in many artifacts."),
     "completion": ("ocistate.cli.completion:completion_command", "Print a shell's completion."),
 }
 
@@ -121,8 +166,8 @@ def run(args: list[str] | None = None) -> None:
 
 def main(args: list[str]) -> int:
     """Run one command and return its exit code. Errors are printed to stderr."""
-    from ocistate.cli.exits import INTERRUPTED, exit_code
-    from ocistate.cli.output import note
+    from ocistate.cli.common.exits import INTERRUPTED, exit_code
+    from ocistate.cli.common.output import note
     from ocistate.errors import OcistateError
 
     # Wherever it stands, behind the verb too; but what follows "--" is another program's.

@@ -40,13 +40,13 @@ def _open(reference: Reference, options: StoreOptions) -> Store:
             hint="use a registry",
         )
     if reference.scheme == "layout":
-        from ocistate.oci.layout import LayoutStore
+        from ocistate.oci.local.layout import LayoutStore
 
         return LayoutStore(reference)
     if reference.scheme == "archive":
-        from ocistate.oci.archive import ArchiveStore
+        from ocistate.oci.local.archive import ArchiveStore
 
         return ArchiveStore(reference)
-    from ocistate.oci.registry import RegistryStore
+    from ocistate.oci.registry.store import RegistryStore
 
     return RegistryStore(reference, options)

@@ -11,7 +11,7 @@ from ocistate.reach import Reach
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
-    from ocistate.oci.clients import Clients
+    from ocistate.oci.registry.clients import Clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

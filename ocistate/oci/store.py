@@ -1,8 +1,8 @@
 """Store: where artifacts live, one repository of it.
 
-A registry (``oci/registry.py``) and a folder (``oci/layout.py``) offer the same few verbs, so that
-everything above does not care which of them it talks to. Whatever a store hands out has been
-checked against its digest; sizes are bounded before a byte is kept.
+A registry (``oci/registry/store.py``) and a folder (``oci/local/layout.py``) offer the same few
+verbs, so that everything above does not care which of them it talks to. Whatever a store hands out
+has been checked against its digest; sizes are bounded before a byte is kept.
 """
 
 from __future__ import annotations

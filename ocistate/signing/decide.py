@@ -21,7 +21,7 @@ from ocistate.errors import (
 from ocistate.signing.envelope import SIGN_PREDICATE, Bundle, Statement
 from ocistate.signing.found import Found, Signature, open_signature
 from ocistate.signing.keyless import Certified, certify
-from ocistate.signing.policy import (
+from ocistate.signing.policy.model import (
     RequiredAttestation,
     TrustedIdentity,
     TrustedKey,
@@ -235,7 +235,7 @@ class _Judge:
         if not tally.candidates(signed):
             return f"is trusted, but not for {statement.predicate_type}", ""
         if tally.needed.conditions:
-            from ocistate.signing.conditions import first_unmet
+            from ocistate.signing.policy.conditions import first_unmet
 
             if fault := first_unmet(tally.needed.conditions, statement.predicate):
                 return f"its predicate is not as required: {fault}", ""

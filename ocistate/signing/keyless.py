@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ocistate.errors import ConfigError, InvalidSignature, Unavailable
 from ocistate.signing.envelope import PAYLOAD_TYPE, Bundle
-from ocistate.signing.policy import TrustRoot
+from ocistate.signing.policy.model import TrustRoot
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from ocistate.signing.envelope import Bundle
-from ocistate.signing.policy import TrustedKey
+from ocistate.signing.policy.model import TrustedKey
 
 
 def signer_of(bundle: Bundle, keys: Iterable[TrustedKey]) -> TrustedKey | None:

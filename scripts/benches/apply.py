@@ -62,11 +62,11 @@ def _parsing(count: int) -> float:
 
 
 async def _ours(kubeconfig: Path, count: int, namespace: str) -> dict[str, float]:
-    from ocistate.cluster.apply import apply
-    from ocistate.cluster.client import KubeClient
-    from ocistate.cluster.observe import observe
-    from ocistate.cluster.plan import make_plan, plan_deletion
-    from ocistate.cluster.prepare import prepare
+    from ocistate.apply.desired.prepare import prepare
+    from ocistate.apply.executor import apply
+    from ocistate.apply.observe import observe
+    from ocistate.apply.plan import make_plan, plan_deletion
+    from ocistate.kube.client import KubeClient
     from ocistate.objects import Resource
 
     resources = [

@@ -19,12 +19,12 @@ from ocistate.channel.report import Report, report_tag
 from ocistate.channel.trust import ChannelTrust
 from ocistate.oci import open_store
 from ocistate.oci.parallel import each
+from ocistate.ops.channel.reader import Channel
+from ocistate.ops.channel.reports import write_report
+from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner, load_private_key
-from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channel_writer import Writer
-from ocistate.steps.channels import Channel
-from ocistate.steps.reports import write_report
+from ocistate.signing.policy.model import TrustedKey
 from testbed.registries import Distribution
 
 _STACK = "default/shop"

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from benches.common.measure import Figures, against, below, measure, median, ocistate, waited
 from ocistate.oci import open_store
+from ocistate.ops.signing.gather import gather_signatures
+from ocistate.ops.signing.verify import verify_artifact
 from ocistate.reference import parse_reference
 from ocistate.signing.envelope import parse_bundle
 from ocistate.signing.keys import PublicKey, load_public_key
-from ocistate.signing.policy import policy_of_flags
-from ocistate.steps.gather import gather_signatures
-from ocistate.steps.verify import verify_artifact
+from ocistate.signing.policy.model import policy_of_flags
 from testbed.registries import ReferrersRegistry
 from testbed.tools import ensure
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from ocistate.agent.api import parse_stack
+from ocistate.api.stack import parse_stack
 from ocistate.artifact.inventory import parse_inventory
 from ocistate.artifact.manifests import read_resources
 from ocistate.artifact.unpack import Limits, decompress, safe_path, untar
@@ -32,7 +32,7 @@ from ocistate.channel.pipeline import parse_pipeline
 from ocistate.channel.report import _parse as _parse_report
 from ocistate.channel.rings import parse_rings, parse_rings_text, read_rollout
 from ocistate.channel.trust import ChannelTrust, verify_record
-from ocistate.cluster.connect import access_from_text
+from ocistate.documents.fields import parse_duration
 from ocistate.errors import (
     ArtifactError,
     ConfigError,
@@ -46,12 +46,12 @@ from ocistate.errors import (
     ProtocolError,
     StoreError,
 )
-from ocistate.fields import parse_duration
-from ocistate.oci.archive import ArchiveStore
-from ocistate.oci.auth import check_realm, parse_challenges
-from ocistate.oci.credentials import find_credentials
-from ocistate.oci.links import check_link
+from ocistate.kube.kubeconfig import access_from_text
+from ocistate.oci.local.archive import ArchiveStore
 from ocistate.oci.model import parse_index, parse_manifest
+from ocistate.oci.registry.challenges import check_realm, parse_challenges
+from ocistate.oci.registry.credentials import find_credentials
+from ocistate.oci.registry.links import check_link
 from ocistate.reference import parse_reference
 from ocistate.signing.claims import read_claims
 from ocistate.signing.decide import decide
@@ -59,8 +59,8 @@ from ocistate.signing.envelope import parse_bundle, parse_statement
 from ocistate.signing.found import Format, Found
 from ocistate.signing.keyless import certify
 from ocistate.signing.keys import load_private_key, load_public_key
-from ocistate.signing.policy import TrustedKey, policy_of_flags, trust_root
-from ocistate.signing.policy_object import parse_policy
+from ocistate.signing.policy.model import TrustedKey, policy_of_flags, trust_root
+from ocistate.signing.policy.parse import parse_policy
 from ocistate.signing.simple import SIGNATURE_ANNOTATION
 
 CORPUS: Final = Path(__file__).parent / "corpus"

@@ -23,11 +23,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ocistate.agent.reconcile
-import ocistate.oci.layout
+import ocistate.agent.reconcile.reconciler
+import ocistate.oci.local.layout
 import ocistate.signing.envelope  # noqa: F401 - what a child would import is there already
-from ocistate.agent.assembly import embedded_agent
-from ocistate.agent.log import set_up
+from ocistate.agent.factory import embedded_agent
+from ocistate.agent.telemetry.log import set_up
 from ocistate.errors import OcistateError
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT

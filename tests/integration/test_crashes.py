@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.integration.test_embedded import Site
-from tests.unit.agent.parts import condition
+from tests.support.agent import condition
 
 HERE = Path(__file__).parents[2]
 OLD = {"app": "1", "gone": "1", "same": "1"}

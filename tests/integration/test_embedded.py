@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.tool import ocistate
-from tests.unit.agent.parts import (
+from tests.support.agent import (
     AgentProcess,
     Key,
     Publisher,
@@ -26,6 +25,7 @@ from tests.unit.agent.parts import (
     stack,
     wait_for,
 )
+from tests.tool import ocistate
 
 
 class Site:

@@ -17,14 +17,14 @@ from ocistate.channel.change import Why, begun, promoted
 from ocistate.channel.record import Provenance, Record
 from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
+from ocistate.ops.channel.reader import Channel
+from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
-from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channel_writer import Writer
-from ocistate.steps.channels import Channel
+from ocistate.signing.policy.model import TrustedKey
 from testbed.registries import Distribution, ReferrersRegistry
 from tests.integration.test_embedded import Site
+from tests.support.agent import Key, Publisher, condition, policy, stack, wait_for
 from tests.tool import ocistate
-from tests.unit.agent.parts import Key, Publisher, condition, policy, stack, wait_for
 
 
 class Mirrored(Site):

@@ -17,6 +17,9 @@ from ocistate.errors import NotSigned, ThresholdNotMet, Untrusted
 from ocistate.oci import open_store
 from ocistate.oci.model import EMPTY_CONFIG, Descriptor, build_index, build_manifest, describe
 from ocistate.oci.store import Store
+from ocistate.ops.signing.legacy import sign_legacy
+from ocistate.ops.signing.sign import sign_artifact
+from ocistate.ops.signing.verify import explain
 from ocistate.reference import parse_reference
 from ocistate.signing.envelope import (
     BUNDLE_TYPE,
@@ -26,16 +29,13 @@ from ocistate.signing.envelope import (
     build_statement,
     pae,
 )
-from ocistate.signing.policy import TrustPolicy
-from ocistate.signing.policy_object import parse_policy
-from ocistate.steps.sign import sign_artifact
-from ocistate.steps.sign_legacy import sign_legacy
-from ocistate.steps.verify import explain
+from ocistate.signing.policy.model import TrustPolicy
+from ocistate.signing.policy.parse import parse_policy
 from testbed.registries import Registry
 from tests.integration.store import faulty
 from tests.integration.store.faulty import on
+from tests.support.agent import Key, Publisher, config_map, policy
 from tests.tool import Done, ocistate
-from tests.unit.agent.parts import Key, Publisher, config_map, policy
 
 TESTS = "https://example.com/tests"
 CHANNEL = "https://ocistate.dev/channel/v1"

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from ocistate.agent.targets.folder import FolderTarget
 from ocistate.canonical import digest_of
 from ocistate.errors import InputError, OcistateError, StoreError
-from ocistate.folder import FolderTarget
 from ocistate.nofollow import folder_below, open_below, open_regular
 from ocistate.oci import open_store
-from ocistate.oci.layout import LayoutStore
+from ocistate.oci.local.layout import LayoutStore
 from ocistate.oci.model import Descriptor
+from ocistate.ops.artifact.collect import collect
 from ocistate.reference import parse_reference
-from ocistate.steps.collect import collect
 
 Plant = Callable[[Path], None]
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocistate.cluster.connect import access_from_text
 from ocistate.errors import ConfigError, HostNotAllowed
+from ocistate.kube.kubeconfig import access_from_text
 from ocistate.oci import StoreOptions, open_store
 from ocistate.reach import Reach, confine, parse_allowed
 from ocistate.reference import parse_reference

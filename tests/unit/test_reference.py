@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from ocistate.errors import ConfigError, InvalidReference, NoPolicy
 from ocistate.reference import Reference, parse_reference
-from ocistate.signing.globs import matches
-from ocistate.signing.policy import TrustPolicy
-from ocistate.signing.select import select_policy
+from ocistate.signing.policy.globs import matches
+from ocistate.signing.policy.model import TrustPolicy
+from ocistate.signing.policy.select import select_policy
 
 DIGEST = "sha256:" + "0a" * 32
 

@@ -23,8 +23,8 @@ import yaml
 from benches.common.cluster import kubectl, make_keys, push
 from benches.common.floor import sixteen
 from benches.common.measure import cpu_seconds, megabytes, ocistate
-from ocistate.cluster.client import KubeClient
 from ocistate.errors import OcistateError
+from ocistate.kube.client import KubeClient
 from ocistate.objects import ObjectId
 from testbed.controlplane import ControlPlane
 from testbed.process import free_port

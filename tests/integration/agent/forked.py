@@ -24,20 +24,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.agent import read_log
 from tests.tool import ROOT
-from tests.unit.agent.parts import read_log
 
 USED = (
-    "ocistate.cli.agent",
-    "ocistate.agent.assembly",
-    "ocistate.agent.cluster_place",
-    "ocistate.agent.kube",
-    "ocistate.agent.remote",
-    "ocistate.agent.server",
-    "ocistate.agent.shards",
-    "ocistate.oci.clients",
-    "ocistate.oci.layout",
-    "ocistate.oci.registry",
+    "ocistate.cli.setup.agent",
+    "ocistate.agent.factory",
+    "ocistate.agent.targets.cluster",
+    "ocistate.agent.backends.cluster",
+    "ocistate.agent.targets.remote",
+    "ocistate.agent.http.server",
+    "ocistate.agent.sharding.shards",
+    "ocistate.oci.registry.clients",
+    "ocistate.oci.local.layout",
+    "ocistate.oci.registry.store",
     "ocistate.signing.envelope",
 )
 

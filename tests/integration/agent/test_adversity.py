@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ocistate.agent.manifests import namespaced_objects
-from ocistate.cluster.labels import STACK_LABEL
+from ocistate.install.manifests import namespaced_objects
+from ocistate.labels import STACK_LABEL
 from testbed.kubeapi import kubeconfig
 from tests.integration.agent.test_faults import equal
 from tests.integration.agent.test_health import definition, deployment, may_be_seen
 from tests.integration.agent.world import World, path_of
-from tests.unit.agent.parts import AgentProcess, config_map, policy, wait_for
+from tests.support.agent import AgentProcess, config_map, policy, wait_for
 
 ADMISSION = "admissionregistration.k8s.io/v1"
 

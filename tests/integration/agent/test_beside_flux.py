@@ -12,8 +12,8 @@ import pytest
 from testbed.flux_controllers import Flux
 from testbed.tools import ensure
 from tests.integration.agent.world import Tenant, World, path_of
+from tests.support.agent import Key, condition, config_map, wait_for
 from tests.tool import ocistate, run
-from tests.unit.agent.parts import Key, condition, config_map, wait_for
 
 SOURCES = "source.toolkit.fluxcd.io/v1"
 KUSTOMIZATIONS = "kustomize.toolkit.fluxcd.io/v1"

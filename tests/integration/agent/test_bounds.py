@@ -9,7 +9,7 @@ import pytest
 
 from testbed.controlplane import ControlPlane
 from tests.integration.agent.world import path_of
-from tests.unit.agent.wrong import WRONG, WRONG_POINTERS, sane
+from tests.support.wrong import WRONG, WRONG_POINTERS, sane
 
 PATH = path_of("ocistate.dev/v1alpha1", "Stack", "default") + "?dryRun=All"
 

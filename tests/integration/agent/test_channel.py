@@ -10,13 +10,13 @@ from ocistate.channel.change import Why, begun, promoted
 from ocistate.channel.record import Provenance, Record
 from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
+from ocistate.ops.channel.reader import Channel
+from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
-from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channel_writer import Writer
-from ocistate.steps.channels import Channel
+from ocistate.signing.policy.model import TrustedKey
 from tests.integration.agent.test_people import tool
 from tests.integration.agent.world import Tenant, World
-from tests.unit.agent.parts import Key, config_map, policy
+from tests.support.agent import Key, config_map, policy
 
 
 def move(tenant: Tenant, key: Key, digest: str, *, lifetime: timedelta | None = None) -> Trusted:

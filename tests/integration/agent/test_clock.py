@@ -18,7 +18,7 @@ from tests.integration.agent.clock import Clock
 from tests.integration.agent.test_channel import move
 from tests.integration.agent.test_health import pending
 from tests.integration.agent.world import World
-from tests.unit.agent.parts import (
+from tests.support.agent import (
     AgentProcess,
     Key,
     Publisher,

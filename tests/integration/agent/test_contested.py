@@ -15,7 +15,7 @@ from tests.integration.agent.test_health import deployment
 from tests.integration.agent.test_people import tool
 from tests.integration.agent.world import Tenant, World, path_of
 from tests.integration.webhook import MutatingWebhook
-from tests.unit.agent.parts import condition, config_map, wait_for
+from tests.support.agent import condition, config_map, wait_for
 
 
 def put(path: str, value: Any) -> dict[str, Any]:

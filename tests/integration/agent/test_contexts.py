@@ -16,8 +16,8 @@ import yaml
 from testbed.controlplane import ControlPlane
 from testbed.process import free_port
 from tests.integration.agent.world import World
+from tests.support.agent import AgentProcess, condition, config_map, policy, stack, wait_for
 from tests.tool import ocistate
-from tests.unit.agent.parts import AgentProcess, condition, config_map, policy, stack, wait_for
 
 MANY = 10
 """More Stacks than the agent has workers for each cluster."""

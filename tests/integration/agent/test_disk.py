@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ocistate.agent.cache import ContentCache
+from ocistate.agent.reconcile.cache import ContentCache
 from tests.integration.agent.disk import SmallDisk
 from tests.integration.agent.test_health import pending
 from tests.integration.agent.world import Tenant, World
-from tests.unit.agent.parts import AgentProcess, config_map, wait_for
+from tests.support.agent import AgentProcess, config_map, wait_for
 
 
 @dataclass

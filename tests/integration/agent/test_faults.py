@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.integration.agent.world import Tenant, World
-from tests.unit.agent.parts import condition, config_map, wait_for
+from tests.support.agent import condition, config_map, wait_for
 
 
 def equal(team: Tenant, version: str, count: int) -> bool:

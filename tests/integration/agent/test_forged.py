@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.integration.agent.test_tenancy import applier_binding
 from tests.integration.agent.world import World, path_of
-from tests.unit.agent.parts import config_map, wait_for
+from tests.support.agent import config_map, wait_for
 
 
 def forge(world: World, namespace: str, owner: str, count: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.integration.agent.world import World, path_of
-from tests.unit.agent.parts import condition, config_map, wait_for
+from tests.support.agent import condition, config_map, wait_for
 
 
 def deployment(name: str = "web", **annotations: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 from tests.integration.agent.test_health import may_be_seen
 from tests.integration.agent.test_waves import in_wave
 from tests.integration.agent.world import World
-from tests.unit.agent.parts import condition, config_map, wait_for
-from tests.unit.cluster.parts import crd, deployment, obj
+from tests.support.agent import condition, config_map, wait_for
+from tests.support.cluster import crd, deployment, obj
 
 
 def storage_class(name: str, mode: str) -> dict[str, Any]:

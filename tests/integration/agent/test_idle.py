@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.agent.world import Tenant, World
+from tests.support.agent import config_map, wait_for
 from tests.tool import ROOT
-from tests.unit.agent.parts import config_map, wait_for
 
 
 def registry_requests(team: Tenant) -> list[tuple[str, str]]:

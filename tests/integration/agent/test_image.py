@@ -18,7 +18,7 @@ from testbed.docker import Engine
 from testbed.process import free_port
 from testbed.pythonbase import TOP, package_index, python_image
 from tests.integration.agent.world import NAMESPACE, World
-from tests.unit.agent.parts import LOOPBACK, config_map, wait_for
+from tests.support.agent import LOOPBACK, config_map, wait_for
 
 pytestmark = pytest.mark.timeout(600)  # the first time, packages are fetched
 

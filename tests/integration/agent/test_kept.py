@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.integration.agent.world import Tenant, World
-from tests.unit.agent.parts import config_map, wait_for
-from tests.unit.cluster.parts import crd, obj
+from tests.support.agent import config_map, wait_for
+from tests.support.cluster import crd, obj
 
 STACK = "ocistate.dev/v1alpha1"
 MARK = "ocistate.dev/stack"

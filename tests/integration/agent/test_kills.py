@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ocistate.agent.api import API_VERSION
+from ocistate.api.stack import API_VERSION
 from tests.integration.agent.forked import ForkedAgent, Forks
 from tests.integration.agent.relay import Relay, Tap
 from tests.integration.agent.world import Tenant, World, path_of
-from tests.unit.agent.parts import condition, config_map, wait_for
+from tests.support.agent import condition, config_map, wait_for
 
 OWN: list[dict[str, Any]] = [
     {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "own"}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.integration.agent.world import World
-from tests.unit.agent.parts import condition, config_map, wait_for
+from tests.support.agent import condition, config_map, wait_for
 
 
 def test_a_digest_in_the_spec_is_followed_and_a_new_one_too(world: World) -> None:

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from ocistate.cluster.client import KubeClient
+from ocistate.kube.client import KubeClient
 from tests.integration.agent.world import Tenant, World
-from tests.unit.agent.parts import condition, config_map, stack, wait_for
+from tests.support.agent import condition, config_map, stack, wait_for
 
 NAMESPACES, EACH = 20, 15
 STACKS = "/apis/ocistate.dev/v1alpha1/stacks"

@@ -9,8 +9,8 @@ import pytest
 
 from tests.integration.agent.test_people import tool
 from tests.integration.agent.world import Tenant, World, applier_objects
+from tests.support.agent import config_map, wait_for
 from tests.tool import Done, ocistate
-from tests.unit.agent.parts import config_map, wait_for
 
 STACK = "ocistate.dev/stack"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.agent.world import Tenant, World
+from tests.support.agent import config_map, wait_for
 from tests.tool import Done, ocistate
-from tests.unit.agent.parts import config_map, wait_for
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",

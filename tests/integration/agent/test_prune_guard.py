@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.agent.world import World
-from tests.unit.agent.parts import config_map, wait_for
+from tests.support.agent import config_map, wait_for
 
 
 def test_an_artifact_that_removes_most_objects_waits_until_it_is_allowed(world: World) -> None:

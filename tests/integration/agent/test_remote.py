@@ -8,7 +8,7 @@ from typing import Any
 from testbed.controlplane import ControlPlane
 from testbed.kubeapi import Answer
 from tests.integration.agent.world import Tenant, World, path_of
-from tests.unit.agent.parts import condition, config_map, stack, wait_for
+from tests.support.agent import condition, config_map, stack, wait_for
 
 
 def edge(other: ControlPlane, team: Tenant) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from testbed.process import free_port
 from testbed.registries import Distribution
 from tests.integration.agent.relay import Relay
 from tests.integration.agent.world import NAMESPACE, World, install
-from tests.unit.agent.parts import AgentProcess, Key, config_map, policy, wait_for
+from tests.support.agent import AgentProcess, Key, config_map, policy, wait_for
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.integration.agent.world import World
-from tests.unit.agent.parts import condition, config_map, wait_for
+from tests.support.agent import condition, config_map, wait_for
 
 
 def test_first_rollout_reaches_ready_and_says_what_runs(world: World) -> None:

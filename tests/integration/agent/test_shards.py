@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from ocistate.agent.api import parse_stack
-from ocistate.agent.assembly import cluster_agent
-from ocistate.agent.cluster_place import ClusterPlace
-from ocistate.agent.status import Status
+from ocistate.agent.factory import cluster_agent
+from ocistate.agent.targets.cluster import ClusterPlace
+from ocistate.api.stack import parse_stack
+from ocistate.api.status import Status
 from ocistate.errors import LeaseLost
 from ocistate.objects import ObjectId
 from ocistate.reach import Reach, parse_allowed
 from testbed.process import free_port
 from tests.integration.agent.world import NAMESPACE, Tenant, World, path_of
-from tests.unit.agent.parts import AgentProcess, config_map, wait_for
+from tests.support.agent import AgentProcess, config_map, wait_for
 
 SECONDS = 3
 

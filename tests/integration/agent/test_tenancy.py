@@ -15,7 +15,7 @@ import pytest
 from testbed.tools import ensure
 from tests.integration.agent.test_health import deployment
 from tests.integration.agent.world import NAMESPACE, World, applier_objects, path_of
-from tests.unit.agent.parts import AgentProcess, config_map, policy, wait_for
+from tests.support.agent import AgentProcess, config_map, policy, wait_for
 
 
 def test_writes_beyond_the_service_account_are_refused_by_the_api_server(world: World) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ocistate.agent.manifests import policy_reader
+from ocistate.install.manifests import policy_reader
 from tests.integration.agent.world import NAMESPACE, Tenant, World
-from tests.unit.agent.parts import Key, condition, config_map, policy, wait_for
+from tests.support.agent import Key, condition, config_map, policy, wait_for
 
 
 def corrupt_layers(team: Tenant, digest: str) -> None:

@@ -18,8 +18,8 @@ import pytest
 from tests.integration.agent.test_health import may_be_seen
 from tests.integration.agent.test_kept import MARK, STACK, delete, labels, told
 from tests.integration.agent.world import Tenant, World
-from tests.unit.agent.parts import config_map, wait_for
-from tests.unit.cluster.parts import obj
+from tests.support.agent import config_map, wait_for
+from tests.support.cluster import obj
 
 GROUP = "bc.example.com"
 DEFINITION = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/brokens.{GROUP}"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.agent.world import World
-from tests.unit.agent.parts import condition, config_map, wait_for
-from tests.unit.cluster.parts import obj
+from tests.support.agent import condition, config_map, wait_for
+from tests.support.cluster import obj
 
 BATCH = "batch/v1"
 

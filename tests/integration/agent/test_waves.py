@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.agent.world import World
-from tests.unit.agent.parts import config_map, wait_for
-from tests.unit.cluster.parts import deployment
+from tests.support.agent import config_map, wait_for
+from tests.support.cluster import deployment
 
 
 def in_wave(obj: dict[str, Any], number: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from testbed.registries import Distribution
 from tests.integration.agent.world import WEBHOOK_SECRET, World
-from tests.unit.agent.parts import Publisher, config_map, wait_for
+from tests.support.agent import Publisher, config_map, wait_for
 
 
 def post(world: World, path: str, body: bytes, **headers: str) -> int:

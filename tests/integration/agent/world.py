@@ -10,7 +10,7 @@ from typing import Any
 from testbed.controlplane import ControlPlane
 from testbed.registries import Registry
 from tests.integration.agent.relay import Relay
-from tests.unit.agent.parts import AgentProcess, Key, Publisher, condition, stack, wait_for
+from tests.support.agent import AgentProcess, Key, Publisher, condition, stack, wait_for
 
 NAMESPACE = "ocistate-system"
 WEBHOOK_SECRET = "look-now"

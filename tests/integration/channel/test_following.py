@@ -13,7 +13,7 @@ from ocistate.oci.store import Store
 from testbed.registries import Registry as RealRegistry
 from tests.integration.channel.world import World, no_fault
 from tests.integration.store.faulty import Handler, Registry
-from tests.unit.agent.parts import Key, wait_for
+from tests.support.agent import Key, wait_for
 
 
 @pytest.mark.parametrize("kind", ["distribution", "referrers_registry"])

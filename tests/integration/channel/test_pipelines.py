@@ -16,12 +16,12 @@ import yaml
 from ocistate.channel.report import Report, State
 from ocistate.cli.main import main
 from ocistate.oci import open_store
+from ocistate.ops.channel.reports import write_report
 from ocistate.reference import parse_reference
-from ocistate.steps.reports import write_report
 from testbed.registries import Distribution
 from tests.integration.channel.test_races import history_of
+from tests.support.agent import Key, Publisher, policy, wait_for
 from tests.tool import ROOT
-from tests.unit.agent.parts import Key, Publisher, policy, wait_for
 
 TESTS = "https://example.com/tests/v1"
 JOBS = 5

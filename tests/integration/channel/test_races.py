@@ -15,17 +15,17 @@ from ocistate.errors import NotFound
 from ocistate.oci import open_store
 from ocistate.oci.model import Descriptor, Index, Manifest
 from ocistate.oci.options import StoreOptions
-from ocistate.oci.registry import RegistryStore
+from ocistate.oci.registry.store import RegistryStore
+from ocistate.ops.channel.history import read_history
+from ocistate.ops.channel.reader import Channel, read_newest
+from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
-from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channel_writer import Writer
-from ocistate.steps.channels import Channel, read_newest
-from ocistate.steps.history import read_history
+from ocistate.signing.policy.model import TrustedKey
 from testbed.registries import Distribution, Registry
+from tests.support.agent import Key, Publisher, config_map
+from tests.support.channel import ALICE, SHOP, trust
 from tests.tool import ROOT, ocistate
-from tests.unit.agent.parts import Key, Publisher, config_map
-from tests.unit.channel.parts import ALICE, SHOP, trust
-from tests.unit.channel.test_writer import first, to
+from tests.unit.ops.channel.test_writer import first, to
 
 WRITERS = 10
 

@@ -14,11 +14,11 @@ from ocistate.channel.report import Report, report_tag
 from ocistate.oci import open_store
 from ocistate.oci.parallel import each
 from ocistate.oci.store import Store
+from ocistate.ops.channel.reports import write_report
 from ocistate.reference import parse_reference
-from ocistate.steps.reports import write_report
 from tests.integration.channel.world import World
+from tests.support.agent import AgentProcess, Key, policy, stack, wait_for
 from tests.tool import ocistate
-from tests.unit.agent.parts import AgentProcess, Key, policy, stack, wait_for
 
 
 def say_who_counts(root: Path, world: World, reporters: dict[str, Key]) -> Path:

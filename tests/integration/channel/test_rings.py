@@ -13,8 +13,8 @@ import yaml
 
 from tests.integration.channel.world import World
 from tests.keys import Key
+from tests.support.agent import AgentProcess, Publisher, policy, stack, wait_for
 from tests.tool import ocistate
-from tests.unit.agent.parts import AgentProcess, Publisher, policy, stack, wait_for
 
 RINGS = {
     "rings": [

@@ -17,12 +17,12 @@ from ocistate.channel.record import Provenance, Record
 from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
 from ocistate.oci.store import Store
+from ocistate.ops.channel.reader import Channel
+from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
-from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channel_writer import Writer
-from ocistate.steps.channels import Channel
+from ocistate.signing.policy.model import TrustedKey
 from tests.integration.store.faulty import Handler, Registry
-from tests.unit.agent.parts import (
+from tests.support.agent import (
     AgentProcess,
     Key,
     Publisher,

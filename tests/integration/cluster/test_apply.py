@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from ocistate.cluster.apply import Options
-from ocistate.cluster.client import KubeClient, service_account
-from ocistate.cluster.labels import STACK_LABEL
-from ocistate.cluster.outcome import State
-from ocistate.cluster.plan import Verb, plan_deletion
-from ocistate.cluster.prepare import IgnoreRule
-from ocistate.cluster.prune import Prune
-from ocistate.cluster.status import StatusError
+from ocistate.apply.desired.prepare import IgnoreRule
+from ocistate.apply.executor import Options
+from ocistate.apply.plan import Verb, plan_deletion
+from ocistate.apply.prune import Prune
+from ocistate.apply.result import State
 from ocistate.errors import ApplyFailed, OwnershipConflict
+from ocistate.kube.client import KubeClient, service_account
+from ocistate.kube.errors import StatusError
+from ocistate.labels import STACK_LABEL
 from ocistate.objects import ObjectId
 from tests.integration.cluster.world import World, eventually, ok, results
-from tests.unit.cluster.parts import config_map, crd, deployment, obj
+from tests.support.cluster import config_map, crd, deployment, obj
 
 QUIET = {"ocistate.dev/apply": "ifnotpresent"}
 
@@ -298,7 +298,7 @@ def test_a_tenants_rights_are_the_limit(world: World) -> None:
             owner=f"{world.name}-tenant",
         )
         # Looked at with our eyes, written with the tenant's hands.
-        from ocistate.cluster.apply import apply
+        from ocistate.apply.executor import apply
 
         outcome = await apply(acting, await tenant.plan(client, desired))
         found = results(outcome)
@@ -328,7 +328,7 @@ def test_a_tenant_with_its_namespace_only_can_look_and_apply_there(world: World)
             by_id={id: each for id, each in desired.by_id.items() if id.kind == "ConfigMap"},
             unknown=frozenset(),
         )
-        from ocistate.cluster.apply import apply
+        from ocistate.apply.executor import apply
 
         ok(await apply(acting, await world.plan(acting, only)))
         plan = await world.plan(acting, only)
@@ -345,8 +345,8 @@ def test_a_namespace_with_others_objects_in_it_stays(world: World) -> None:
         desired = await world.desired(client, config_map("a"))
 
         async def delete(options: Options | None = None) -> dict[str, Any]:
-            from ocistate.cluster.apply import apply
-            from ocistate.cluster.observe import observe
+            from ocistate.apply.executor import apply
+            from ocistate.apply.observe import observe
 
             mine, _ = await observe(client, desired)
             return results(ok(await apply(client, plan_deletion(world.name, mine), options)))
@@ -366,8 +366,8 @@ def test_a_namespace_that_says_so_is_deleted_with_others_objects(world: World) -
     home = obj("Namespace", world.name, annotations={"ocistate.dev/prune": "force"})
 
     async def scenario(client: KubeClient) -> None:
-        from ocistate.cluster.apply import apply
-        from ocistate.cluster.observe import observe
+        from ocistate.apply.executor import apply
+        from ocistate.apply.observe import observe
 
         desired = await world.desired(client, config_map("a"), home=home)
         ok(await apply(client, await world.plan(client, desired)))
@@ -397,7 +397,7 @@ def test_a_namespace_that_was_there_before_is_adopted_and_never_deleted(world: W
 
 def test_what_changed_hands_or_was_replaced_since_is_not_pruned(world: World) -> None:
     async def scenario(client: KubeClient) -> None:
-        from ocistate.cluster.apply import apply
+        from ocistate.apply.executor import apply
 
         names = ("relabelled", "replaced", "protected", "touched")
         ok(await world.sync(client, *map(config_map, names)))

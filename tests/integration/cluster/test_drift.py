@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ocistate.cluster.client import KubeClient
+from ocistate.kube.client import KubeClient
 from ocistate.objects import ObjectId, group_of
 from tests.integration.cluster.world import World, ok
-from tests.unit.cluster.parts import obj
+from tests.support.cluster import obj
 
 RBAC = "rbac.authorization.k8s.io/v1"
 NETWORK = "networking.k8s.io/v1"

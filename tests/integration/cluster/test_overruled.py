@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ocistate.cluster.client import KubeClient
+from ocistate.kube.client import KubeClient
 from tests.integration.cluster.world import World, ok, results
 from tests.integration.webhook import MutatingWebhook
-from tests.unit.cluster.parts import config_map, obj
+from tests.support.cluster import config_map, obj
 
 SELECTOR = {"matchLabels": {"app": "x"}}
 CONTAINER = {

@@ -8,15 +8,15 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ocistate.cluster.apply import Options, apply
-from ocistate.cluster.client import KubeClient
-from ocistate.cluster.filled import filled_in
-from ocistate.cluster.observe import observe
-from ocistate.cluster.outcome import Outcome, State
-from ocistate.cluster.plan import plan_deletion
-from ocistate.cluster.prepare import Desired, without
-from ocistate.cluster.preview import bare
-from ocistate.cluster.status import StatusError
+from ocistate.apply.desired.filled import filled_in
+from ocistate.apply.desired.prepare import Desired, without
+from ocistate.apply.executor import Options, apply
+from ocistate.apply.observe import observe
+from ocistate.apply.plan import plan_deletion
+from ocistate.apply.preview import bare
+from ocistate.apply.result import Outcome, State
+from ocistate.kube.client import KubeClient
+from ocistate.kube.errors import StatusError
 from ocistate.objects import ObjectId
 from tests.integration.cluster.likenesses import likenesses
 from tests.integration.cluster.world import World, ok

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from ocistate.cluster.apply import Options
-from ocistate.cluster.client import KubeClient
-from ocistate.cluster.labels import DIGEST_ANNOTATION
-from ocistate.cluster.outcome import Outcome, State
-from ocistate.cluster.preview import bare
+from ocistate.apply.executor import Options
+from ocistate.apply.preview import bare
+from ocistate.apply.result import Outcome, State
+from ocistate.kube.client import KubeClient
+from ocistate.labels import DIGEST_ANNOTATION
 from ocistate.objects import ObjectId, group_of
 from tests.integration.cluster.world import World, ok
-from tests.unit.cluster.parts import obj
+from tests.support.cluster import obj
 
 HTTP = {"httpGet": {"path": "/", "port": 80}}
 SELECTOR = {"matchLabels": {"app": "x"}}

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ocistate.cluster.apply import Options, apply
-from ocistate.cluster.client import KubeClient
-from ocistate.cluster.connect import find_access
-from ocistate.cluster.observe import observe
-from ocistate.cluster.outcome import Outcome, Result
-from ocistate.cluster.plan import Plan, make_plan
-from ocistate.cluster.prepare import Desired, prepare
-from ocistate.cluster.transport import Transport
+from ocistate.apply.desired.prepare import Desired, prepare
+from ocistate.apply.executor import Options, apply
+from ocistate.apply.observe import observe
+from ocistate.apply.plan import Plan, make_plan
+from ocistate.apply.result import Outcome, Result
+from ocistate.kube.client import KubeClient
+from ocistate.kube.kubeconfig import find_access
+from ocistate.kube.transport import Transport
 from ocistate.objects import ObjectId
 from testbed.controlplane import ControlPlane
 from testbed.process import patience
 from testbed.tools import ensure
-from tests.unit.cluster.parts import obj, resource
+from tests.support.cluster import obj, resource
 
 
 class Recorder(Transport):

@@ -16,7 +16,6 @@ import pytest
 
 from ocistate.errors import DigestMismatch, LimitExceeded, NotFound, Unauthorized, Unavailable
 from ocistate.oci import ClientCertificate, StoreOptions, open_store
-from ocistate.oci.clients import Clients
 from ocistate.oci.model import (
     EMPTY_CONFIG,
     Descriptor,
@@ -25,7 +24,8 @@ from ocistate.oci.model import (
     build_manifest,
     describe,
 )
-from ocistate.oci.registry import RegistryStore
+from ocistate.oci.registry.clients import Clients
+from ocistate.oci.registry.store import RegistryStore
 from ocistate.oci.store import Store
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution, Registry

@@ -26,7 +26,7 @@ from ocistate.oci.model import (
     build_manifest,
     describe,
 )
-from ocistate.oci.registry import RegistryStore
+from ocistate.oci.registry.store import RegistryStore
 from ocistate.oci.store import Store
 from ocistate.oci.tags import legacy_tag
 from ocistate.reference import parse_reference

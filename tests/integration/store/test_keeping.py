@@ -21,10 +21,10 @@ from ocistate.oci import open_store
 from ocistate.oci.model import Descriptor, Manifest
 from ocistate.oci.store import Store
 from ocistate.oci.tags import fallback_tag, legacy_tag
+from ocistate.ops.repository.gc import plan_gc
+from ocistate.ops.repository.retention import Rules
 from ocistate.reference import parse_reference
 from ocistate.signing.envelope import BUNDLE_TYPE
-from ocistate.steps.gc import plan_gc
-from ocistate.steps.retention import Rules
 from testbed.registries import Distribution, Registry
 from tests import artifacts
 from tests.keys import make_signer

@@ -15,7 +15,7 @@ from ocistate.oci.model import (
     MANIFEST,
     describe,
 )  # fmt: skip
-from ocistate.oci.registry import RegistryStore
+from ocistate.oci.registry.store import RegistryStore
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution, ReferrersRegistry
 from tests.artifacts import put

@@ -40,12 +40,12 @@ from ocistate.oci.model import (
     build_manifest,
     describe,
 )
-from ocistate.oci.registry import RegistryStore
+from ocistate.oci.registry.store import RegistryStore
+from ocistate.ops.artifact.extract import extract
+from ocistate.ops.artifact.fetch import fetch_content, fetch_manifest
+from ocistate.ops.artifact.push import push_artifact
+from ocistate.ops.signing.gather import gather_signatures
 from ocistate.reference import parse_reference
-from ocistate.steps.extract import extract
-from ocistate.steps.fetch import fetch_content, fetch_manifest
-from ocistate.steps.gather import gather_signatures
-from ocistate.steps.push import push_artifact
 from testbed.registries import ReferrersRegistry
 from tests.integration.store import faulty
 from tests.integration.store.faulty import Fault, Handler, on, once

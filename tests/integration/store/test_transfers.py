@@ -15,7 +15,7 @@ import pytest
 from ocistate.errors import DigestMismatch, ProtocolError, Unavailable
 from ocistate.oci import StoreOptions
 from ocistate.oci.model import EMPTY_CONFIG, build_manifest, describe
-from ocistate.oci.registry import RegistryStore
+from ocistate.oci.registry.store import RegistryStore
 from ocistate.oci.source import BlobSource
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution

@@ -14,34 +14,34 @@ from typing import Any, NoReturn
 
 import pytest
 
-from ocistate.agent.api import Stack, parse_stack
-from ocistate.agent.controller import Controller, Key
-from ocistate.agent.embedded import FileSource, FolderKeeper, FolderPlaces
-from ocistate.agent.files import Settled
-from ocistate.agent.kube import ClusterSource
-from ocistate.agent.memory import StateFolder
-from ocistate.agent.metrics import render
-from ocistate.agent.policies import Policies
-from ocistate.agent.policy_source import PolicySource
+from ocistate.agent.backends.cluster import ClusterSource
+from ocistate.agent.backends.files import FileSource, FolderKeeper, FolderPlaces
+from ocistate.agent.backends.policies import Policies
+from ocistate.agent.backends.policy_source import PolicySource
+from ocistate.agent.http.metrics import render
+from ocistate.agent.http.server import _Site
+from ocistate.agent.queue import Controller, Key
 from ocistate.agent.runtime import Agent
-from ocistate.agent.server import _Site
-from ocistate.agent.status import Current, Status
+from ocistate.agent.state.folder import StateFolder
+from ocistate.api.loader import Settled
+from ocistate.api.stack import Stack, parse_stack
+from ocistate.api.status import Current, Status
 from ocistate.channel.report import verify_report
 from ocistate.channel.trust import ChannelTrust
-from ocistate.cluster import wire
-from ocistate.cluster.conditions import Status as HealthStatus
-from ocistate.cluster.health import health_of
-from ocistate.cluster.kinds import ApiResource
-from ocistate.cluster.labels import FIELD_MANAGER, STACK_LABEL
-from ocistate.cluster.owned import Change, OwnedObjects
 from ocistate.errors import ClusterError, ConfigError
+from ocistate.health.evaluate import health_of
+from ocistate.health.model import Status as HealthStatus
+from ocistate.kube import codec
+from ocistate.kube.discovery import ApiResource
+from ocistate.labels import FIELD_MANAGER, STACK_LABEL
 from ocistate.objects import ObjectId
-from ocistate.oci.layout import LayoutStore
+from ocistate.oci.local.layout import LayoutStore
+from ocistate.ops.channel import reports
+from ocistate.ops.channel.reader import Channel, place_of
 from ocistate.reference import parse_reference
-from ocistate.signing.policy import TrustPolicy
-from ocistate.steps import reports
-from ocistate.steps.channels import Channel, place_of
-from tests.unit.agent import parts
+from ocistate.signing.policy.model import TrustPolicy
+from ocistate.watch.store import Change, OwnedObjects
+from tests.support import agent
 from tests.unit.channel.test_fleet import EAST, REPORTERS, WEST, report
 
 ODD = [OverflowError, RecursionError, UnicodeEncodeError, ZeroDivisionError, MemoryError]
@@ -98,7 +98,7 @@ def make_agent(folder: Path, keeper: Any = None) -> Agent:
 
 
 def obj(name: str, **spec: Any) -> dict[str, Any]:
-    made = parts.stack(name, "oci://h.io/shop", namespace="team", **spec)
+    made = agent.stack(name, "oci://h.io/shop", namespace="team", **spec)
     made["metadata"] |= {"uid": f"u-{name}", "generation": 1, "resourceVersion": "1"}
     return made
 
@@ -168,8 +168,8 @@ def test_the_source_goes_on_and_says_it_on_the_stack(kind: type[Exception], tmp_
 
 @pytest.mark.parametrize("kind", ODD)
 def test_one_policy_stands_as_a_refusal_and_the_others_hold(kind: type[Exception]) -> None:
-    key = parts.Key.make()
-    good, bad = parts.policy(key, name="good"), parts.policy(key, name="bad")
+    key = agent.Key.make()
+    good, bad = agent.policy(key, name="good"), agent.policy(key, name="bad")
     bad["spec"] = odd(kind)
 
     async def story() -> None:
@@ -183,10 +183,10 @@ def test_one_policy_stands_as_a_refusal_and_the_others_hold(kind: type[Exception
 
 
 def test_policies_are_swapped_whole_and_passes_wait_for_the_first_set(tmp_path: Path) -> None:
-    key = parts.Key.make()
-    strict = parts.policy(key, name="strict", repositories="h.io/shop")
+    key = agent.Key.make()
+    strict = agent.policy(key, name="strict", repositories="h.io/shop")
     strict["spec"]["keys"] = [{"configMapRef": {"name": "keys"}}]
-    wide = parts.policy(key, name="wide")
+    wide = agent.policy(key, name="wide")
     seen: list[tuple[str, ...]] = []
 
     class Watching(Agent):
@@ -248,7 +248,7 @@ def test_the_file_source_reads_the_next_edit_whatever_the_last_one_raised(
         calls.append(1)
         raise OverflowError("odd")
 
-    monkeypatch.setattr("ocistate.agent.embedded.load_files", load)
+    monkeypatch.setattr("ocistate.agent.backends.files.load_files", load)
 
     async def story() -> None:
         stop = asyncio.Event()
@@ -383,7 +383,7 @@ def test_health_and_watches_go_on_at_the_next_object(kind: type[Exception]) -> N
     assert set(owned.mine("u")) == set(seen)
 
 
-def _metadata(name: str) -> wire.Metadata:
+def _metadata(name: str) -> codec.Metadata:
     fields: dict[str, Any] = {"f:metadata": {"f:labels": {f"f:{STACK_LABEL}": {}}}}
     whole = {
         "metadata": {
@@ -395,7 +395,7 @@ def _metadata(name: str) -> wire.Metadata:
             "managedFields": [{"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}],
         }
     }
-    return wire.decode_as(wire.PARTIAL, wire.encode(whole)).metadata
+    return codec.decode_as(codec.PARTIAL, codec.encode(whole)).metadata
 
 
 def test_an_object_that_the_parser_refuses_is_refused_and_not_broken() -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ocistate.agent.steady import same_trouble
+from ocistate.agent.reconcile.steady import same_trouble
 from ocistate.channel.trust import Accepted, check_time
 from ocistate.errors import ClusterUnavailable, RecordExpired
-from tests.unit.agent.parts import Key, condition
-from tests.unit.agent.test_reconcile import TIMEOUT, World, make
-from tests.unit.channel.parts import NOW, record
+from tests.support.agent import Key, condition
+from tests.support.channel import NOW, record
+from tests.unit.agent.reconcile.test_reconciler import TIMEOUT, World, make
 
 
 @pytest.fixture

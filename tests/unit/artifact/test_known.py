@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from ocistate.artifact import known as module
 from ocistate.artifact.known import KnownDocuments
 from ocistate.artifact.manifests import read_resources
+from ocistate.documents.reader import Budget
+from ocistate.documents.text import split_documents
 from ocistate.errors import InvalidManifest
 from ocistate.objects import Resource
-from ocistate.yamlread import Budget
-from ocistate.yamltext import split_documents
 
 
 def document(name: str, text: str = "x") -> str:

@@ -14,12 +14,12 @@ from ocistate.channel.record import read_number_text, read_time, show_number
 from ocistate.channel.report import PREDICATE, verify_report
 from ocistate.channel.rings import parse_rings_text
 from ocistate.channel.trust import authenticate
-from ocistate.cli.channel_options import parse_lifetime
+from ocistate.cli.channel.options import parse_lifetime
 from ocistate.errors import ConfigError, InvalidRecord, InvalidReport, UsageError
+from ocistate.ops.repository.listing import read_created
 from ocistate.signing.envelope import PAYLOAD_TYPE, build_bundle, build_named_statement, pae
-from ocistate.signing.policy import TrustedKey
-from ocistate.steps.listing import read_created
-from tests.unit.channel.parts import ALICE, DIGESTS, SHOP, raw_record, trust
+from ocistate.signing.policy.model import TrustedKey
+from tests.support.channel import ALICE, DIGESTS, SHOP, raw_record, trust
 
 TIMES = [
     "9999-12-31T23:59:59Z",

@@ -23,14 +23,14 @@ from ocistate.channel.report import (
 )
 from ocistate.channel.trust import ChannelTrust
 from ocistate.errors import ForeignReport, InvalidReport, TrustError, Untrusted
-from ocistate.oci.layout import LayoutStore
+from ocistate.oci.local.layout import LayoutStore
+from ocistate.ops.channel.reader import Channel, place_of
+from ocistate.ops.channel.reports import read_reports, write_report
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
-from ocistate.signing.policy import TrustedKey
-from ocistate.steps.channels import Channel, place_of
-from ocistate.steps.reports import read_reports, write_report
+from ocistate.signing.policy.model import TrustedKey
 from tests.keys import make_signer
-from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
+from tests.support.channel import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
 
 EAST, WEST = make_signer(), make_signer()
 REPORTERS = (

@@ -38,7 +38,7 @@ from ocistate.signing.envelope import (
 from ocistate.signing.found import Found
 from ocistate.signing.keyless import Certified
 from ocistate.signing.keys import KeySigner
-from ocistate.signing.policy import (
+from ocistate.signing.policy.model import (
     PUBLIC_GOOD,
     Match,
     RequiredAttestation,
@@ -48,7 +48,7 @@ from ocistate.signing.policy import (
     TrustRoot,
 )
 from tests.keys import make_signer
-from tests.unit.channel.parts import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
+from tests.support.channel import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
 from tests.unit.channel.test_fleet import MINUTE, report
 
 BOB = make_signer()

@@ -21,23 +21,23 @@ from ocistate.channel.pipeline import Pipeline, parse_pipeline
 from ocistate.channel.record import Record
 from ocistate.channel.report import Report
 from ocistate.channel.trust import ChannelTrust, Trusted
-from ocistate.cli.pipeline import load_pipeline
+from ocistate.cli.channel.pipeline import load_pipeline
 from ocistate.errors import ConfigError
-from ocistate.oci.layout import LayoutStore
+from ocistate.oci.local.layout import LayoutStore
+from ocistate.ops.channel.pipeline import PipelineRun, StageStatus
+from ocistate.ops.channel.reader import Channel
+from ocistate.ops.channel.releases import find_candidate, pins_of
+from ocistate.ops.channel.reports import write_report
+from ocistate.ops.channel.writer import Writer
+from ocistate.ops.signing.sign import sign_artifact
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
-from ocistate.signing.policy import TrustedKey, TrustPolicy
-from ocistate.steps.channel_writer import Writer
-from ocistate.steps.channels import Channel
-from ocistate.steps.pipeline import PipelineRun, StageStatus
-from ocistate.steps.releases import find_candidate, pins_of
-from ocistate.steps.reports import write_report
-from ocistate.steps.sign import sign_artifact
+from ocistate.signing.policy.model import TrustedKey, TrustPolicy
 from tests.keys import Key, make_signer
-from tests.unit.agent.parts import Publisher, config_map
-from tests.unit.channel.test_cli import Site
-from tests.unit.channel.test_cli import begun as begun
-from tests.unit.channel.test_cli import site as site
+from tests.support.agent import Publisher, config_map
+from tests.unit.cli.channel.test_channel import Site
+from tests.unit.cli.channel.test_channel import begun as begun
+from tests.unit.cli.channel.test_channel import site as site
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 TYPE = "https://example.com/tests/v1"

@@ -18,7 +18,7 @@ from ocistate.errors import (
     OcistateError,
     Untrusted,
 )
-from tests.unit.channel.parts import (
+from tests.support.channel import (
     ALICE,
     DIGESTS,
     MALLORY,

@@ -33,8 +33,8 @@ from ocistate.channel.rings import (
 )
 from ocistate.channel.trust import authenticate
 from ocistate.errors import ConfigError, ForeignRecord, InvalidRecord, InvalidReport
-from ocistate.signing.policy import TrustedKey
-from tests.unit.channel.parts import (
+from ocistate.signing.policy.model import TrustedKey
+from tests.support.channel import (
     ALICE,
     DIGESTS,
     NOW,

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from ocistate.cli.exits import EXIT_CODES, INTERRUPTED
+from ocistate.cli.common.exits import EXIT_CODES, INTERRUPTED
 from ocistate.cli.main import cli
 from tests.tool import ROOT
 

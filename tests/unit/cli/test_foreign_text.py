@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ocistate.agent.log import JsonFormatter, TextFormatter
-from ocistate.agent.status import Status
+from ocistate.agent.telemetry.log import JsonFormatter, TextFormatter
+from ocistate.api.status import Status
 from ocistate.cli.main import main
-from ocistate.oci.layout import LayoutStore
+from ocistate.oci.local.layout import LayoutStore
 from ocistate.oci.model import Manifest, parse_manifest
 from ocistate.reference import parse_reference
 

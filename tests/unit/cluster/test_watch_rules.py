@@ -9,14 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from ocistate.cluster import wire
-from ocistate.cluster.client import KubeClient
-from ocistate.cluster.conditions import Health, Status
-from ocistate.cluster.kinds import ApiResource
-from ocistate.cluster.labels import FIELD_MANAGER, STACK_LABEL
-from ocistate.cluster.owned import OwnedObjects
-from ocistate.cluster.watch import list_into, watch_into
+from ocistate.health.model import Health, Status
+from ocistate.kube import codec
+from ocistate.kube.client import KubeClient
+from ocistate.kube.discovery import ApiResource
+from ocistate.labels import FIELD_MANAGER, STACK_LABEL
 from ocistate.objects import ObjectId
+from ocistate.watch.informer import list_into, watch_into
+from ocistate.watch.store import OwnedObjects
 
 THINGS = ApiResource(group="ex.io", version="v1", kind="Thing", plural="things", namespaced=True)
 ID = ObjectId("ex.io", "Thing", "default", "a")
@@ -44,10 +44,10 @@ class Served:
     """The part of a client that a watch asks."""
 
     async def pages(self, *args: Any, **options: Any) -> AsyncGenerator[bytes, None]:
-        yield wire.encode({"metadata": {"resourceVersion": "1"}, "items": [thing("1")]})
+        yield codec.encode({"metadata": {"resourceVersion": "1"}, "items": [thing("1")]})
 
     async def watch_lines(self, *args: Any, **options: Any) -> AsyncGenerator[bytes, None]:
-        yield wire.encode({"type": "MODIFIED", "object": thing("2")})
+        yield codec.encode({"type": "MODIFIED", "object": thing("2")})
 
 
 async def listed(owned: OwnedObjects) -> None:

@@ -15,8 +15,8 @@ from ocistate.signing.decide import decide, is_costly
 from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statement
 from ocistate.signing.found import Found
 from ocistate.signing.keys import KeySigner
-from ocistate.signing.policy import TrustPolicy
-from tests.unit.signing.parts import ALICE, BOB, DIGEST, MALLORY, OTHER, policy, signed
+from ocistate.signing.policy.model import TrustPolicy
+from tests.support.signing import ALICE, BOB, DIGEST, MALLORY, OTHER, policy, signed
 
 
 def both(**spec: Any) -> TrustPolicy:

@@ -24,8 +24,8 @@ from ocistate.signing import keyless
 from ocistate.signing.decide import decide
 from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statement, pae
 from ocistate.signing.found import Found
-from ocistate.signing.policy import TrustPolicy
-from ocistate.signing.policy_object import parse_policy
+from ocistate.signing.policy.model import TrustPolicy
+from ocistate.signing.policy.parse import parse_policy
 from tests.keys import make_signer
 from tests.sigstore.authority import (
     GITHUB,
@@ -517,11 +517,11 @@ def test_the_public_root_is_refreshed_once_a_day_and_the_last_one_holds_meanwhil
 def test_verifying_by_key_never_imports_sigstore() -> None:
     code = (
         "import sys\n"
-        "import ocistate.steps.verify, ocistate.cli.verify, ocistate.agent.assembly\n"
+        "import ocistate.ops.signing.verify, ocistate.cli.trust.verify, ocistate.agent.factory\n"
         "from ocistate.signing.decide import decide\n"
         "from ocistate.signing.found import Found\n"
         "from ocistate.signing.keys import generate, load_private_key\n"
-        "from ocistate.signing.policy import policy_of_flags\n"
+        "from ocistate.signing.policy.model import policy_of_flags\n"
         "from ocistate.signing.envelope import *\n"
         "signer = load_private_key(generate(b'')[0], lambda: b'')\n"
         "payload = build_statement('sha256:' + 'ab' * 32, SIGN_PREDICATE, {})\n"

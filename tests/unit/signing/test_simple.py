@@ -21,7 +21,7 @@ from ocistate.signing.envelope import (
 from ocistate.signing.found import Found, open_signature
 from ocistate.signing.keyless import Certified
 from ocistate.signing.keys import KeySigner
-from ocistate.signing.policy import TrustPolicy, TrustRoot, policy_of_flags
+from ocistate.signing.policy.model import TrustPolicy, TrustRoot, policy_of_flags
 from ocistate.signing.simple import (
     CERTIFICATE_ANNOTATION,
     MAX_PAYLOAD_BYTES,
@@ -31,8 +31,8 @@ from ocistate.signing.simple import (
     parse_simple,
     signature_annotation,
 )
-from tests.unit.signing.parts import ALICE, DIGEST, MALLORY, OTHER, signed
-from tests.unit.signing.parts import policy as parts_policy
+from tests.support.signing import ALICE, DIGEST, MALLORY, OTHER, signed
+from tests.support.signing import policy as parts_policy
 
 
 def policy(*, allow_legacy: bool = True) -> TrustPolicy:

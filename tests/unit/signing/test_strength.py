@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ocistate.errors import ConfigError, KeyFileError
 from ocistate.signing.keys import load_public_key
-from ocistate.signing.policy_object import parse_policy
+from ocistate.signing.policy.parse import parse_policy
 
 _P = 2**255 - 19
 _D = (-121665 * pow(121666, -1, _P)) % _P

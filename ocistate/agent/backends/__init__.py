@@ -1,0 +1,1 @@
+"""Where Stacks come from: a cluster's objects, or files."""

@@ -1,0 +1,1 @@
+"""One pass for one Stack: resolve, verify, fetch, apply, health, status."""

@@ -1,0 +1,1 @@
+"""Which agent has which Stack: leases."""

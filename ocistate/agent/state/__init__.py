@@ -1,0 +1,1 @@
+"""Where status is kept: the interface, and a state folder."""

@@ -1,0 +1,41 @@
+"""Where status is kept and events are told: one interface for a state folder and a cluster."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ocistate.api.stack import Stack
+from ocistate.api.status import Status
+from ocistate.oci import StoreOptions
+
+
+class Keeper(Protocol):
+    """Keeps what must be remembered of Stacks, and what their objects alone tell of them."""
+
+    async def prepare(self, stack: Stack) -> None:
+        """See to it that the Stack is not gone before its objects are dealt with."""
+        ...
+
+    async def save(self, stack: Stack, status: Status) -> None:
+        """Keep a status. Raises errors of the tree."""
+        ...
+
+    async def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
+        """Tell an event; losing one is no harm."""
+        ...
+
+    async def connect_options(self, stack: Stack) -> StoreOptions:
+        """How to reach the Stack's repository: credentials, CA."""
+        ...
+
+    async def is_abandoned(self, stack: Stack) -> bool:
+        """Whether the Stack's surroundings go away with it, and its rights to remove anything."""
+        ...
+
+    async def forget(self, stack: Stack) -> None:
+        """The Stack is gone and its objects are dealt with: let it go."""
+        ...
+
+    async def ask(self, stack: Stack) -> None:
+        """Have the agent whose Stack it is look now."""
+        ...

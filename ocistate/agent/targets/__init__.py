@@ -1,0 +1,1 @@
+"""Where objects go: clusters and folders."""

@@ -1,0 +1,250 @@
+"""Clusters reached by kubeconfigs: one client and one set of watches for each context in use.
+
+What is done over there is done as the kubeconfig's user, unless the Stack names an account. A
+cluster that does not answer costs its own Stacks one short probe every few seconds, and others
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ocistate.agent.targets.base import Applied, HealthReport, Removed, Target
+from ocistate.agent.targets.cluster import ClusterPlace, ClusterPlaces
+from ocistate.api.stack import Stack
+from ocistate.errors import ClusterUnavailable, ConfigError, OcistateError
+from ocistate.kube.client import KubeClient
+from ocistate.kube.discovery import kind_text
+from ocistate.kube.errors import StatusError
+from ocistate.kube.kubeconfig import Access
+from ocistate.kube.transport import Transport
+from ocistate.ops.artifact.fetch import Content
+
+log = logging.getLogger("ocistate.agent")
+
+_PROBE_SECONDS: Final = 10.0
+_DOWN_SECONDS: Final = 10.0
+_READ_SECONDS: Final = 300.0
+"""How long a kubeconfig that works is believed before it is read again."""
+_AGAIN: Final = "it is tried again every few seconds"
+
+
+@dataclass(slots=True)
+class _Cluster:
+    """One kubeconfig's cluster."""
+
+    client: KubeClient
+    places: ClusterPlaces
+    users: dict[str, str] = field(default_factory=dict)
+    """By Stack's UID: what the Stack calls this cluster."""
+    reachable: bool | None = None
+    """Whether it answered last; None before the first time."""
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _down: tuple[float, str] | None = None
+    _up: bool = False
+
+    def __post_init__(self) -> None:
+        self.places.noticed = self._noticed
+
+    async def reach(self) -> None:
+        """Raises ClusterUnavailable, at once while it is known to be down; and what else keeps
+        the kubeconfig's user out."""
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if self._down is not None and now < self._down[0]:
+                raise ClusterUnavailable(self._down[1], hint=_AGAIN)
+            if self._up:
+                return
+            try:
+                async with asyncio.timeout(_PROBE_SECONDS):
+                    await self.client.kinds(max_age=0)
+            except (ClusterUnavailable, TimeoutError) as error:
+                told = error.message if isinstance(error, ClusterUnavailable) else ""
+                why = told or f"no answer within {_PROBE_SECONDS:g} s"
+                why = f"the target cluster {self} is down: {why}"
+                self.failed(why)
+                raise ClusterUnavailable(why, hint=_AGAIN) from None
+            self._up, self._down = True, None
+            if self.reachable is False:
+                log.info("the target cluster %s answers again", self)
+            self.reachable = True
+
+    def failed(self, why: str) -> None:
+        """It did not answer: the next ones do not wait for it."""
+        if self.reachable is not False:
+            log.warning("%s", why)
+        self._up = self.reachable = False
+        self._down = (asyncio.get_running_loop().time() + _DOWN_SECONDS, why)
+
+    def doubt(self) -> None:
+        """Something failed: look whether it is there before the next use."""
+        self._up = False
+
+    def _noticed(self, trouble: OcistateError | None) -> None:
+        """A watch broke, or goes on again: have the Stacks look, for nothing else may be due."""
+        unknown = isinstance(trouble, StatusError) and trouble.status == 401
+        if trouble is None and self._down is not None:
+            self._down = None
+            self.places.wake()
+        elif self._up and (unknown or isinstance(trouble, ClusterUnavailable | ConfigError)):
+            self.doubt()
+            self.places.wake()
+
+    async def aclose(self) -> None:
+        await self.places.watches.aclose()
+        await self.client.aclose()
+
+    def __str__(self) -> str:
+        return f"{self.client.access.context} ({self.client.access.server})"
+
+
+@dataclass(slots=True)
+class RemotePlaces:
+    """Clusters by what their Stacks' kubeconfigs say; ``home`` for those that name none.
+
+    ``find`` tells how a Stack's cluster is reached, ``connect`` makes the places of a client.
+    Without a ``home``, ``find`` knows a cluster for every Stack.
+    """
+
+    find: Callable[[Stack], Awaitable[Access]]
+    connect: Callable[[KubeClient], ClusterPlaces]
+    home: ClusterPlaces | None = None
+    _clusters: dict[str, _Cluster] = field(default_factory=dict)
+    _closing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
+        if self.home is not None and not stack.kubeconfig_secret:
+            self.leave(stack)  # it may have belonged elsewhere before
+            return self.home.place(stack, wake)
+        return RemotePlace(self, stack, wake)
+
+    def reachable(self) -> dict[str, bool]:
+        """Of each cluster but home, by the name its Stacks have for it: whether it answered."""
+        return {
+            name: cluster.reachable
+            for cluster in self._clusters.values()
+            if cluster.reachable is not None
+            for name in cluster.users.values()
+        }
+
+    def sizes(self) -> Counter[str]:
+        """How much is held of all clusters, by what it is."""
+        held = Counter(clusters=len(self._clusters))
+        homes = (self.home,) if self.home is not None else ()
+        for places in (*homes, *(cluster.places for cluster in self._clusters.values())):
+            held.update(places.sizes())
+        return held
+
+    async def cluster(self, stack: Stack) -> _Cluster:
+        """The cluster that a Stack's kubeconfig names now."""
+        access = await self.find(stack)
+        mark = access.mark
+        if mark not in self._clusters:
+            client = KubeClient(Transport(access))
+            self._clusters[mark] = _Cluster(client, self.connect(client))
+        for other, cluster in list(self._clusters.items()):
+            if other != mark and stack.uid in cluster.users:
+                self._leave(other, stack)
+        self._clusters[mark].users[stack.uid] = stack.target_name
+        return self._clusters[mark]
+
+    def leave(self, stack: Stack) -> None:
+        """A Stack is gone; a cluster that nobody uses any more is let go."""
+        for mark in [m for m, each in self._clusters.items() if stack.uid in each.users]:
+            self._leave(mark, stack)
+
+    def _leave(self, mark: str, stack: Stack) -> None:
+        cluster = self._clusters[mark]
+        cluster.users.pop(stack.uid, None)
+        cluster.places.forget(stack)
+        if not cluster.users:
+            del self._clusters[mark]
+            task = asyncio.create_task(cluster.aclose())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def aclose(self) -> None:
+        """Let all clusters go."""
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        for cluster in self._clusters.values():
+            await cluster.aclose()
+
+
+@dataclass(slots=True)
+class RemotePlace:
+    """A Stack's objects in another cluster."""
+
+    places: RemotePlaces
+    stack: Stack
+    wake: Callable[[float], None]
+    _at: tuple[_Cluster, ClusterPlace] | None = None
+    _until: float = 0.0
+
+    def kinds(self, content: Content) -> tuple[str, ...]:
+        if self._at is not None:
+            return self._at[1].kinds(content)
+        return tuple(
+            sorted({kind_text((e.id.group, e.id.kind)) for e in content.inventory.resources})
+        )
+
+    async def drifted(self, content: Content) -> Sequence[str]:
+        async with self._there() as place:
+            return await place.drifted(content)
+
+    async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
+        async with self._there() as place:
+            done = await place.apply(content, changed=changed, dry_run=dry_run)
+            if done.errors and self._at is not None:
+                self._at[0].doubt()
+            return done
+
+    async def health(self) -> HealthReport:
+        async with self._there() as place:
+            return await place.health()
+
+    async def explain(self) -> str:
+        async with self._there() as place:
+            return await place.explain()
+
+    async def remove(self) -> Removed:
+        async with self._there() as place:
+            return await place.remove()
+
+    async def release(self) -> None:
+        async with self._there() as place:
+            await place.release()
+
+    def forget(self) -> None:
+        self._at = None
+        self.places.leave(self.stack)
+
+    @contextlib.asynccontextmanager
+    async def _there(self) -> AsyncIterator[ClusterPlace]:
+        now = asyncio.get_running_loop().time()
+        if self._at is None or now >= self._until:
+            cluster = await self.places.cluster(self.stack)
+            if self._at is None or self._at[0] is not cluster:
+                self._at = (cluster, cluster.places.place(self.stack, self.wake))
+            self._until = now + _READ_SECONDS
+        cluster, place = self._at
+        try:
+            await cluster.reach()
+        except OcistateError:
+            self._until = 0.0  # another kubeconfig may be there by now
+            raise
+        try:
+            yield place
+        except ClusterUnavailable as error:
+            cluster.failed(error.message)
+            self._until = 0.0
+            raise
+        except StatusError as error:
+            if error.status == 401:
+                self._until = 0.0  # the credentials may have been renewed
+            raise

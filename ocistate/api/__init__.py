@@ -1,0 +1,1 @@
+"""Every public object, defined once; the loader of files."""

@@ -1,0 +1,1 @@
+"""Desired objects, the plan, its execution and pruning. Nothing of registries."""

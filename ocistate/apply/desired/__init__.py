@@ -1,0 +1,1 @@
+"""From an artifact's resources to what one cluster shall hold."""

@@ -1,0 +1,73 @@
+"""What became of a plan, object by object."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ocistate.apply.plan import Live, Verb
+from ocistate.apply.preview import Preview
+from ocistate.errors import ApplyFailed, OcistateError
+from ocistate.objects import ObjectId
+
+
+class State(StrEnum):
+    APPLIED = "applied"
+    """Sent, and the live object is new or other than before."""
+    UNCHANGED = "unchanged"
+    """Sent, and the live object already was as wanted."""
+    DELETED = "deleted"
+    SKIPPED = "skipped"
+    """Not sent, on purpose; ``reason`` says why."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One object's result. ``live`` is what to remember of it; ``error`` says why it failed;
+    ``overruled`` are the fields that the API server did not store as they were sent; ``preview`` is
+    what a dry run would change."""
+
+    id: ObjectId
+    verb: Verb
+    state: State
+    reason: str = ""
+    error: OcistateError | None = None
+    live: Live | None = None
+    overruled: tuple[str, ...] = ()
+    preview: Preview | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """All results, in the order in which they came. Objects that the plan kept have none."""
+
+    results: tuple[Result, ...]
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        return tuple(each for each in self.results if each.state is State.FAILED)
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed
+
+    @property
+    def changed(self) -> int:
+        """How many objects are other than before."""
+        return sum(each.state in (State.APPLIED, State.DELETED) for each in self.results)
+
+    def counts(self) -> dict[State, int]:
+        counted = Counter(each.state for each in self.results)
+        return {state: counted[state] for state in State}
+
+    def error(self) -> ApplyFailed | None:
+        """One error for all that failed, naming the first few; None when all went well."""
+        failed = self.failed
+        if not failed:
+            return None
+        told = [str(each.error) for each in failed[:3]]
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        objects = "1 object" if len(failed) == 1 else f"{len(failed)} objects"
+        return ApplyFailed(f"{objects} failed: {'; '.join(told)}{more}")

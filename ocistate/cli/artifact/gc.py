@@ -1,0 +1,209 @@
+"""``ocistate gc``: remove old artifacts that nothing needs any more."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocistate.cli.common.options import REFERENCE, Connect, run_async, store_options
+from ocistate.cli.common.output import emit, note, output_option, result, table
+from ocistate.errors import UsageError
+from ocistate.reference import Reference
+
+if TYPE_CHECKING:
+    from ocistate.ops.repository.gc import Plan, Removal
+    from ocistate.ops.repository.retention import Decision, Rules
+
+_UNITS = {"h": 1, "d": 24, "w": 168}
+
+
+class Age(click.ParamType[timedelta]):
+    """A time span in hours, days or weeks."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"([0-9]{1,5})([hdw])", value)
+        if match is None:
+            self.fail(f"{value!r} is no time span: write 36h, 30d or 8w", param, ctx)
+        return timedelta(hours=int(match[1]) * _UNITS[match[2]])
+
+
+@click.command("gc")
+@click.argument("reference", type=REFERENCE, metavar="REPOSITORY")
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep the N newest artifacts.")
+@click.option("--keep-for", type=Age(), metavar="AGE", help="Keep what is younger: 36h, 30d, 8w.")
+@click.option(
+    "--keep-tag",
+    "keep_tags",
+    multiple=True,
+    metavar="PATTERN",
+    help="Keep what has such a tag: a glob, or a range of versions; repeatable.",
+)
+@click.option(
+    "--undated",
+    type=click.Choice(["keep", "oldest"]),
+    default="keep",
+    show_default=True,
+    help="What does not say when it was created: keep it, or take it for older than all that do.",
+)
+@click.option(
+    "--untagged",
+    is_flag=True,
+    help="Remove what has lost its tags too; in a layout or archive, a registry lists no such.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed and why; remove nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@store_options
+@output_option("table", "json", "yaml", "name")
+def gc_command(
+    reference: Reference,
+    keep: int | None,
+    keep_for: timedelta | None,
+    keep_tags: tuple[str, ...],
+    undated: str,
+    untagged: bool,
+    dry_run: bool,
+    yes: bool,
+    connect: Connect,
+    output: str,
+) -> None:
+    """Remove a repository's old artifacts, with the signatures and all else that refers to them.
+
+    Kept are the newest (--keep) and the young (--keep-for), whatever a channel's record names, old
+    ones too, whatever --keep-tag names, what those need, what does not say when it was created
+    (--undated) and what has no tag (--untagged). A tag that machines follow, such as 'prod', is a
+    tag like any other here: name it.
+    """
+    from ocistate.ops.repository.retention import Rules
+
+    if keep is None and keep_for is None:
+        raise UsageError("what to keep is not said", hint="give --keep N, --keep-for 30d or both")
+    if reference.target is not None:
+        raise UsageError(f"{reference} names one artifact", hint="name the repository only")
+    if untagged and reference.scheme == "oci":
+        raise UsageError(
+            "a registry lists nothing without a tag",
+            hint="its own garbage collection removes that; --untagged is for layouts and archives",
+        )
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise UsageError("there is nobody to ask", hint="add --yes, or --dry-run to look first")
+    rules = Rules(
+        keep=keep or 1,
+        keep_for=keep_for,
+        keep_tags=keep_tags,
+        undated_oldest=undated == "oldest",
+        untagged=untagged,
+    )
+    plan, removals, freed = run_async(_gc(connect, reference, rules, dry_run, yes, output))
+    if output in ("json", "yaml"):
+        emit(_facts(reference, plan, removals, dry_run, freed), output)
+    elif output == "name":
+        for removal in removals:
+            result(str(reference.with_digest(removal.decision.artifact.digest)))
+    elif dry_run:
+        note(f"Would remove {len(removals)} of {len(plan.decisions)} artifacts.")
+    else:
+        freed_text = f", {freed / 1024**2:.1f} MiB" if freed else ""
+        note(f"Removed {len(removals)} of {len(plan.decisions)} artifacts{freed_text}.")
+
+
+async def _gc(
+    connect: Connect,
+    reference: Reference,
+    rules: Rules,
+    dry_run: bool,
+    yes: bool,
+    output: str,
+) -> tuple[Plan, Sequence[Removal], int]:
+    from ocistate.ops.repository.gc import plan_gc, plan_removals, remove
+
+    async with connect(reference) as store:
+        plan = await plan_gc(store, rules, datetime.now(UTC))
+        if output == "table":
+            _print(plan.decisions)
+        if not plan.doomed or dry_run:
+            return plan, await plan_removals(store, plan), 0
+        if not yes:
+            click.confirm(
+                f"Remove {len(plan.doomed)} of {len(plan.decisions)} artifacts?",
+                abort=True,
+                err=True,
+            )
+            # While we waited, someone may have promoted one of them, or pushed it anew.
+            agreed = {decision.artifact.digest for decision in plan.doomed}
+            plan = await plan_gc(store, rules, datetime.now(UTC))
+            removals = [
+                removal
+                for removal in await plan_removals(store, plan)
+                if removal.decision.artifact.digest in agreed
+            ]
+        else:
+            removals = await plan_removals(store, plan)
+        return plan, removals, await remove(store, removals, _tell)
+
+
+def _tell(removal: Removal) -> None:
+    artifact = removal.decision.artifact
+    more = len(removal.digests) - 1
+    tags = ", ".join(artifact.tags) or "no tag"
+    note(f"Removed {artifact.digest[:19]} ({tags}) and {more} more manifests.")
+
+
+def _print(decisions: Sequence[Decision]) -> None:
+    if not decisions:
+        note("There are no artifacts to decide on.")
+        return
+    table(
+        ("", "digest", "tags", "created", "why"),
+        [
+            (
+                "keep" if decision.keep else "remove",
+                decision.artifact.digest[:19],
+                _shorten(decision.artifact.tags) or "-",
+                _time(decision) or "-",
+                decision.reason,
+            )
+            for decision in decisions
+        ],
+    )
+
+
+def _shorten(tags: Sequence[str]) -> str:
+    more = f" and {len(tags) - 3} more" if len(tags) > 3 else ""
+    return ", ".join(tags[:3]) + more
+
+
+def _time(decision: Decision) -> str:
+    created = decision.artifact.created
+    return created.strftime("%Y-%m-%dT%H:%M:%SZ") if created else ""
+
+
+def _facts(
+    reference: Reference, plan: Plan, removals: Sequence[Removal], dry_run: bool, freed: int
+) -> dict[str, Any]:
+    def artifact(decision: Decision) -> dict[str, Any]:
+        return {
+            "digest": decision.artifact.digest,
+            "tags": list(decision.artifact.tags),
+            "created": _time(decision),
+            "reason": decision.reason,
+        }
+
+    return {
+        "repository": str(reference),
+        "dryRun": dry_run,
+        "removed": [
+            {**artifact(removal.decision), "with": list(removal.digests[:-1])}
+            for removal in removals
+        ],
+        "kept": [artifact(decision) for decision in plan.decisions if decision.keep],
+        "freed": freed,
+    }

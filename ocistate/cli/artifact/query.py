@@ -1,0 +1,158 @@
+"""``ocistate query``: find objects in the artifacts of many repositories and channels."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocistate.cli.artifact.ls import registry_of, repositories_of
+from ocistate.cli.channel.options import ChannelTrust, channel_trust_options
+from ocistate.cli.common.options import Connect, run_async, store_options
+from ocistate.cli.common.output import emit, note, output_option, result, table, warn
+from ocistate.errors import UsageError
+from ocistate.reference import Reference, parse_reference
+
+if TYPE_CHECKING:
+    from ocistate.ops.repository.query import Answer, Hit, Query
+
+
+@click.command("query")
+@click.argument("places", nargs=-1, required=True, metavar="REF|REPOSITORY|REGISTRY…")
+@click.option("--channel", metavar="GLOB", help="What these channels name; all by default.")
+@click.option("--tag", metavar="GLOB", help="What these tags name, in place of channels.")
+@click.option("--kind", "kinds", multiple=True, metavar="KIND[.GROUP]", help="Repeatable.")
+@click.option("-n", "--namespace", default="", metavar="GLOB", help="The objects' namespace.")
+@click.option("--name", default="", metavar="GLOB", help="The objects' name.")
+@click.option("--image", default="", metavar="GLOB", help="An image in it, with or without tag.")
+@click.option("--where", default="", metavar="CEL", help="An expression over 'object'.")
+@channel_trust_options
+@store_options
+@output_option("table", "json", "yaml", "name")
+def query_command(
+    places: tuple[str, ...],
+    channel: str | None,
+    tag: str | None,
+    trust: ChannelTrust,
+    connect: Connect,
+    output: str,
+    **criteria: Any,
+) -> int:
+    """Find objects in artifacts: every Deployment in any prod channel with an image of this name.
+
+    Looks at what the channels of each repository name now, at tags with --tag, or at the one
+    artifact of a reference. Inventories answer first; layers are only fetched for images and
+    --where, and kept by digest. Exits with 1 when nothing is found, as grep does.
+
+    \b
+        ocistate query registry.example.com --channel prod --image '*/web'
+        ocistate query registry.example.com/shop --where 'object.spec.replicas > 3'
+    """
+    from ocistate.ops.repository.query import Query
+
+    if channel and tag:
+        raise UsageError("--channel and --tag exclude each other")
+    query = Query(**criteria)
+    if query.where:
+        from ocistate.cel import check_syntax
+
+        if problem := check_syntax(query.where):
+            raise UsageError(f"--where {query.where!r} {problem}")
+    answers = run_async(_search(places, query, channel, tag, trust, connect))
+    hits = [hit for answer in answers for hit in answer.hits]
+    for answer in answers:
+        for problem in answer.problems:
+            warn(problem)
+    if output in ("json", "yaml"):
+        emit([_facts(hit) for hit in hits], output)
+    elif output == "name":
+        for hit in hits:
+            result(f"{hit.place.repository}@{hit.place.digest} {hit.entry.id}")
+    elif hits:
+        with_images = bool(query.image)
+        table(
+            ("repository", "at", "object", *(("images",) if with_images else ())),
+            [
+                (
+                    hit.place.repository,
+                    ", ".join(hit.place.pointers) or hit.place.digest[:19],
+                    str(hit.entry.id),
+                    *((", ".join(hit.images),) if with_images else ()),
+                )
+                for hit in hits
+            ],
+        )
+    looked = sum(answer.artifacts for answer in answers)
+    note(f"{len(hits)} objects in {looked} artifacts.")
+    return 0 if hits else 1
+
+
+async def _search(
+    places: tuple[str, ...],
+    query: Query,
+    channel: str | None,
+    tag: str | None,
+    trust: ChannelTrust,
+    connect: Connect,
+) -> list[Answer]:
+    from ocistate.ops.channel.reader import channels_in
+    from ocistate.ops.repository.query import (
+        Answer,
+        Place,
+        places_of_channels,
+        places_of_tags,
+        search,
+    )
+
+    references: list[Reference] = []
+    for place in places:
+        registry = registry_of(place)
+        if registry is None:
+            references.append(parse_reference(place))
+        else:
+            names = await repositories_of(connect, registry)
+            references += [parse_reference(f"{registry}/{name}") for name in names]
+    answers = []
+    for reference in references:
+        async with connect(reference) as store:
+            problems: list[str] = []
+            if reference.target is not None:
+                digest = (await store.resolve(reference.target)).digest
+                pointers = (f":{reference.tag}",) if reference.tag else ()
+                found = [Place(repository=str(reference.base), pointers=pointers, digest=digest)]
+            elif tag:
+                found = await places_of_tags(store, tag)
+            else:
+                names = [
+                    name
+                    for name in channels_in(await store.tags())
+                    if fnmatchcase(name, channel or "*")
+                ]
+                found, problems = await places_of_channels(
+                    store,
+                    [trust.channel(name, reference, required=False) for name in names],
+                )
+            answer = await search(store, found, query)
+            answers.append(
+                Answer(
+                    hits=answer.hits,
+                    artifacts=answer.artifacts,
+                    problems=(*problems, *answer.problems),
+                )
+            )
+    return answers
+
+
+def _facts(hit: Hit) -> dict[str, Any]:
+    id = hit.entry.id
+    return {
+        "repository": hit.place.repository,
+        "digest": hit.place.digest,
+        "pointers": list(hit.place.pointers),
+        "apiVersion": hit.entry.api_version,
+        "kind": id.kind,
+        "namespace": id.namespace,
+        "name": id.name,
+        "images": list(hit.images),
+    }

@@ -1,0 +1,1 @@
+"""Commands on channels: move, gate, watch and search them."""

@@ -1,0 +1,148 @@
+"""``ocistate approve``: say, signed, that one digest may go into one channel."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from ocistate.cli.channel.options import (
+    ChannelTrust,
+    Choice,
+    channel_trust_options,
+    choice_options,
+    parse_lifetime,
+)
+from ocistate.cli.common.options import Connect, run_async, store_options
+from ocistate.cli.common.output import emit, note, output_option, result, warn
+from ocistate.cli.trust.keys import Load, required_signer, signer_facts, signer_options
+from ocistate.errors import NotFound, UsageError
+from ocistate.reference import Reference
+
+if TYPE_CHECKING:
+    from ocistate.channel.approval import Approval
+    from ocistate.oci.store import Store
+    from ocistate.ops.channel.reader import Channel
+    from ocistate.signing.identity import IdentitySigner
+    from ocistate.signing.keys import Signer
+    from ocistate.signing.policy.model import TrustPolicy
+
+
+@click.command("approve")
+@choice_options("approve")
+@click.option("--channel", "name", required=True, metavar="CHANNEL", help="Where it may go.")
+@click.option("--reason", required=True, help="Why; it is part of what is signed.")
+@click.option("--expires", metavar="7d", help="How long it counts (d, h, m); else for ever.")
+@signer_options
+@channel_trust_options
+@store_options
+@output_option("name", "json", "yaml")
+def approve_command(
+    choice: Choice,
+    name: str,
+    reason: str,
+    expires: str | None,
+    load: Load | None,
+    trust: ChannelTrust,
+    connect: Connect,
+    output: str,
+) -> None:
+    """Approve that an artifact goes into a channel, as a pipeline's gate may ask for.
+
+    Prints the REPOSITORY@DIGEST. The approval is an attestation of the artifact that counts for
+    this digest, this channel and this repository alone. With --policy the artifact must be signed.
+    """
+    from ocistate.channel.approval import MAX_TEXT
+    from ocistate.channel.record import check_channel, show_time
+
+    check_channel(name)
+    if len(reason) > MAX_TEXT:
+        raise UsageError(f"--reason has more than {MAX_TEXT} characters")
+    base = choice.reference.base
+    source = trust.channel(choice.channel, base) if choice.channel is not None else None
+    lifetime = None if expires in (None, "never") else parse_lifetime(expires or "")
+    policies = trust.policies()
+    if not policies:
+        warn("the artifact's signature is not checked; give --policy")
+    signer = required_signer(load)
+    now = datetime.now(UTC).replace(microsecond=0)
+
+    async def approve() -> tuple[Approval, str]:
+        async with connect(base) as store:
+            target = await _target(store, source, choice.reference)
+            return await _approve(
+                store, target, name, reason, policies, signer,
+                now=now, expires=now + lifetime if lifetime else None,
+            )  # fmt: skip
+
+    approval, origin = run_async(approve())
+    where = str(base.with_digest(approval.digest))
+    until = f" until {show_time(approval.expires)}" if approval.expires else ""
+    note(f"Approved {where} for {name}{until}")
+    if output == "name":
+        result(where)
+    else:
+        emit(
+            {
+                "reference": where,
+                "approval": origin,
+                "expires": "",
+                **approval.predicate(),
+                **signer_facts(signer),
+            },
+            output,
+        )
+
+
+async def _target(store: Store, source: Channel | None, reference: Reference) -> str:
+    """The tag or digest to approve; that of a channel, if its record may be followed now."""
+    from ocistate.channel.trust import check_policy, check_time
+    from ocistate.ops.channel.reader import follow_numbers, place_of, read_newest
+
+    if source is None:
+        return reference.target or ""
+    record = (await follow_numbers(store, source, await read_newest(store, source))).record
+    check_policy(record, source.trust)
+    check_time(record, datetime.now(UTC))
+    note(f"{record} names {record.digest_of(place_of(store.reference))}")
+    return record.digest_of(place_of(store.reference))
+
+
+async def _approve(
+    store: Store,
+    target: str,
+    channel: str,
+    reason: str,
+    policies: tuple[TrustPolicy, ...],
+    signer: Signer | IdentitySigner,
+    *,
+    now: datetime,
+    expires: datetime | None,
+) -> tuple[Approval, str]:
+    from ocistate.channel.approval import PREDICATE, Approval
+    from ocistate.channel.record import name_tag
+    from ocistate.ops.channel.reader import no_channel, place_of
+    from ocistate.ops.signing.sign import sign_artifact
+    from ocistate.ops.signing.verify import verify_artifact
+
+    try:
+        await store.resolve(name_tag(channel))
+    except NotFound:
+        raise no_channel(store.reference, channel) from None
+    subject = await store.resolve(target)
+    if policies:
+        verified = await verify_artifact(store, subject.digest, policies)
+        note(f"{subject.digest}: {verified.summary}")
+    approval = Approval(
+        channel=channel,
+        repository=place_of(store.reference),
+        digest=subject.digest,
+        reason=reason,
+        at=now,
+        expires=expires,
+    )
+    written = await sign_artifact(
+        store, subject, signer, predicate_type=PREDICATE, predicate=approval.predicate()
+    )
+    return approval, written.digest

@@ -1,0 +1,186 @@
+"""How a verb moves a channel: show what changes, ask, write, report."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocistate.cli.common.differences import difference_rows, print_differences, summary_of
+from ocistate.cli.common.options import Connect
+from ocistate.cli.common.output import emit, note, result, warn
+from ocistate.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from ocistate.channel.record import Record
+    from ocistate.channel.trust import Trusted
+    from ocistate.ops.artifact.compare import ObjectDiff
+    from ocistate.ops.channel.writer import Writer
+
+Change = Callable[["Trusted"], "Record | None"]
+"""Makes the next record, not numbered yet, of the newest one; None where nothing is to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """Whether a person has agreed already, and whether anything is to be written at all."""
+
+    yes: bool
+    dry_run: bool
+
+
+def consent_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--yes`` and ``--dry-run``: the verb gets ``consent``."""
+
+    @click.option("--yes", "-y", is_flag=True, help="Do not ask; needed where nobody can be asked.")
+    @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
+    @functools.wraps(command)
+    def wrapper(*args: Any, yes: bool, dry_run: bool, **kwargs: Any) -> Any:
+        return command(*args, consent=Consent(yes=yes, dry_run=dry_run), **kwargs)
+
+    return wrapper
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What became of a move: the record there was, the one there is or would be."""
+
+    before: Trusted
+    after: Record
+    digest: str
+    signer: str
+    changes: Mapping[str, tuple[ObjectDiff, ...]]
+    dry_run: bool
+
+
+async def newest_of(writer: Writer) -> Trusted:
+    """The record that is to be moved on from. Raises NotFound."""
+    newest = await writer.newest()
+    if newest is None:
+        raise NotFound(
+            f"{writer.store.reference} has no channel {writer.channel.name}",
+            hint=f"begin it: 'ocistate channel init {writer.store.reference}:TAG "
+            f"{writer.channel.name} --key …'",
+        )
+    return newest
+
+
+async def move(
+    connect: Connect, writer: Writer, newest: Trusted, change: Change, consent: Consent
+) -> Moved:
+    """Show what changes, ask, and write; on top of later records too, unless a person decided."""
+    from ocistate.channel.change import succeed
+
+    def make(old: Trusted | None) -> Record | None:
+        if old is None:
+            raise NotFound("the channel went away meanwhile")
+        return change(old)
+
+    draft = make(newest)
+    if draft is None:
+        return Moved(
+            before=newest,
+            after=newest.record,
+            digest=newest.digest,
+            signer=newest.signer,
+            changes={},
+            dry_run=consent.dry_run,
+        )
+    after = succeed(newest, draft, epoch=writer.channel.trust.epoch)
+    changes = await _compare(connect, newest.record, after)
+    _show(newest.record, after, changes)
+    asked = not consent.yes and not consent.dry_run
+    if asked:
+        if not sys.stdin.isatty():
+            raise UsageError("nobody can be asked here", hint="add --yes, or --dry-run to look")
+        click.confirm(f"Move {after.channel} to {after}?", abort=True, err=True)
+    if consent.dry_run:
+        return Moved(
+            before=newest, after=after, digest="", signer="", changes=changes, dry_run=True
+        )
+    written = await writer.write(make, base=newest.digest if asked else "")
+    return Moved(
+        before=newest,
+        after=written.record,
+        digest=written.digest,
+        signer=written.signer,
+        changes=changes,
+        dry_run=False,
+    )
+
+
+async def _compare(
+    connect: Connect, before: Record, after: Record
+) -> dict[str, tuple[ObjectDiff, ...]]:
+    """What changes in the objects, by repository."""
+    from ocistate.ops.artifact.compare import compare, open_side
+    from ocistate.ops.channel.releases import reference_of
+
+    changes: dict[str, tuple[ObjectDiff, ...]] = {}
+    for place, digest in after.subjects.items():
+        old = before.subjects.get(place)
+        if old is None or old == digest:
+            continue
+        async with connect(reference_of(place)) as store:
+            try:
+                left = await open_side(store, old)
+            except NotFound:
+                warn(f"{place}@{old} is not there any more: what changes cannot be shown")
+                continue
+            changes[place] = await compare(left, await open_side(store, digest))
+    return changes
+
+
+def _show(before: Record, after: Record, changes: Mapping[str, tuple[ObjectDiff, ...]]) -> None:
+    note(f"{before} → {after}" + (", on hold" if after.hold else ""))
+    if after.rollout is not None:
+        note(f"in rings: {after.rollout} now has it; the others stay as they are")
+    for place in sorted({*before.subjects, *after.subjects}):
+        old, new = before.subjects.get(place, "nothing"), after.subjects.get(place, "nothing")
+        if old == new:
+            note(f"{place}: stays at {new}")
+            continue
+        note(f"{place}: {old} → {new}")
+        if place in changes:
+            note(f"  {summary_of(changes[place])}")
+            print_differences(changes[place], err=True)
+
+
+def report(moved: Moved, output: str) -> None:
+    """Print what became of it."""
+    after = moved.after
+    unchanged = moved.digest == moved.before.digest
+    if unchanged:
+        note(f"{after} is that already; nothing was written.")
+    elif moved.dry_run:
+        note("Dry run: nothing was written.")
+    else:
+        note(f"{after.channel} is now at {after}, signed by {moved.signer}.")
+    if output in ("json", "yaml"):
+        from ocistate.cli.channel.records import record_row
+
+        emit(
+            {
+                **record_row(after, moved.digest, moved.signer),
+                "before": str(moved.before.record),
+                "unchanged": unchanged,
+                "dryRun": moved.dry_run,
+                "changes": [
+                    {
+                        "repository": place,
+                        "before": moved.before.record.subjects.get(place, ""),
+                        "after": after.subjects.get(place, ""),
+                        "resources": difference_rows(moved.changes.get(place, ())),
+                    }
+                    for place in sorted({*moved.before.record.subjects, *after.subjects})
+                    if moved.before.record.subjects.get(place) != after.subjects.get(place)
+                ],
+            },
+            output,
+        )
+    else:
+        result(str(after))

@@ -1,0 +1,242 @@
+"""``ocistate channel list|show|verify``: look at channels, and prove them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocistate.cli.channel.options import ChannelTrust, channel_trust_options
+from ocistate.cli.channel.records import record_row
+from ocistate.cli.common.options import (
+    REPOSITORY,
+    Connect,
+    run_async,
+    source_options,
+    store_options,
+)
+from ocistate.cli.common.output import emit, note, output_option, result, table
+from ocistate.errors import ChannelError, ChannelFork, OcistateError
+from ocistate.reference import Reference
+
+if TYPE_CHECKING:
+    from ocistate.channel.trust import Trusted
+    from ocistate.oci.store import Store
+
+
+@click.command("list")
+@click.argument("reference", type=REPOSITORY, metavar="REPO")
+@channel_trust_options
+@store_options
+@output_option("table", "json", "yaml", "name")
+def list_command(
+    reference: Reference,
+    trust: ChannelTrust,
+    connect: Connect,
+    output: str,
+) -> None:
+    """List a repository's channels, and what each of them pins now."""
+    rows = run_async(_list(connect(reference), reference, trust))
+    if output in ("json", "yaml"):
+        emit(rows, output)
+    elif output == "name":
+        for row in rows:
+            result(row["channel"])
+    elif not rows:
+        note(f"{reference.base} has no channels.")
+    else:
+        table(
+            ("channel", "number", "digest", "revision", "since", "state"),
+            [
+                (
+                    row["channel"],
+                    row.get("number", ""),
+                    row.get("digest", "")[:19],
+                    row.get("revision", ""),
+                    row.get("issuedAt", ""),
+                    row["state"],
+                )
+                for row in rows
+            ],
+        )
+
+
+async def _list(store: Store, reference: Reference, trust: ChannelTrust) -> list[dict[str, Any]]:
+    from ocistate.ops.channel.reader import channels_in
+
+    async with store:
+        names = channels_in(await store.tags())
+        if names and not trust.is_given:
+            trust.channel(names[0], reference, required=False)  # which warns of it, once
+        gate = asyncio.Semaphore(8)
+
+        async def one(name: str) -> dict[str, Any]:
+            async with gate:
+                return await _row(store, reference, name, trust)
+
+        return list(await asyncio.gather(*(one(name) for name in names)))
+
+
+async def _row(
+    store: Store,
+    reference: Reference,
+    name: str,
+    trust: ChannelTrust,
+) -> dict[str, Any]:
+    from ocistate.channel.record import show_number
+    from ocistate.channel.trust import check_policy, check_time
+    from ocistate.ops.channel.reader import place_of, read_newest
+    from ocistate.ops.channel.releases import find_record
+
+    signer, state = "", "not verified"
+    try:
+        channel = trust.channel(name, reference, required=False)
+        if trust.is_given:
+            trusted = await read_newest(store, channel)
+            record, digest, signer = trusted.record, trusted.digest, trusted.signer
+            state = "on hold" if record.hold else "verified"
+            if record.rollout is not None:
+                state += f", in rings: {record.rollout}"
+            try:
+                check_policy(record, channel.trust)
+                check_time(record, datetime.now(UTC))
+            except ChannelError as error:
+                state = error.reason
+        else:
+            record, digest = await find_record(store, channel), ""
+    except OcistateError as error:
+        return {"channel": name, "state": error.reason, "problem": str(error)}
+    here = place_of(reference)
+    made = record.artifacts.get(here)
+    return {
+        **record_row(record, digest, signer),
+        "number": show_number(*record.number),
+        "digest": record.subjects.get(here, ""),
+        "revision": made.revision if made else "",
+        "state": state,
+        "problem": "",
+    }
+
+
+@click.command("show")
+@click.argument("reference", type=REPOSITORY, metavar="REPO")
+@click.argument("name", metavar="CHANNEL")
+@channel_trust_options
+@source_options
+@output_option("table", "json", "yaml", "name")
+def show_command(
+    reference: Reference,
+    name: str,
+    trust: ChannelTrust,
+    connect: Connect,
+    output: str,
+) -> None:
+    """Show a channel's newest record, verified.
+
+    Says too whether it may be followed now.
+    """
+    from ocistate.channel.record import show_number
+    from ocistate.channel.trust import check_policy, check_time
+    from ocistate.ops.channel.reader import read_newest
+
+    channel = trust.channel(name, reference)
+
+    async def read() -> Trusted:
+        async with connect(reference) as store:
+            return await read_newest(store, channel)
+
+    trusted = run_async(read())
+    record, problem = trusted.record, ""
+    try:
+        check_policy(record, channel.trust)
+        check_time(record, datetime.now(UTC))
+    except ChannelError as error:
+        problem = str(error)
+    row = {**record_row(record, trusted.digest, trusted.signer), "problem": problem}
+    if output in ("json", "yaml"):
+        emit(row, output)
+    elif output == "name":
+        result(str(record))
+    else:
+        for label, value in (
+            ("Channel", f"{record.channel} of {record.repository}"),
+            ("Number", show_number(*record.number)),
+            ("Record", trusted.digest),
+            ("Signed by", trusted.signer),
+            ("Asked by", record.actor),
+            ("Since", row["issuedAt"]),
+            ("Expires", row["expires"] or "never"),
+            ("Hold", "yes" if record.hold else "no"),
+            ("Rollout", str(record.rollout or "")),
+            ("Reason", record.reason),
+            ("From", record.source),
+            ("Problem", problem),
+        ):
+            if value:
+                result(f"{label + ':':<11} {value}")
+        for subject in row["subjects"]:
+            result(f"{subject['repository']}@{subject['digest']}  {subject['revision']}".rstrip())
+
+
+@click.command("verify")
+@click.argument("reference", type=REPOSITORY, metavar="REPO")
+@click.argument("name", metavar="CHANNEL")
+@channel_trust_options
+@store_options
+@output_option("name", "json", "yaml")
+def verify_command(
+    reference: Reference,
+    name: str,
+    trust: ChannelTrust,
+    connect: Connect,
+    output: str,
+) -> None:
+    """Prove a channel and the whole line behind it.
+
+    Looked at are its newest record, those before it, and every numbered tag. Prints the
+    REPOSITORY@DIGEST it pins. Exit codes: 70 to 76, as docs/cli.md tells.
+    """
+    from ocistate.channel.trust import check_policy, check_time
+    from ocistate.ops.channel.history import read_history
+    from ocistate.ops.channel.reader import read_newest
+
+    channel = trust.channel(name, reference)
+
+    async def prove() -> tuple[Trusted, Any]:
+        async with connect(reference) as store:
+            trusted = await read_newest(store, channel)
+            check_policy(trusted.record, channel.trust)
+            check_time(trusted.record, datetime.now(UTC))
+            return trusted, await read_history(store, channel, all_tags=True)
+
+    trusted, history = run_async(prove())
+    record = trusted.record
+    problems = [f"{link.record}: {link.problem}" for link in history.links if link.problem]
+    problems += [history.broken] if history.broken else []
+    facts = {
+        **record_row(record, trusted.digest, trusted.signer),
+        "records": len(history.links),
+        "forks": [str(fork) for fork in history.forks],
+        "problems": problems,
+    }
+    if output != "name":
+        emit(facts, output)
+    for problem in (*facts["forks"], *problems):
+        note(f"✗ {problem}")
+    if history.forks:
+        raise ChannelFork(
+            f"{len(history.forks)} of the numbered tags do not hold what the line has",
+            hint="someone wrote over tags; the line itself is what its signed links say",
+        )
+    if problems:
+        raise ChannelError(f"{len(problems)} of {len(history.links)} records are not proven")
+    note(
+        f"Verified: {len(history.links)} records in one line, the newest signed by "
+        f"{trusted.signer}."
+    )
+    if output == "name":
+        from ocistate.ops.channel.reader import place_of
+
+        result(str(reference.with_digest(record.digest_of(place_of(reference)))))

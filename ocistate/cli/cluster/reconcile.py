@@ -1,0 +1,105 @@
+"""``ocistate reconcile|suspend|resume``: tell the agent to look now, to stop, to go on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from ocistate.cli.cluster.stacks import Where, cluster_options, condition, find_stack, patch_stack
+from ocistate.cli.common.options import run_async
+from ocistate.cli.common.output import emit, note, output_option, result
+from ocistate.errors import HealthTimeout
+
+_LOOK_SECONDS = 0.25
+
+
+@click.command("reconcile")
+@click.argument("name")
+@click.option("--wait/--no-wait", default=True, help="Wait for the outcome.")
+@click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait for it.")
+@cluster_options
+@output_option("table", "json", "yaml", "name")
+def reconcile_command(name: str, wait: bool, timeout: float, where: Where, output: str) -> int:
+    """Have a Stack looked at now: the registry is asked, and the cluster made equal.
+
+    Exits with 1 when the Stack is not ready afterwards, or runs what it ran before since the
+    registry could not be asked.
+    """
+    obj = run_async(_reconcile(name, wait, timeout, where))
+    ready = condition(obj, "Ready")
+    facts = {
+        "namespace": obj["metadata"]["namespace"],
+        "name": name,
+        "handled": wait,
+        "digest": ((obj.get("status") or {}).get("current") or {}).get("digest", ""),
+        "ready": ready,
+    }
+    if output in ("json", "yaml"):
+        emit(facts, output)
+    elif output == "name" or not wait:
+        result(f"stack/{name}" if output == "name" else f"stack/{name} asked")
+    else:
+        result(f"stack/{name} {ready['reason']}: {ready['message']}")
+    # True for another reason than Ready: what runs is healthy, but what is new could not be seen.
+    failed = ready["status"] == "False" or (
+        ready["status"] == "True" and ready["reason"] != "Ready"
+    )
+    return 1 if wait and failed else 0
+
+
+async def _reconcile(name: str, wait: bool, timeout: float, where: Where) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    from ocistate.api.stack import GROUP
+
+    asked = datetime.now(UTC).isoformat(timespec="milliseconds")
+    async with where.open() as (client, namespace):
+        obj = await find_stack(client, namespace, name)
+        obj = await patch_stack(
+            client, obj, {"metadata": {"annotations": {f"{GROUP}/reconcile": asked}}}
+        )
+        if not wait:
+            return obj
+        note(f"Waiting for Stack {name}, up to {timeout:g} s")
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    obj = await find_stack(client, namespace, name)
+                    status = obj.get("status") or {}
+                    under_way = condition(obj, "Ready")["reason"] == "Progressing"
+                    if status.get("lastHandledReconcileAt") == asked and not under_way:
+                        return obj
+                    await asyncio.sleep(_LOOK_SECONDS)
+        except TimeoutError:
+            raise HealthTimeout(
+                f"Stack {name}: no outcome within {timeout:g} s",
+                hint=f"is the agent running? 'ocistate status {name}' tells more",
+            ) from None
+
+
+@click.command("suspend")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@cluster_options
+def suspend_command(names: tuple[str, ...], where: Where) -> None:
+    """Leave Stacks as they are: nothing is applied, repaired or pruned until 'resume'."""
+    run_async(_set_suspend(names, where, True))
+
+
+@click.command("resume")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@cluster_options
+def resume_command(names: tuple[str, ...], where: Where) -> None:
+    """Go on with suspended Stacks, at once."""
+    run_async(_set_suspend(names, where, False))
+
+
+async def _set_suspend(names: tuple[str, ...], where: Where, suspend: bool) -> None:
+    async with where.open() as (client, namespace):
+        # All are looked up before the first one changes.
+        stacks = [await find_stack(client, namespace, name) for name in names]
+        for obj in stacks:
+            await patch_stack(client, obj, {"spec": {"suspend": suspend}})
+            word = "suspended" if suspend else "resumed"
+            result(f"stack/{obj['metadata']['name']} {word}")

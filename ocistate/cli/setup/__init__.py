@@ -1,0 +1,1 @@
+"""Commands that set things up: the agent, its installation, credentials."""

@@ -1,1 +1,0 @@
-"""Kubernetes: client, plan, apply, health, watch; nothing of registries."""

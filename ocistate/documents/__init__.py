@@ -1,0 +1,1 @@
+"""What people write: YAML and JSON, read strictly and within bounds."""

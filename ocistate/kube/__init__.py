@@ -1,0 +1,1 @@
+"""The Kubernetes API: transport, kubeconfig, discovery, errors. Nothing of registries."""

@@ -1,0 +1,1 @@
+"""Stores on disk: OCI image layouts, as folders and as archives."""

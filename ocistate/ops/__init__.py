@@ -1,0 +1,1 @@
+"""Operations that put the packages together, for the CLI and the agent."""

@@ -1,0 +1,1 @@
+"""Read and move channels in a store, and report on them."""

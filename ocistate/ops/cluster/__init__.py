@@ -1,0 +1,1 @@
+"""Apply an artifact to a cluster once, or show what it would change."""

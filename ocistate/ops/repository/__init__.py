@@ -1,0 +1,1 @@
+"""Whole repositories: copy, list, search, clean up."""

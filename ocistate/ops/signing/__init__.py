@@ -1,0 +1,1 @@
+"""Sign what a store holds, and prove who signed it."""

@@ -1,0 +1,1 @@
+"""Trust policies: whom to trust for what. No I/O."""

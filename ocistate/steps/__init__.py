@@ -1,1 +1,0 @@
-"""The steps that put stores, trust and targets together, for the CLI and the agent alike."""

@@ -1,0 +1,1 @@
+"""Informers, the store of owned objects, and waiting for them. Nothing of registries."""

@@ -1,0 +1,475 @@
+"""See what is owned, live: one label-selected watch per kind, for all Stacks together.
+
+    owned = OwnedObjects(on_change=…)
+    async with Watches(client, owned) as watches:
+        watches.want({("apps", "Deployment"), ("", "ConfigMap")})
+        await watches.synced()
+
+Kinds whose health is in their status are watched whole, and looked at event by event; of all
+others only the metadata is asked for, so that no Secret or ConfigMap content is ever read. A kind
+that is not served is waited for; one that vanishes with its CRD takes its objects with it.
+
+There are bounds to how many kinds are watched; the others are listed now and then. A list that is
+older than what is known means that the cluster's store was put back to an earlier state: all kinds
+are then listed and compared anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence, Set
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self
+
+from ocistate.apply.live import id_of
+from ocistate.apply.unlisted import is_broken, is_custom, names_its_webhook
+from ocistate.errors import ClusterError, OcistateError
+from ocistate.health.declared import declares_status, is_in_doubt
+from ocistate.health.evaluate import Health, health_of, speaks
+from ocistate.kube import codec
+from ocistate.kube.client import KubeClient, version_number, watch_error
+from ocistate.kube.discovery import ApiResource
+from ocistate.kube.errors import StatusError
+from ocistate.labels import STACK_LABEL
+from ocistate.objects import ObjectId
+from ocistate.watch.store import OwnedObjects
+
+_FIRST_PAUSE: Final = 0.5
+_MAX_PAUSE: Final = 10.0
+_MAX_PAUSE_REFUSED: Final = 60.0
+_ABSENT_PAUSE: Final = 30.0
+_BROKEN_AFTER: Final = 3
+"""Failures in a row, after which a kind is broken, and not just the API server busy."""
+_SCHEMA_SECONDS: Final = 1.0
+"""A list waits so long for the schema of its kind, so that nothing is under way for a moment."""
+# A watch that ends sooner than this says nothing about the server being well again.
+_STEADY: Final = 5.0
+_STREAM_SECONDS: Final = 300.0
+"""A watch that goes on from one that lasted this long misses nothing."""
+LIST_SECONDS: Final = 60.0
+"""Between two lists of a kind that is not watched."""
+
+Key = tuple[str, str, str]
+"""Group, kind, and namespace (empty for all)."""
+
+
+@dataclass(slots=True)
+class _Past:
+    """What one kind was known to be before it is listed again."""
+
+    reached: float = 0
+    """The version that was known; infinite when nothing of it counts any more."""
+    objects: dict[ObjectId, str] = field(default_factory=dict)
+    """Those of another state of the cluster, and whose they were."""
+
+    def is_ahead_of(self, listed: codec.ListMeta) -> bool:
+        version = version_number(listed.resourceVersion)
+        return 0 < version < self.reached
+
+
+async def list_into(
+    client: KubeClient,
+    owned: OwnedObjects,
+    resource: ApiResource,
+    namespace: str = "",
+    *,
+    selector: str = STACK_LABEL,
+    whole: bool,
+    since: _Past | None = None,
+) -> str:
+    """Feed a complete list to the store; return the version to watch from.
+
+    ``since`` is what is known from before. Raises StatusError (``gone`` when the pages expired:
+    list again) and ClusterUnavailable.
+    """
+    seen: list[ObjectId] = []
+    version = ""
+    past = since or _Past()
+    async for page in client.pages(
+        resource, namespace, label_selector=selector, metadata_only=not whole
+    ):
+        if not version and past.is_ahead_of(codec.decode_as(codec.PAGE, page).metadata):
+            past.objects |= owned.renew(resource, namespace)
+        if whole:
+            raw = codec.decode_as(codec.RAW_LIST, page)
+            for item in raw.items or ():
+                obj = _named(codec.decode(item), resource)
+                metadata = codec.decode_as(codec.PARTIAL, item).metadata
+                judged = await _judge(owned, resource, metadata, obj)
+                seen.append(owned.see(resource, metadata, obj, judged))
+            version = raw.metadata.resourceVersion
+        else:
+            partial = codec.decode_as(codec.PARTIAL_LIST, page)
+            seen.extend(owned.see(resource, item.metadata, None) for item in partial.items or ())
+            version = partial.metadata.resourceVersion
+        await asyncio.sleep(0)  # let others run between pages of many objects
+    owned.only(resource, namespace, seen, before=past.objects)
+    past.objects, past.reached = {}, version_number(version)
+    return version
+
+
+async def watch_into(
+    client: KubeClient,
+    owned: OwnedObjects,
+    resource: ApiResource,
+    namespace: str = "",
+    *,
+    since: str,
+    selector: str = STACK_LABEL,
+    whole: bool,
+) -> AsyncGenerator[str, None]:
+    """Feed events to the store, yielding the version reached after each; ends with the stream.
+
+    Raises StatusError (``gone``: list again) and ClusterUnavailable.
+    """
+    lines = client.watch_lines(
+        resource, namespace, since=since, label_selector=selector, metadata_only=not whole
+    )
+    async with aclosing(lines):
+        async for line in lines:
+            event = codec.decode_as(codec.EVENT, line)
+            if event.type == "ERROR":
+                raise watch_error(codec.decode(event.object), resource, namespace)
+            metadata = codec.decode_as(codec.PARTIAL, event.object).metadata
+            if event.type != "BOOKMARK":
+                obj = _named(codec.decode(event.object), resource) if whole else None
+                if event.type == "DELETED":
+                    owned.forget(id_of(resource, metadata), metadata.uid, last=obj)
+                else:
+                    judged = await _judge(owned, resource, metadata, obj) if obj else None
+                    owned.see(resource, metadata, obj, judged)
+            yield metadata.resourceVersion
+
+
+async def _judge(
+    owned: OwnedObjects, resource: ApiResource, metadata: codec.Metadata, obj: dict[str, object]
+) -> Health | None:
+    """What the rules of an object's Stack make of it. In a thread: they are a tenant's, and may
+    take as long as CEL lets them, while all others' watches share the event loop."""
+    rules = owned.rules_of(resource, metadata)
+    return await asyncio.to_thread(health_of, obj, checks=rules) if rules else None
+
+
+def _named(obj: dict[str, object], resource: ApiResource) -> dict[str, object]:
+    obj["apiVersion"] = resource.api_version
+    obj["kind"] = resource.kind
+    return obj
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """One kind (in one namespace) being watched."""
+
+    key: Key
+    synced: asyncio.Event = field(default_factory=asyncio.Event)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    trouble: OcistateError | None = None
+    since: str = ""
+    past: _Past = field(default_factory=_Past)
+    begun: float | None = None
+    broken: bool = False
+    """Whether the last stream ended otherwise than it should: the server may be another one."""
+    failures: int = 0
+
+
+class Watches:
+    """Keeps watches open for the kinds that are wanted.
+
+    ``namespaces`` restricts everything to these namespaces (cluster-scoped kinds are then not
+    watched). ``selector`` narrows what is watched. ``on_trouble`` is told of every error: the kind,
+    and the error or None when it is over. ``sleep``, ``clock`` and ``rng`` are passed in by tests.
+
+    ``listed`` are the kinds that are listed now and then instead.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        owned: OwnedObjects,
+        *,
+        namespaces: Sequence[str] | None = None,
+        selector: str = STACK_LABEL,
+        on_trouble: Callable[[Key, OcistateError | None], None] | None = None,
+        lists: int = 4,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client
+        self._owned = owned
+        self._namespaces = namespaces
+        self._selector = selector
+        self._on_trouble = on_trouble
+        self._lists = asyncio.Semaphore(lists)
+        self._sleep = sleep
+        self._clock = clock
+        self._rng = rng
+        self._watches: dict[Key, _Watch] = {}
+        self.listed: Set[tuple[str, str]] = frozenset()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End all watches."""
+        await self._end(list(self._watches))
+
+    @property
+    def kinds(self) -> set[tuple[str, str]]:
+        """The kinds being watched."""
+        return {key[:2] for key in self._watches}
+
+    @property
+    def troubles(self) -> dict[Key, OcistateError]:
+        """What keeps kinds from being seen just now."""
+        return {key: each.trouble for key, each in self._watches.items() if each.trouble}
+
+    def want(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """Watch these kinds too, from now on; those that were absent are looked for at once."""
+        for group, kind in kinds:
+            for namespace in self._namespaces if self._namespaces is not None else ("",):
+                key = (group, kind, namespace)
+                watch = self._watches.get(key)
+                if watch is None:
+                    watch = self._watches[key] = _Watch(key)
+                    watch.task = asyncio.create_task(self._follow(watch), name=f"watch {kind}")
+                watch.woken.set()
+
+    async def trim(self, needed: Set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Watch nothing but these kinds, and know nothing of others any more; return the kinds
+        that were ended."""
+        keys = [key for key in self._watches if key[:2] not in needed]
+        await self._end(keys)
+        for group, kind, namespace in keys:
+            if (group, kind, namespace) not in self._watches:  # nor wanted again meanwhile
+                self._vanished(group, kind, namespace)
+        return {key[:2] for key in keys}
+
+    async def synced(
+        self, kinds: Iterable[tuple[str, str]] | None = None, *, timeout: float | None = None
+    ) -> bool:
+        """Wait until the kinds (all, if none are named) have been listed, or are found absent or
+        forbidden (see `troubles`); False when that takes more than ``timeout`` seconds."""
+        chosen = None if kinds is None else set(kinds)
+        waited = [
+            asyncio.ensure_future(each.synced.wait())
+            for key, each in self._watches.items()
+            if chosen is None or key[:2] in chosen
+        ]
+        if not waited:
+            return True
+        try:
+            _, pending = await asyncio.wait(waited, timeout=timeout)
+        finally:
+            for each in waited:
+                each.cancel()
+        return not pending
+
+    async def relist(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """List these kinds anew, to check every object against what is now desired
+        (`OwnedObjects.desire`). Raises ClusterError."""
+        for group, kind in kinds:
+            resource = await self._client.kind(group, kind)
+            for namespace in self._namespaces if self._namespaces is not None else ("",):
+                key = (group, kind, namespace)
+                await self._list(self._watches.get(key) or _Watch(key), resource)
+
+    # The endless part
+
+    async def _follow(self, watch: _Watch) -> None:
+        while True:
+            try:
+                await self._once(watch)
+            except StatusError as error:
+                if error.gone or error.status == 404:
+                    watch.since = ""
+                await self._rest(watch, error)
+            except OcistateError as error:
+                await self._rest(watch, error)
+            except Exception as error:  # a watch that ends silently would be the worst of all
+                trouble = ClusterError(f"watch {watch.key}: {type(error).__name__}: {error}")
+                await self._rest(watch, trouble)
+
+    async def _once(self, watch: _Watch) -> None:
+        """List if need be, then watch until the stream ends."""
+        resource = await self._resource(watch)
+        if resource is None:
+            return
+        learning: asyncio.Task[None] | None = None
+        if is_in_doubt(resource):
+            learning = asyncio.create_task(self._learn(resource))
+            await asyncio.wait([learning], timeout=_SCHEMA_SECONDS)
+        try:
+            await self._list_and_watch(watch, resource)
+        finally:
+            if learning is not None:
+                learning.cancel()
+        if not self._steady(watch):
+            # Ended at once, without an error: a proxy, or a CRD just deleted. Look anew.
+            watch.since = ""
+            await self._rest(watch, None)
+
+    async def _list_and_watch(self, watch: _Watch, resource: ApiResource) -> None:
+        group, kind, namespace = watch.key
+        if watch.since and watch.broken and await self._went_back(watch, resource):
+            self._doubt_all(None)
+        if not watch.since:
+            watch.since = await self._list(watch, resource)
+        watch.broken = False
+        self._well(watch)
+        if watch.key[:2] in self.listed:
+            watch.since, watch.begun = "", self._clock()
+            await _first(watch.woken.wait(), self._sleep(LIST_SECONDS * (0.5 + self._rng())))
+            return
+        watch.begun = self._clock()
+        events = watch_into(
+            self._client,
+            self._owned,
+            resource,
+            namespace,
+            since=watch.since,
+            selector=self._selector,
+            whole=speaks(group, kind),
+        )
+        async with aclosing(events):
+            async for version in events:
+                watch.since = version or watch.since
+                watch.past.reached = max(watch.past.reached, version_number(version))
+        watch.broken = self._clock() - watch.begun < _STREAM_SECONDS - _STEADY
+
+    async def _learn(self, resource: ApiResource) -> None:
+        """Find out whether a kind ever reports a status; its schema may come after the kind."""
+        pause = 0.1
+        while True:
+            try:
+                declared = await declares_status(self._client, resource)
+            except OcistateError:
+                declared = None  # then it is waited for, as the subresource says
+            if declared is not None:
+                self._owned.silence(resource.group, resource.kind, not declared)
+                return
+            await self._sleep(pause)
+            pause = min(pause * 2, _ABSENT_PAUSE)
+
+    async def _went_back(self, watch: _Watch, resource: ApiResource) -> bool:
+        return await self._client.went_back(
+            resource, watch.key[2], since=watch.since, label_selector=self._selector
+        )
+
+    def _doubt_all(self, but: _Watch | None) -> None:
+        """The cluster is in an earlier state: nothing that was known of it counts any more."""
+        for watch in self._watches.values():
+            if watch is but:
+                continue
+            watch.since, watch.past.reached = "", math.inf
+            watch.synced.clear()
+            if watch.task is not None and watch.task is not asyncio.current_task():
+                watch.task.cancel()
+                watch.task = asyncio.create_task(self._follow(watch), name=f"watch {watch.key[1]}")
+
+    def _steady(self, watch: _Watch) -> bool:
+        return watch.begun is not None and self._clock() - watch.begun >= _STEADY
+
+    async def _resource(self, watch: _Watch) -> ApiResource | None:
+        """The kind's resource; None, after a while, when it is not served or has no namespaces."""
+        group, kind, namespace = watch.key
+        watch.woken.clear()
+        kinds = await self._client.kinds(max_age=None if not watch.failures else 1.0)
+        resource = kinds.find(group, kind) or (await self._client.kinds(max_age=1.0)).find(
+            group, kind
+        )
+        if resource is not None and not (namespace and not resource.namespaced):
+            return resource
+        if resource is None and group not in kinds.stale_groups:
+            self._vanished(*watch.key)
+        watch.since = ""
+        self._well(watch)
+        await _first(watch.woken.wait(), self._sleep(_ABSENT_PAUSE))
+        return None
+
+    def _vanished(self, group: str, kind: str, namespace: str) -> None:
+        gone = ApiResource(group=group, version="", kind=kind, plural="", namespaced=True)
+        self._owned.only(gone, namespace, ())
+
+    async def _list(self, watch: _Watch, resource: ApiResource) -> str:
+        async with self._lists:
+            reached = watch.past.reached
+            version = await list_into(
+                self._client,
+                self._owned,
+                resource,
+                watch.key[2],
+                selector=self._selector,
+                whole=speaks(resource.group, resource.kind),
+                since=watch.past,
+            )
+        if 0 < version_number(version) < reached < math.inf:
+            self._doubt_all(watch)
+        return version
+
+    def _well(self, watch: _Watch) -> None:
+        watch.synced.set()
+        if watch.trouble is not None:
+            watch.trouble = None
+            if self._on_trouble is not None:
+                self._on_trouble(watch.key, None)
+
+    async def _rest(self, watch: _Watch, error: OcistateError | None) -> None:
+        """Pause, longer after each failure in a row, before going on."""
+        # A server that has just come back refuses for a moment, until it has read its own rules:
+        # how long it was away says nothing about how long that takes.
+        fresh = _refused(error) and watch.trouble is not None and not _refused(watch.trouble)
+        watch.failures = 1 if fresh or self._steady(watch) else watch.failures + 1
+        watch.begun, watch.broken = None, True
+        limit = _MAX_PAUSE
+        if isinstance(error, StatusError) and error.gone:
+            if watch.failures == 1:
+                return
+        elif error is not None:
+            watch.trouble = error
+            if _refused(error):
+                # There is nothing to wait for: what may not be read counts as listed, and says so.
+                watch.synced.set()
+                limit = _MAX_PAUSE_REFUSED
+            elif is_custom(*watch.key[:2]) and (
+                names_its_webhook(error) or (is_broken(error) and watch.failures >= _BROKEN_AFTER)
+            ):
+                watch.synced.set()  # nor can everything else wait for whoever should serve it
+            if self._on_trouble is not None:
+                self._on_trouble(watch.key, error)
+        pause = min(_FIRST_PAUSE * 2.0 ** min(watch.failures - 1, 10), limit)
+        await self._sleep(pause * (0.5 + self._rng()))
+
+    async def _end(self, keys: Sequence[Key]) -> None:
+        tasks = [watch.task for key in keys if (watch := self._watches.pop(key)).task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _refused(error: OcistateError | None) -> bool:
+    return isinstance(error, StatusError) and error.status in (401, 403, 404, 405)
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    """Return when one of them is done; end the others."""
+    futures = [asyncio.ensure_future(each) for each in waits]
+    try:
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in futures:
+            each.cancel()
