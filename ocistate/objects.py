@@ -15,6 +15,23 @@ from typing import Any, NamedTuple, Self
 from ocistate.canonical import canonical_json, digest_of
 
 
+class StackKey(NamedTuple):
+    """Which Stack: namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class GroupKind(NamedTuple):
+    """Which kind, in whatever version: API group (empty: the core group) and kind."""
+
+    group: str
+    kind: str
+
+
 class ObjectId(NamedTuple):
     """Which object: group, kind, namespace (empty for none given or cluster-scoped), name.
 

@@ -54,7 +54,7 @@ _Test = Callable[[Version], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class _All:
+class _AllOf:
     """Comparisons that must all hold."""
 
     tests: tuple[_Test, ...]
@@ -70,7 +70,7 @@ class _All:
 class Range:
     """A set of versions."""
 
-    _alternatives: tuple[_All, ...]
+    _alternatives: tuple[_AllOf, ...]
 
     def allows(self, version: Version) -> bool:
         """Whether the version is one of them."""
@@ -153,7 +153,7 @@ def _partial(word: str, text: str) -> _Partial:
     return _Partial(tuple(numbers), _pre(pre))
 
 
-def _alternative(words: str, text: str) -> _All:
+def _alternative(words: str, text: str) -> _AllOf:
     if not words:
         raise _error(text, "a comparison is missing")
     if span := _SPAN.fullmatch(words):
@@ -168,7 +168,7 @@ def _alternative(words: str, text: str) -> _All:
                 raise _error(text, f"{words[at:]!r} is no comparison")
             given.append((match[1] or "=", _partial(match[2], text)))
             at = match.end()
-    return _All(
+    return _AllOf(
         tests=tuple(test for operator, partial in given for test in _tests(operator, partial)),
         pre_releases=any(partial.pre != _RELEASE for _, partial in given),
     )

@@ -21,8 +21,8 @@ _MAX_EXTENSION: Final = 1024 * 1024
 _PAX_LENGTH: Final = re.compile(rb"([1-9][0-9]{0,7}) ")
 _UTF8_CHARSET: Final = "ISO-IR 10646 2000 UTF-8"
 
-Kind = Literal["file", "folder", "link"]
-_KINDS: Final[dict[bytes, Kind]] = {
+TarEntryKind = Literal["file", "folder", "link"]
+_KINDS: Final[dict[bytes, TarEntryKind]] = {
     b"0": "file",
     b"\0": "file",
     b"7": "file",
@@ -32,7 +32,7 @@ _KINDS: Final[dict[bytes, Kind]] = {
 }
 
 
-class Window(Protocol):
+class ByteWindow(Protocol):
     """Bytes that are looked at in parts: ``bytes`` themselves, or a file that is not read whole."""
 
     def __len__(self) -> int: ...
@@ -45,12 +45,12 @@ class TarEntry:
     """One entry: its name as it stands there, unchecked; where a file's content is."""
 
     name: str
-    kind: Kind
+    kind: TarEntryKind
     start: int = 0
     size: int = 0
 
 
-def read_entries(data: Window) -> Iterator[TarEntry]:
+def read_entries(data: ByteWindow) -> Iterator[TarEntry]:
     """The entries of an uncompressed tar, in its order. Raises UnsafeContent."""
     offset = 0
     long_name = ""
@@ -195,7 +195,7 @@ def _check_global(records: dict[str, str]) -> None:
         raise UnsafeContent("the tar has one path or size for all its files")
 
 
-def _check_inside(data: Window, offset: int, size: int) -> None:
+def _check_inside(data: ByteWindow, offset: int, size: int) -> None:
     if offset + _padded(size) > len(data):
         raise UnsafeContent("the tar ends too early")
 

@@ -6,18 +6,20 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-Key = tuple[str, str]
+from ocistate.objects import StackKey
 
 
-def find_cycle(start: Key, depends_on: Mapping[Key, Iterable[Key]]) -> tuple[Key, ...]:
+def find_cycle(
+    start: StackKey, depends_on: Mapping[StackKey, Iterable[StackKey]]
+) -> tuple[StackKey, ...]:
     """A way from a Stack back to itself, beginning and ending with it; empty: there is none.
 
     Of several it is a shortest one.
     """
-    ways: dict[Key, tuple[Key, ...]] = {start: (start,)}
+    ways: dict[StackKey, tuple[StackKey, ...]] = {start: (start,)}
     edge = [start]
     while edge:
-        following: list[Key] = []
+        following: list[StackKey] = []
         for key in edge:
             for other in depends_on.get(key, ()):
                 if other == start:
@@ -33,10 +35,10 @@ def find_cycle(start: Key, depends_on: Mapping[Key, Iterable[Key]]) -> tuple[Key
 class Followers:
     """Who names whom, looked up from the one that is named."""
 
-    _named: dict[Key, Collection[Key]] = field(default_factory=dict)
-    _by: defaultdict[Key, set[Key]] = field(default_factory=lambda: defaultdict(set))
+    _named: dict[StackKey, Collection[StackKey]] = field(default_factory=dict)
+    _by: defaultdict[StackKey, set[StackKey]] = field(default_factory=lambda: defaultdict(set))
 
-    def set(self, key: Key, named: Collection[Key]) -> None:
+    def set(self, key: StackKey, named: Collection[StackKey]) -> None:
         """A Stack names these now, and no others."""
         self.drop(key)
         if named:
@@ -44,13 +46,13 @@ class Followers:
         for each in named:
             self._by[each].add(key)
 
-    def drop(self, key: Key) -> None:
+    def drop(self, key: StackKey) -> None:
         """A Stack names nobody any more; it may still be named."""
         for each in self._named.pop(key, ()):
             self._by[each].discard(key)
             if not self._by[each]:
                 del self._by[each]
 
-    def of(self, key: Key) -> Collection[Key]:
+    def of(self, key: StackKey) -> Collection[StackKey]:
         """Those who name a Stack."""
         return self._by.get(key, ())

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ocistate.agent.backends.files import FileSource, FolderKeeper, FolderPlaces
+from ocistate.agent.backends.files import FileSource, FileTargetFactory, FolderStatusStore
 from ocistate.agent.runtime import Agent
 from ocistate.agent.state.folder import StateFolder, default_state_folder
-from ocistate.agent.targets.base import Places
+from ocistate.agent.targets.base import TargetFactory
 from ocistate.agent.telemetry.instruments import count_kube_answer, count_registry_answer
 from ocistate.api.stack import Stack
+from ocistate.objects import StackKey
 from ocistate.oci import StoreOptions, open_store
 from ocistate.oci.store import Store
 from ocistate.reach import Reach
@@ -22,7 +23,7 @@ from ocistate.reach import Reach
 if TYPE_CHECKING:
     from ocistate.agent.backends.cluster import ClusterSource
     from ocistate.agent.sharding.shards import Shards
-    from ocistate.agent.targets.cluster import ClusterPlaces
+    from ocistate.agent.targets.cluster import ClusterTargetFactory
     from ocistate.kube.client import KubeClient
     from ocistate.oci.registry.clients import Clients
 
@@ -49,19 +50,19 @@ async def embedded_agent(
     async with contextlib.AsyncExitStack() as resources:
         folder = _open_folder(state, resources)
 
-        def clusters() -> Places:
+        def clusters() -> TargetFactory:
             from ocistate.agent.targets.kubeconfigs import FileKubeconfigs
-            from ocistate.agent.targets.remote import RemotePlaces
+            from ocistate.agent.targets.remote import RemoteTargetFactory
 
-            places = RemotePlaces(
+            target_factory = RemoteTargetFactory(
                 FileKubeconfigs(kubeconfig, context), lambda client: _remote(client, agent)
             )
-            resources.push_async_callback(places.aclose)
-            return places
+            resources.push_async_callback(target_factory.aclose)
+            return target_factory
 
         agent = Agent(
-            keeper=FolderKeeper(folder),
-            places=FolderPlaces(folder, clusters),
+            status_store=FolderStatusStore(folder),
+            target_factory=FileTargetFactory(folder, clusters),
             folder=folder,
             connect=await resources.enter_async_context(_connecting()),
             workers=workers,
@@ -89,18 +90,18 @@ async def cluster_agent(
     then come from files. With ``shards``, it only reconciles the Stacks whose Lease it holds, in
     its own namespace. Nothing out of ``reach`` is asked on a Stack's word.
     """
-    from ocistate.agent.backends.cluster import ClusterKeeper, ClusterSource
+    from ocistate.agent.backends.cluster import ClusterSource, ClusterStatusStore
     from ocistate.agent.sharding.lease import shard_of
     from ocistate.agent.sharding.shards import Shards, new_identity
-    from ocistate.agent.targets.cluster import ClusterPlaces
+    from ocistate.agent.targets.cluster import ClusterTargetFactory
     from ocistate.agent.targets.kubeconfigs import SecretKubeconfigs
-    from ocistate.agent.targets.remote import RemotePlaces
+    from ocistate.agent.targets.remote import RemoteTargetFactory
     from ocistate.kube.client import KubeClient
 
     async with contextlib.AsyncExitStack() as resources:
         folder = _open_folder(state, resources)
         client = await resources.enter_async_context(KubeClient.open(kubeconfig, context))
-        client.tell(count_kube_answer)
+        client.on_answers(count_kube_answer)
         # Leases, status and the Stacks themselves never wait for what is done for tenants.
         work = await resources.enter_async_context(client.apart())
         leases = None
@@ -113,35 +114,37 @@ async def cluster_agent(
                 seconds=lease_seconds,
             )
         fence = leases.check if leases is not None else None
-        places = ClusterPlaces(
+        target_factory = ClusterTargetFactory(
             work,
             lambda stack: agent.stacks.kinds(stack),
             fence=fence,
             namespaces=(namespace,) if namespace else None,
-            givers=lambda stack: agent.stacks.givers(stack),
-            takers=lambda stack: agent.stacks.takers(stack),
+            adoptable_owners=lambda stack: agent.stacks.adoptable_owners(stack),
+            handover_owners=lambda stack: agent.stacks.handover_owners(stack),
             called=lambda stack, owner: agent.called(stack, owner),
             contests=lambda stack: agent.stacks.contests(stack),
             runs_of=lambda stack: agent.stacks.runs(stack),
         )
-        resources.push_async_callback(places.watches.aclose)
-        remote = RemotePlaces(
-            SecretKubeconfigs(places.writer, reach),
+        resources.push_async_callback(target_factory.watches.aclose)
+        remote = RemoteTargetFactory(
+            SecretKubeconfigs(target_factory.writer, reach),
             lambda other: _remote(other, agent, fence),
-            places,
+            target_factory,
         )
         resources.push_async_callback(remote.aclose)
-        keeper = ClusterKeeper(client, reader=places.writer, fence=fence, reach=reach)
+        status_store = ClusterStatusStore(
+            client, reader=target_factory.writer, fence=fence, reach=reach
+        )
         connect = await resources.enter_async_context(_connecting())
         agent = Agent(
-            keeper=keeper,
-            places=remote,
+            status_store=status_store,
+            target_factory=remote,
             folder=folder,
             connect=connect,
             workers=workers,
             locked_out=client.locked_out,
         )
-        source = ClusterSource(agent, keeper, client, namespace, policies)
+        source = ClusterSource(agent, status_store, client, namespace, policies)
         if leases is not None:
             agent.mine, leases.work = leases.mine, source
             source.in_shard = lambda key, shard: shard_of(key, shards) == shard
@@ -149,19 +152,19 @@ async def cluster_agent(
 
 
 def _remote(
-    client: KubeClient, agent: Agent, fence: Callable[[tuple[str, str]], None] | None = None
-) -> ClusterPlaces:
+    client: KubeClient, agent: Agent, fence: Callable[[StackKey], None] | None = None
+) -> ClusterTargetFactory:
     """A cluster that a kubeconfig names: written to as the kubeconfig's user."""
-    from ocistate.agent.targets.cluster import ClusterPlaces
+    from ocistate.agent.targets.cluster import ClusterTargetFactory
 
-    client.tell(count_kube_answer)
-    return ClusterPlaces(
+    client.on_answers(count_kube_answer)
+    return ClusterTargetFactory(
         client,
         lambda stack: agent.stacks.kinds(stack),
         impersonate=False,
         fence=fence,
-        givers=agent.stacks.givers,
-        takers=agent.stacks.takers,
+        adoptable_owners=agent.stacks.adoptable_owners,
+        handover_owners=agent.stacks.handover_owners,
         called=agent.called,
         contests=lambda stack: agent.stacks.contests(stack),
         runs_of=lambda stack: agent.stacks.runs(stack),
@@ -188,13 +191,13 @@ class _Connector:
     """Opens Stacks' repositories; what a registry warns of is logged once, not at every look."""
 
     clients: Clients
-    _told: set[tuple[str, str]] = field(default_factory=set)
+    _warned: set[tuple[str, str]] = field(default_factory=set)
 
     def __call__(self, stack: Stack, options: StoreOptions) -> Store:
         def warned(text: str) -> None:
             known = (str(stack), text)
-            if known not in self._told and len(self._told) < _MAX_WARNINGS:
-                self._told.add(known)
+            if known not in self._warned and len(self._warned) < _MAX_WARNINGS:
+                self._warned.add(known)
                 log.warning("the registry warns: %s", text, extra={"stack": str(stack)})
 
         options = replace(

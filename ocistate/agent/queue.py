@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from ocistate.objects import StackKey
+
 log = logging.getLogger("ocistate.agent")
 
-Key = tuple[str, str]
 
 GRACE_SECONDS: Final = 20.0
 """How long a stop waits for passes in flight: below Kubernetes' default of 30 s to SIGKILL."""
@@ -39,24 +40,24 @@ class Controller:
     ``on_bug`` and the key comes back after a minute.
     """
 
-    reconcile: Callable[[Key], Awaitable[float | None]]
-    on_bug: Callable[[Key, Exception], None]
+    reconcile: Callable[[StackKey], Awaitable[float | None]]
+    on_bug: Callable[[StackKey, Exception], None]
     workers: int = 8
     """How many passes of one lane run side by side."""
-    lane: Callable[[Key], str] = lambda key: ""
-    _due: dict[Key, float] = field(default_factory=dict)
-    _queue: list[tuple[float, Key]] = field(default_factory=list)
+    lane: Callable[[StackKey], str] = lambda key: ""
+    _due: dict[StackKey, float] = field(default_factory=dict)
+    _queue: list[tuple[float, StackKey]] = field(default_factory=list)
     """A heap of when keys are due that do not run; what is not in ``_due`` too counts no more."""
-    _held: dict[str, deque[tuple[float, Key]]] = field(default_factory=dict)
+    _held: dict[str, deque[tuple[float, StackKey]]] = field(default_factory=dict)
     """What was taken from the queue for a lane that has no worker free."""
-    _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
+    _running: dict[StackKey, asyncio.Task[None]] = field(default_factory=dict)
     _busy: Counter[str] = field(default_factory=Counter)
     """How many passes run in each lane."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _begun: dict[Key, float] = field(default_factory=dict)
+    _begun: dict[StackKey, float] = field(default_factory=dict)
     _beat: float | None = None
 
-    def wake(self, key: Key, *, after: float = 0.0) -> None:
+    def wake(self, key: StackKey, *, after: float = 0.0) -> None:
         """Make a key due, now or in some seconds, unless it is due earlier already."""
         # NaN would leave the heap without an order; it is no later than everything else.
         pause = min(max(after, 0.0), _LONGEST_WAIT) if after == after else _BUG_PAUSE
@@ -67,7 +68,7 @@ class Controller:
                 self._enqueue(key)
                 self._changed.set()
 
-    def _enqueue(self, key: Key) -> None:
+    def _enqueue(self, key: StackKey) -> None:
         if len(self._queue) > 2 * len(self._due) + _LEAST_SLACK:
             due = self._due.items()
             self._queue = [(at, each) for each, at in due if each not in self._running]
@@ -76,17 +77,17 @@ class Controller:
             return
         heappush(self._queue, (self._due[key], key))
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: StackKey) -> None:
         """Take a key out; a pass in flight ends by itself."""
         self._due.pop(key, None)
 
-    def cancel(self, key: Key) -> None:
+    def cancel(self, key: StackKey) -> None:
         """End a key's pass where it is, and take the key out."""
         self.forget(key)
         if task := self._running.get(key):
             task.cancel()
 
-    async def finished(self, keys: Collection[Key]) -> None:
+    async def finished(self, keys: Collection[StackKey]) -> None:
         """Wait until no pass of these keys runs."""
         tasks = [self._running[key] for key in keys if key in self._running]
         if tasks:
@@ -142,7 +143,7 @@ class Controller:
                 self._start(at, key, now)
         return _BEAT_SECONDS  # the end of a running pass looks here again
 
-    def _start(self, at: float, key: Key, now: float) -> None:
+    def _start(self, at: float, key: StackKey, now: float) -> None:
         try:
             lane = self.lane(key)
         except Exception as error:  # then its pass will tell
@@ -158,7 +159,7 @@ class Controller:
         # Also of one that is cancelled before it begins.
         task.add_done_callback(functools.partial(self._ended, key, lane))
 
-    async def _pass(self, key: Key) -> None:
+    async def _pass(self, key: StackKey) -> None:
         after: float | None = _BUG_PAUSE
         try:
             after = await self.reconcile(key)
@@ -167,13 +168,13 @@ class Controller:
         if after is not None:
             self.wake(key, after=after)
 
-    def _bug(self, key: Key, error: Exception) -> None:
+    def _bug(self, key: StackKey, error: Exception) -> None:
         try:
             self.on_bug(key, error)
         except Exception:
             log.exception("what failed unexpectedly cannot be told")
 
-    def _ended(self, key: Key, lane: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, key: StackKey, lane: str, task: asyncio.Task[None]) -> None:
         del self._running[key], self._begun[key]
         self._busy[lane] -= 1
         if not self._busy[lane]:

@@ -7,28 +7,29 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ocistate.agent.dependencies import Followers, Key, find_cycle
-from ocistate.agent.reconcile.context import Memo
+from ocistate.agent.dependencies import Followers, find_cycle
+from ocistate.agent.reconcile.context import ReconcileState
 from ocistate.agent.targets.base import Target
 from ocistate.api.stack import Stack
-from ocistate.api.status import Status
+from ocistate.api.status import StackStatus
 from ocistate.errors import OcistateError
 from ocistate.health.vanishing import Run
+from ocistate.objects import StackKey
 from ocistate.watch.conflicts import Contest
 
 
 @dataclass(slots=True)
-class Entry:
+class StackEntry:
     """All that is known of one Stack."""
 
     stack: Stack
-    status: Status
-    memo: Memo = field(default_factory=Memo)
-    place: tuple[Stack, Target] | None = None
+    status: StackStatus
+    reconcile_state: ReconcileState = field(default_factory=ReconcileState)
+    stack_target: tuple[Stack, Target] | None = None
     """The place, as this spec describes it."""
     refusal: tuple[int, OcistateError] | None = None
     """A later generation of the spec, and why it can't be read; ``stack`` is the one before."""
-    saved: Status | None = None
+    saved: StackStatus | None = None
     passes: Counter[str] = field(default_factory=Counter)
     """How many have ended, by the reason they left on Ready."""
     removals: int = 0
@@ -50,33 +51,33 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Stacks(Mapping[Key, Entry]):
+class Stacks(Mapping[StackKey, StackEntry]):
     """What is known, by namespace and name."""
 
-    _entries: dict[Key, Entry] = field(default_factory=dict)
+    _entries: dict[StackKey, StackEntry] = field(default_factory=dict)
     _followers: Followers = field(default_factory=Followers)
     """Who depends on a Stack, or may adopt its objects."""
 
-    def __getitem__(self, key: Key) -> Entry:
+    def __getitem__(self, key: StackKey) -> StackEntry:
         return self._entries[key]
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[StackKey]:
         return iter(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: StackEntry) -> None:
         """Know this of the Stack, and nothing else."""
         self._entries[entry.stack.key] = entry
         self.respecify(entry, entry.stack)
 
-    def respecify(self, entry: Entry, stack: Stack) -> None:
+    def respecify(self, entry: StackEntry, stack: Stack) -> None:
         """The Stack's spec is this now."""
         entry.stack, entry.refusal = stack, None
         self._followers.set(stack.key, {*stack.depends_on, *stack.adopt_from})
 
-    def drop(self, key: Key) -> Entry | None:
+    def drop(self, key: StackKey) -> StackEntry | None:
         """Know nothing of it any more; what was known."""
         self._followers.drop(key)
         return self._entries.pop(key, None)
@@ -100,11 +101,11 @@ class Stacks(Mapping[Key, Entry]):
 
     # What they are to each other
 
-    def followers(self, key: Key) -> Collection[Key]:
+    def followers(self, key: StackKey) -> Collection[StackKey]:
         """The Stacks that depend on this one, or may adopt its objects."""
         return self._followers.of(key)
 
-    def waiting_for(self, key: Key) -> list[Key]:
+    def waiting_for(self, key: StackKey) -> list[StackKey]:
         """The Stacks that depend on this one and are not ready."""
         followers = ((other, self[other]) for other in self._followers.of(key))
         return [
@@ -113,7 +114,7 @@ class Stacks(Mapping[Key, Entry]):
             if key in entry.stack.depends_on and not entry.status.is_true("Ready")
         ]
 
-    def is_ready(self, key: Key) -> bool | None:
+    def is_ready(self, key: StackKey) -> bool | None:
         """Whether a Stack is Ready, by its newest spec; None when there is none of that name."""
         entry = self.get(key)
         if entry is None:
@@ -121,13 +122,13 @@ class Stacks(Mapping[Key, Entry]):
         seen = entry.status.observed_generation == entry.stack.generation
         return seen and entry.status.is_true("Ready")
 
-    def cycle(self, stack: Stack) -> tuple[Key, ...]:
+    def cycle(self, stack: Stack) -> tuple[StackKey, ...]:
         """The Stacks through which one depends on itself; empty when it does not."""
         if not stack.depends_on:
             return ()
         return find_cycle(stack.key, _Dependencies(self))
 
-    def givers(self, stack: Stack) -> frozenset[str]:
+    def adoptable_owners(self, stack: Stack) -> frozenset[str]:
         """The owners whose objects a Stack may take over: both sides must say so."""
         others = (self.get(key) for key in stack.adopt_from)
         return frozenset(
@@ -144,7 +145,7 @@ class Stacks(Mapping[Key, Entry]):
             return owner
         return str(other) if other.namespace == stack.namespace else ""
 
-    def takers(self, stack: Stack) -> frozenset[str]:
+    def handover_owners(self, stack: Stack) -> frozenset[str]:
         """The owners to whom a Stack leaves what they took over."""
         others = (self.get(key) for key in stack.hand_over_to)
         return frozenset(
@@ -153,13 +154,13 @@ class Stacks(Mapping[Key, Entry]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Dependencies(Mapping[Key, tuple[Key, ...]]):
+class _Dependencies(Mapping[StackKey, tuple[StackKey, ...]]):
     stacks: Stacks
 
-    def __getitem__(self, key: Key) -> tuple[Key, ...]:
+    def __getitem__(self, key: StackKey) -> tuple[StackKey, ...]:
         return self.stacks[key].stack.depends_on
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[StackKey]:
         return iter(self.stacks)
 
     def __len__(self) -> int:

@@ -16,19 +16,20 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from ocistate.agent.contain import contained, unexpected
-from ocistate.agent.queue import Controller, Key
+from ocistate.agent.queue import Controller
 from ocistate.agent.reconcile.cache import ContentCache, limits_of_memory
 from ocistate.agent.reconcile.reconciler import Pass
 from ocistate.agent.reconcile.step import step
-from ocistate.agent.registry import Entry, Stacks
+from ocistate.agent.registry import StackEntry, Stacks
 from ocistate.agent.state.folder import StateFolder
-from ocistate.agent.state.store import Keeper
-from ocistate.agent.targets.base import Places, Target
+from ocistate.agent.state.store import StatusStore
+from ocistate.agent.targets.base import Target, TargetFactory
 from ocistate.agent.telemetry.reporting import Reporter
 from ocistate.api.stack import Stack
-from ocistate.api.status import Status, refused
+from ocistate.api.status import StackStatus, refused
 from ocistate.channel.rings import Cluster
 from ocistate.errors import ClusterError, ConfigError, OcistateError
+from ocistate.objects import StackKey
 from ocistate.oci import StoreOptions
 from ocistate.oci.store import Store
 from ocistate.signing.policy.model import TrustPolicy
@@ -56,8 +57,8 @@ _ORPHAN_TRIES: Final = 3
 class Agent:
     """Runs passes for the Stacks it is given."""
 
-    keeper: Keeper
-    places: Places
+    status_store: StatusStore
+    target_factory: TargetFactory
     folder: StateFolder
     connect: Callable[[Stack, StoreOptions], Store]
     workers: int = 8
@@ -65,11 +66,11 @@ class Agent:
     """What this agent's cluster is called; its rings of rollouts depend on that."""
     reporter: Reporter | None = None
     """Tells the registry how Stacks are; None where the agent has no key for that."""
-    mine: Callable[[Key], bool] = lambda key: True
+    mine: Callable[[StackKey], bool] = lambda key: True
     """Whether a Stack is this agent's to reconcile; others are only known."""
     locked_out: Callable[[], tuple[float, str]] = lambda: (0.0, "")
     """For how long its own cluster has not let it in, or is not trusted, and why."""
-    has_looked: bool = False
+    has_loaded: bool = False
     """Whether the Stacks and policies there are have been read once."""
     stopping: bool = False
     stacks: Stacks = field(default_factory=Stacks)
@@ -85,16 +86,16 @@ class Agent:
 
     # What sources call
 
-    def set_stack(self, stack: Stack, status: Status | None = None) -> None:
+    def set_stack(self, stack: Stack, status: StackStatus | None = None) -> None:
         """A Stack is new, or its spec changed. ``status`` counts only for a new one."""
         entry = self.stacks.get(stack.key)
         if entry is None or entry.stack.uid != stack.uid:
             self.drop_stack(stack.key)
-            known = status or Status()
-            self.stacks.put(Entry(stack=stack, status=known, saved=known))
+            known = status or StackStatus()
+            self.stacks.put(StackEntry(stack=stack, status=known, saved=known))
         elif not self.mine(stack.key):
             self.stacks.respecify(entry, stack)
-            entry.status = entry.saved = status or Status()
+            entry.status = entry.saved = status or StackStatus()
             return
         elif entry.stack == stack and entry.refusal is None:
             return
@@ -104,7 +105,7 @@ class Agent:
         for other in self.stacks.followers(stack.key):
             self._controller.wake(other)
 
-    def refuse_stack(self, key: Key, uid: str, generation: int, error: OcistateError) -> bool:
+    def refuse_stack(self, key: StackKey, uid: str, generation: int, error: OcistateError) -> bool:
         """A Stack's spec can't be read any more: what it said before goes on, under protest.
 
         False when nothing is known from before.
@@ -118,43 +119,43 @@ class Agent:
             self._controller.wake(key)
         return True
 
-    def drop_stack(self, key: Key) -> None:
+    def drop_stack(self, key: StackKey) -> None:
         """A Stack is gone without asking to take its objects away."""
         entry = self.stacks.drop(key)
         self._controller.forget(key)
         if self.reporter is not None:
             self.reporter.forget(key)
-        if entry is not None and entry.place is not None:
-            entry.place[1].forget()
+        if entry is not None and entry.stack_target is not None:
+            entry.stack_target[1].forget()
 
-    def begin(self, keys: Collection[Key]) -> None:
+    def begin(self, keys: Collection[StackKey]) -> None:
         """These Stacks are ours from now on; nothing is remembered of them but their status."""
         for key in keys:
             entry = self.stacks.get(key)
             if entry is not None:
                 status = entry.status
-                self.stacks.put(Entry(stack=entry.stack, status=status, saved=status))
+                self.stacks.put(StackEntry(stack=entry.stack, status=status, saved=status))
                 self._controller.wake(key)
 
-    async def finish(self, keys: Collection[Key]) -> None:
+    async def finish(self, keys: Collection[StackKey]) -> None:
         """Another agent takes these Stacks over: let passes in flight end."""
         for key in keys:
             self._controller.forget(key)
         await self._controller.finished(keys)
         self._leave(keys)
 
-    def abort(self, keys: Collection[Key]) -> None:
+    def abort(self, keys: Collection[StackKey]) -> None:
         """These Stacks are another agent's: end passes where they are."""
         for key in keys:
             self._controller.cancel(key)
         self._leave(keys)
 
-    def _leave(self, keys: Collection[Key]) -> None:
+    def _leave(self, keys: Collection[StackKey]) -> None:
         for key in keys:
             entry = self.stacks.get(key)
-            if entry is not None and entry.place is not None:
-                entry.place[1].forget()
-                entry.place = None
+            if entry is not None and entry.stack_target is not None:
+                entry.stack_target[1].forget()
+                entry.stack_target = None
             if self.reporter is not None:
                 self.reporter.forget(key)
 
@@ -165,7 +166,7 @@ class Agent:
             for key in self.stacks:
                 self._controller.wake(key)
 
-    def wake(self, key: Key, after: float = 0.0) -> None:
+    def wake(self, key: StackKey, after: float = 0.0) -> None:
         """Look at one Stack now, or in some seconds."""
         if key in self.stacks:
             self._controller.wake(key, after=after)
@@ -184,8 +185,8 @@ class Agent:
                     self._pushed(key, entry, now)
         return count
 
-    def _pushed(self, key: Key, entry: Entry, now: float) -> None:
-        entry.memo.look_again = True
+    def _pushed(self, key: StackKey, entry: StackEntry, now: float) -> None:
+        entry.reconcile_state.resolve_again = True
         if entry.asked > now:
             return  # one that comes later is asked for already
         entry.asked = max(now, entry.asked + _LOOK_SECONDS)
@@ -194,9 +195,9 @@ class Agent:
         else:
             self._in_background(self._ask(entry, entry.asked - now))
 
-    async def _ask(self, entry: Entry, after: float) -> None:
+    async def _ask(self, entry: StackEntry, after: float) -> None:
         await asyncio.sleep(after)
-        await self.keeper.ask(entry.stack)
+        await self.status_store.ask(entry.stack)
 
     def stuck(self) -> str:
         """Why only a restart helps; empty while the agent lives."""
@@ -208,24 +209,24 @@ class Agent:
 
     def sizes(self) -> dict[str, int]:
         """How much is held in memory, by what it is."""
-        contents = sum(entry.memo.content is not None for entry in self.stacks.values())
-        return {**self.places.sizes(), "stacks": len(self.stacks), "contents": contents}
+        contents = sum(entry.reconcile_state.content is not None for entry in self.stacks.values())
+        return {**self.target_factory.sizes(), "stacks": len(self.stacks), "contents": contents}
 
     def restored(self) -> None:
         """The cluster is in an earlier state, and so are the Stacks: compare and write all anew."""
         for key, entry in self.stacks.items():
-            entry.saved = entry.memo.applied = None
+            entry.saved = entry.reconcile_state.applied = None
             self._controller.wake(key)
 
     def not_ready(self) -> str:
         """Why it is not at work; an agent that stands by for another one is."""
         if self.stopping:
             return "stopping"
-        return "" if self.has_looked else "Stacks have not been read yet"
+        return "" if self.has_loaded else "Stacks have not been read yet"
 
     def called(self, stack: Stack, owner: str) -> str:
         """How a Stack may hear of another owner; not at all before all Stacks are known."""
-        return self.stacks.called(stack, owner) if self.has_looked else ""
+        return self.stacks.called(stack, owner) if self.has_loaded else ""
 
     @property
     def running(self) -> int:
@@ -241,7 +242,7 @@ class Agent:
         """Reconcile every Stack until it is ready, has failed, or waits for one that has."""
         waiting = set(self.stacks)
         while waiting:
-            reasons: dict[Key, str] = {}
+            reasons: dict[StackKey, str] = {}
             for key in sorted(waiting):
                 await self.reconcile(key)
                 entry = self.stacks.get(key)
@@ -268,14 +269,14 @@ class Agent:
         await stop.wait()
         self.stopping = True
 
-    def _lane(self, key: Key) -> str:
+    def _lane(self, key: StackKey) -> str:
         """Folders share one, and each cluster has its own."""
         entry = self.stacks.get(key)
         return f"@{entry.stack.target_name}" if entry and entry.stack.directory is None else ""
 
     # One pass
 
-    async def reconcile(self, key: Key) -> float | None:
+    async def reconcile(self, key: StackKey) -> float | None:
         """One pass for one Stack; the seconds until the next one is due."""
         entry = self.stacks.get(key)
         if entry is None or not self.mine(key) or self._policies is None:
@@ -287,7 +288,7 @@ class Agent:
             except Exception as error:
                 return await self._broken(entry, error)
 
-    async def _broken(self, entry: Entry, error: Exception) -> float:
+    async def _broken(self, entry: StackEntry, error: Exception) -> float:
         """Say on the Stack that a pass ended with a bug of ours; the seconds until the next try."""
         stack = entry.stack
         shown = unexpected(f"a pass for the Stack {stack}", error)
@@ -305,14 +306,14 @@ class Agent:
             await self.save(stack, entry.status)
         return _BUG_SECONDS
 
-    async def _reconcile(self, key: Key, entry: Entry) -> float | None:
+    async def _reconcile(self, key: StackKey, entry: StackEntry) -> float | None:
         stack = entry.stack
         if stack.deleting:
             return await self._delete(entry)
         run = Pass(
             stack=stack,
             status=entry.status,
-            memo=entry.memo,
+            reconcile_state=entry.reconcile_state,
             services=self,
             jitter=random.random,
         )
@@ -341,7 +342,7 @@ class Agent:
             self._controller.wake(follower)
         return after
 
-    async def _delete(self, entry: Entry) -> float | None:
+    async def _delete(self, entry: StackEntry) -> float | None:
         stack = entry.where_it_is()
         try:
             try:
@@ -351,14 +352,14 @@ class Agent:
                 if stack.deletion_policy != "orphan" or entry.removals < _ORPHAN_TRIES:
                     raise
                 self.event(stack, "Warning", error.reason, f"let go as it is: {error}")
-            await self.keeper.forget(stack)
+            await self.status_store.forget(stack)
         except OcistateError as error:
             return await self._stays(entry, error)
         self.folder.forget(stack.key)
         self.drop_stack(stack.key)
         return None
 
-    async def _stays(self, entry: Entry, error: OcistateError) -> float:
+    async def _stays(self, entry: StackEntry, error: OcistateError) -> float:
         """Say why it cannot go yet, and what helps; the seconds until the next try."""
         stack = entry.stack
         log.warning("cannot remove: %s", error, extra={"stack": str(stack), "reason": error.reason})
@@ -389,38 +390,40 @@ class Agent:
             if removed.kept:
                 self.event(stack, "Warning", "Kept", _kept(removed.kept))
         except (ClusterError, ConfigError) as error:
-            if not await self.keeper.is_abandoned(stack):
+            if not await self.status_store.is_abandoned(stack):
                 raise
             log.warning("let go as it is: %s", error, extra={"stack": str(stack)})
 
-    def _on_bug(self, key: Key, error: Exception) -> None:
+    def _on_bug(self, key: StackKey, error: Exception) -> None:
         unexpected(f"a pass for the Stack {'/'.join(key)}", error)
 
     # What a pass needs (reconcile.Services)
 
     async def connect_store(self, stack: Stack) -> Store:
-        return self.connect(stack, await self.keeper.connect_options(stack))
+        return self.connect(stack, await self.status_store.connect_options(stack))
 
     async def prepare(self, stack: Stack) -> None:
-        await self.keeper.prepare(stack)
+        await self.status_store.prepare(stack)
 
     def policies(self) -> tuple[TrustPolicy, ...]:
         return self._policies or ()
 
     def target(self, stack: Stack) -> Target:
         entry = self.stacks[stack.key]
-        if entry.place is None or entry.place[0] != stack:
-            place = self.places.place(stack, lambda after: self.wake(stack.key, after))
-            entry.place = (stack, place)
-        return entry.place[1]
+        if entry.stack_target is None or entry.stack_target[0] != stack:
+            stack_target = self.target_factory.stack_target(
+                stack, lambda after: self.wake(stack.key, after)
+            )
+            entry.stack_target = (stack, stack_target)
+        return entry.stack_target[1]
 
     def cache(self, stack: Stack) -> ContentCache:
         return ContentCache(self.folder.content(stack.key), limits_of_memory())
 
-    def is_ready(self, key: Key) -> bool | None:
+    def is_ready(self, key: StackKey) -> bool | None:
         return self.stacks.is_ready(key)
 
-    def cycle(self, stack: Stack) -> tuple[Key, ...]:
+    def cycle(self, stack: Stack) -> tuple[StackKey, ...]:
         return self.stacks.cycle(stack)
 
     def now(self) -> datetime:
@@ -429,17 +432,17 @@ class Agent:
     def elapsed(self) -> float:
         return time.monotonic()
 
-    async def save(self, stack: Stack, status: Status) -> None:
+    async def save(self, stack: Stack, status: StackStatus) -> None:
         entry = self.stacks.get(stack.key)
         if entry is None or entry.stack.uid != stack.uid or entry.saved == status:
             return
-        await self.keeper.save(stack, status)
+        await self.status_store.save(stack, status)
         entry.saved = status
 
     def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
         level = logging.WARNING if kind == "Warning" else logging.INFO
         log.log(level, message, extra={"stack": str(stack), "reason": reason})
-        self._in_background(self.keeper.event(stack, kind, reason, message))
+        self._in_background(self.status_store.event(stack, kind, reason, message))
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

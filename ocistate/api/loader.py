@@ -14,6 +14,7 @@ from ocistate.api.stack import API_VERSION, Stack, parse_stack
 from ocistate.artifact.manifests import is_manifest_path
 from ocistate.documents.reader import read_documents
 from ocistate.errors import ConfigError, InvalidManifest
+from ocistate.objects import StackKey
 from ocistate.reference import Reference
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.policy.parse import Material, Reader, parse_policy
@@ -38,7 +39,7 @@ def load_files(path: Path) -> Declared:
     ``target.kubeconfig``) start at its file.
     """
     before = _regular(path)
-    stacks: dict[tuple[str, str], Stack] = {}
+    stacks: dict[StackKey, Stack] = {}
     policies: dict[str, TrustPolicy] = {}
     beside: list[Path] = []
     for file in _files(path):

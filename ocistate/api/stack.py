@@ -16,8 +16,8 @@ from ocistate.documents import shapes
 from ocistate.documents.fields import Fields
 from ocistate.errors import InvalidReference, UsageError
 from ocistate.health.cel_rules import CelCheck
-from ocistate.health.evaluate import speaks
-from ocistate.objects import group_of
+from ocistate.health.evaluate import needs_full_object
+from ocistate.objects import GroupKind, StackKey, group_of
 from ocistate.oci import Mirror
 from ocistate.reference import Reference, parse_reference
 from ocistate.semver import parse_range
@@ -128,11 +128,11 @@ class Stack:
     """The digest of which it is allowed: the annotation ``ocistate.dev/allow-prune``."""
     drift: DriftMode = "correct"
     ignore: tuple[IgnoreRule, ...] = ()
-    depends_on: tuple[tuple[str, str], ...] = ()
+    depends_on: tuple[StackKey, ...] = ()
     """(namespace, name) of the Stacks that must be ready before."""
-    adopt_from: tuple[tuple[str, str], ...] = ()
+    adopt_from: tuple[StackKey, ...] = ()
     """The Stacks whose objects are taken over, as far as they hand them over."""
-    hand_over_to: tuple[tuple[str, str], ...] = ()
+    hand_over_to: tuple[StackKey, ...] = ()
     """The Stacks that may take objects over."""
     timeout: float = 300.0
     """Seconds until objects must be healthy."""
@@ -158,9 +158,9 @@ class Stack:
     """The last manual request: the annotation ``ocistate.dev/reconcile``."""
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> StackKey:
         """(namespace, name)."""
-        return (self.namespace, self.name)
+        return StackKey(self.namespace, self.name)
 
     @property
     def target_name(self) -> str:
@@ -214,9 +214,9 @@ def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
         allow_prune=_annotation(annotations, ALLOW_PRUNE),
         drift=spec.choice("drift", ("correct", "report", "ignore"), "correct"),
         ignore=tuple(_parse_ignore(item) for item in spec.items("ignore", most=MOST_RULES)),
-        depends_on=_parse_others(spec, "dependsOn", (namespace, name)),
-        adopt_from=_parse_others(spec, "adoptFrom", (namespace, name)),
-        hand_over_to=_parse_others(spec, "handOverTo", (namespace, name)),
+        depends_on=_parse_others(spec, "dependsOn", StackKey(namespace, name)),
+        adopt_from=_parse_others(spec, "adoptFrom", StackKey(namespace, name)),
+        hand_over_to=_parse_others(spec, "handOverTo", StackKey(namespace, name)),
         timeout=wait.seconds("timeout", 300.0, least=LEAST_TIMEOUT),
         checks=_parse_checks(wait),
         on_failure=spec.choice("onFailure", ("hold", "rollback"), "hold"),
@@ -305,12 +305,12 @@ def _secret(fields: Fields, key: str) -> str:
     return name
 
 
-def _parse_others(spec: Fields, key: str, own: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+def _parse_others(spec: Fields, key: str, own: StackKey) -> tuple[StackKey, ...]:
     """Other Stacks; of the same namespace where none is named."""
     found = []
     for item in spec.items(key, most=MOST_RULES):
         namespace = item.text("namespace", own[0], shape=shapes.NAMESPACE) or own[0]
-        other = (namespace, item.text("name", shape=shapes.NAME))
+        other = StackKey(namespace, item.text("name", shape=shapes.NAME))
         item.finish()
         if other == own:
             raise item.error("name", "is the Stack's own")
@@ -319,7 +319,7 @@ def _parse_others(spec: Fields, key: str, own: tuple[str, str]) -> tuple[tuple[s
 
 
 def _parse_checks(wait: Fields) -> tuple[CelCheck, ...]:
-    checks: dict[tuple[str, str], CelCheck] = {}
+    checks: dict[GroupKind, CelCheck] = {}
     for item in wait.items("checks", most=MOST_CHECKS):
         group = group_of(item.text("apiVersion", shape=shapes.API_VERSION))
         kind = item.text("kind", shape=shapes.KIND)
@@ -331,11 +331,11 @@ def _parse_checks(wait: Fields) -> tuple[CelCheck, ...]:
             failed=_parse_cel(item, "failed", ""),
         )
         item.finish()
-        if (group, kind) in checks:
+        if GroupKind(group, kind) in checks:
             raise item.error("kind", f"{kind} has a check already")
-        if not speaks(group, kind):
+        if not needs_full_object(group, kind):
             raise item.error("kind", f"objects of the kind {kind} have no status to look at")
-        checks[(group, kind)] = check
+        checks[GroupKind(group, kind)] = check
     return tuple(checks.values())
 
 

@@ -120,7 +120,7 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
+class RemoteTarget:
     """Another cluster that objects were applied to: the Secret with its kubeconfig, and the
     context in it."""
 
@@ -153,7 +153,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class StackStatus:
     """What the agent says of a Stack, and all it must remember of it between two runs."""
 
     observed_generation: int = 0
@@ -169,7 +169,7 @@ class Status:
     channels: tuple[Followed, ...] = ()
     """What was accepted of each channel that was ever followed, the latest first."""
     last_handled_reconcile_at: str = ""
-    target: Elsewhere | None = None
+    target: RemoteTarget | None = None
     """Where its objects are, also when the spec can't be read any more; None: in the agent's own
     cluster."""
     contested: tuple[Contest, ...] = ()
@@ -196,7 +196,7 @@ class Status:
         *,
         now: datetime,
         generation: int,
-    ) -> Status:
+    ) -> StackStatus:
         """The status with one condition set; its time moves only when the truth changes."""
         old = self.condition(type_)
         since = old.since if old and old.status == status else rfc3339(now)
@@ -213,13 +213,13 @@ class Status:
         others = tuple(c for c in self.conditions if c.type != type_)
         return replace(self, conditions=tuple(sorted((*others, new), key=lambda c: c.type)))
 
-    def without_condition(self, type_: str) -> Status:
+    def without_condition(self, type_: str) -> StackStatus:
         """The status without one condition."""
         if self.condition(type_) is None:
             return self
         return replace(self, conditions=tuple(c for c in self.conditions if c.type != type_))
 
-    def with_history(self, entry: HistoryEntry) -> Status:
+    def with_history(self, entry: HistoryEntry) -> StackStatus:
         """The status with one more artifact applied; the same digest again replaces its entry."""
         rest = self.history
         if rest and rest[0].digest == entry.digest:
@@ -227,7 +227,9 @@ class Status:
         return replace(self, history=(entry, *rest)[:HISTORY_LENGTH])
 
 
-def refused(status: Status, error: OcistateError, *, now: datetime, generation: int) -> Status:
+def refused(
+    status: StackStatus, error: OcistateError, *, now: datetime, generation: int
+) -> StackStatus:
     """The status of a Stack whose spec can't be read."""
     status = replace(status, observed_generation=generation)
     for type_, truth in _REFUSED:
@@ -250,7 +252,7 @@ def moment_of(text: str) -> datetime | None:
         return None
 
 
-def status_to_dict(status: Status) -> dict[str, Any]:
+def status_to_dict(status: StackStatus) -> dict[str, Any]:
     """The ``status`` of the Stack object."""
     found = _short(_status_to_dict(status))
     assert isinstance(found, dict)
@@ -266,7 +268,7 @@ def _short(value: Any) -> Any:
     return [_short(each) for each in value] if isinstance(value, list) else value
 
 
-def _status_to_dict(status: Status) -> dict[str, Any]:
+def _status_to_dict(status: StackStatus) -> dict[str, Any]:
     value: dict[str, Any] = {
         "observedGeneration": status.observed_generation,
         "conditions": [
@@ -373,13 +375,13 @@ def _status_to_dict(status: Status) -> dict[str, Any]:
     return value
 
 
-def status_from_dict(value: Mapping[str, Any] | None) -> Status:
+def status_from_dict(value: Mapping[str, Any] | None) -> StackStatus:
     """Read a status back. What is missing or of another shape is as if it were not there."""
     value = value or {}
     current, attempt = value.get("current"), value.get("lastAttempt")
     healthy, held = value.get("lastHealthy"), value.get("heldBack")
     drift = value.get("drift")
-    return Status(
+    return StackStatus(
         observed_generation=_integer(value.get("observedGeneration")),
         conditions=tuple(
             Condition(
@@ -453,7 +455,7 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
             for f in _mappings(value.get("channels"))
         ),
         last_handled_reconcile_at=_text(value.get("lastHandledReconcileAt")),
-        target=elsewhere(value.get("target")),
+        target=remote_target(value.get("target")),
         drift=None
         if not isinstance(drift, Mapping)
         else Drift(total=_integer(drift.get("total")), objects=_texts(drift.get("objects"))),
@@ -478,13 +480,13 @@ def status_from_dict(value: Mapping[str, Any] | None) -> Status:
     )
 
 
-def elsewhere(target: Any) -> Elsewhere | None:
+def remote_target(target: Any) -> RemoteTarget | None:
     """The other cluster that the ``target`` of a Stack's status names."""
     for found in _mappings([target]):
         for reference in _mappings([found.get("kubeconfigSecretRef")]):
             if name := _text(reference.get("name")):
                 key, context = _text(reference.get("key")), _text(found.get("context"))
-                return Elsewhere(secret=name, key=key, context=context)
+                return RemoteTarget(secret=name, key=key, context=context)
     return None
 
 

@@ -19,14 +19,14 @@ from itertools import groupby
 from typing import Any, Final
 
 from ocistate.apply.barred import Barred
-from ocistate.apply.desired.prepare import Mode, Wanted, body, defined_kind
+from ocistate.apply.desired.prepare import ApplyMode, DesiredObject, body, defined_kind
 from ocistate.apply.fields.migration import has_former_manager, leave_fields, make_room, take_over
 from ocistate.apply.fields.mutation import read_answer
 from ocistate.apply.live import live_of
 from ocistate.apply.plan import Action, Live, Plan, Verb
 from ocistate.apply.preview import preview
 from ocistate.apply.prune import Prune
-from ocistate.apply.result import Outcome, Result, State
+from ocistate.apply.result import ApplyOutcome, ObjectState, Result
 from ocistate.apply.send import send
 from ocistate.errors import ApplyFailed, ClusterError, ClusterUnavailable, OcistateError
 from ocistate.kube import codec
@@ -34,9 +34,9 @@ from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import Kinds
 from ocistate.kube.errors import StatusError
 from ocistate.kube.refusals import explained, is_exclusive, is_immutable, is_passing
-from ocistate.kube.stages import Stage
+from ocistate.kube.stages import ApplyStage
 from ocistate.kube.tasks import together
-from ocistate.objects import ObjectId
+from ocistate.objects import GroupKind, ObjectId
 
 IS_THERE: Final = "is there: ocistate.dev/apply is ifnotpresent"
 RECREATED: Final = "would be deleted and created anew"
@@ -47,7 +47,7 @@ thousands of them must not keep the rest waiting for the better part of an hour.
 _ESTABLISHED_TIMEOUT: Final = 60.0
 _GONE_TIMEOUT: Final = 120.0
 
-Gate = Callable[[Sequence[ObjectId]], Awaitable[None]]
+StageGate = Callable[[Sequence[ObjectId]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Options:
     dry_run: bool = False
     force: bool = True
     takeover: bool = True
-    gate: Gate | None = None
+    gate: StageGate | None = None
     prune: Prune = field(default_factory=Prune)
     barred: Barred = field(default_factory=Barred)
     on_result: Callable[[Result], None] | None = None
@@ -73,7 +73,7 @@ class Options:
     rng: Callable[[], float] = random.random
 
 
-async def apply(client: KubeClient, plan: Plan, options: Options | None = None) -> Outcome:
+async def apply(client: KubeClient, plan: Plan, options: Options | None = None) -> ApplyOutcome:
     """Carry out ``plan`` and return what became of every object that was not simply kept.
 
     Raises only what concerns no single object: ConfigError for credentials. A cluster that cannot
@@ -94,7 +94,7 @@ class _Run:
         self.patience = _PATIENCE
         self.there: set[ObjectId] = set()
         self.missing_namespaces: set[str] = set()
-        self.missing_kinds: set[tuple[str, str]] = set()
+        self.missing_kinds: set[GroupKind] = set()
         self.defines = {
             action.id: _defined_kind(action.wanted)
             for action in plan.write
@@ -104,14 +104,14 @@ class _Run:
         self.new_namespaces = {id.name for id in new if id.kind == "Namespace" and not id.group}
         self.new_kinds = {self.defines[id] for id in new if id in self.defines}
 
-    async def run(self) -> Outcome:
+    async def run(self) -> ApplyOutcome:
         for action in (*self.plan.refuse, *self.plan.skip):
-            state = State.FAILED if action.verb is Verb.REFUSE else State.SKIPPED
+            state = ObjectState.FAILED if action.verb is Verb.REFUSE else ObjectState.SKIPPED
             self._report(_result(action, state, error=action.error))
         await self._write()
         if self.plan.prune:
             await self._prune()
-        return Outcome(results=tuple(self.results))
+        return ApplyOutcome(results=tuple(self.results))
 
     async def _write(self) -> None:
         before: list[ObjectId] = []
@@ -122,12 +122,12 @@ class _Run:
             for (_, stage), staged in groupby(of_wave, key=lambda action: action.order):
                 at_once = list(staged)
                 await self._all(at_once, self._one)
-                if stage == Stage.DEFINITIONS and not self.options.dry_run:
+                if stage == ApplyStage.DEFINITIONS and not self.options.dry_run:
                     await self._established(at_once)
             before = [action.id for action in of_wave]
 
     async def _between_waves(self, ids: Sequence[ObjectId], wave: int) -> None:
-        if any(result.state is State.FAILED for result in self.results):
+        if any(result.state is ObjectState.FAILED for result in self.results):
             self.stopped = ApplyFailed(f"wave {wave} was not begun: an earlier wave failed")
         elif self.options.gate is not None and not self.options.dry_run:
             try:
@@ -144,15 +144,15 @@ class _Run:
         async def worker() -> None:
             for action in queue:
                 if self.stopped is not None:
-                    self._report(_result(action, State.SKIPPED, reason=self.stopped.message))
+                    self._report(_result(action, ObjectState.SKIPPED, reason=self.stopped.message))
                     continue
                 try:
                     result = await work(action)
                 except ClusterUnavailable as error:
                     self.stopped = error
-                    result = _result(action, State.FAILED, error=error)
+                    result = _result(action, ObjectState.FAILED, error=error)
                 except ClusterError as error:
-                    result = _result(action, State.FAILED, error=_told(error))
+                    result = _result(action, ObjectState.FAILED, error=_with_hint(error))
                 self._report(result)
 
         await together(worker() for _ in range(self.options.concurrency))
@@ -162,7 +162,7 @@ class _Run:
         # Only what is not there at all takes others along: a Namespace that another Stack owns, or
         # that could not be changed, still holds objects.
         new = result.verb is Verb.CREATE and result.id not in self.there
-        if result.state is State.FAILED and new:
+        if result.state is ObjectState.FAILED and new:
             if result.id.kind == "Namespace" and not result.id.group:
                 self.missing_namespaces.add(result.id.name)
             elif result.id in self.defines:
@@ -176,39 +176,41 @@ class _Run:
         wanted = action.wanted
         assert wanted is not None
         if wanted.id.namespace in self.missing_namespaces:
-            return _result(action, State.SKIPPED, reason="its Namespace could not be applied")
-        if (wanted.id.group, wanted.id.kind) in self.missing_kinds:
+            return _result(action, ObjectState.SKIPPED, reason="its Namespace could not be applied")
+        if GroupKind(wanted.id.group, wanted.id.kind) in self.missing_kinds:
             return _result(
-                action, State.SKIPPED, reason="its CustomResourceDefinition could not be applied"
+                action,
+                ObjectState.SKIPPED,
+                reason="its CustomResourceDefinition could not be applied",
             )
         if self.options.dry_run and (reason := self._too_early(wanted)):
-            return _result(action, State.SKIPPED, reason=reason)
+            return _result(action, ObjectState.SKIPPED, reason=reason)
         barred, new = self.options.barred, action.live is None
         if (refusal := barred.refusal(wanted.id, new=new)) is not None:
-            return _result(action, State.FAILED, error=refusal)
+            return _result(action, ObjectState.FAILED, error=refusal)
         try:
             result = await self._put(action, wanted)
         except ClusterError as error:
-            told = _told(error)
+            told = _with_hint(error)
             barred.refused(wanted.id, told, new=new)
             raise told from None
         barred.written(wanted.id, new=new)
         return result
 
-    async def _put(self, action: Action, wanted: Wanted) -> Result:
+    async def _put(self, action: Action, wanted: DesiredObject) -> Result:
         adopted = action.live is not None and action.live.adopted
-        if action.live is None and wanted.stage <= Stage.DEFINITIONS:
+        if action.live is None and wanted.stage <= ApplyStage.DEFINITIONS:
             adopted = await self.client.get(wanted.id, metadata_only=True) is not None
             if adopted:
                 self.there.add(wanted.id)
         if wanted.pointers and action.live is not None and not self.options.dry_run:
             await leave_fields(self.client, wanted, _version(wanted))
         obj = body(wanted, self.plan.owner, adopted=adopted)
-        if wanted.mode is Mode.IF_NOT_PRESENT and action.live is None:
+        if wanted.mode is ApplyMode.IF_NOT_PRESENT and action.live is None:
             return await self._create(action, obj)
         return await self._apply(action, wanted, obj)
 
-    async def _apply(self, action: Action, wanted: Wanted, obj: dict[str, Any]) -> Result:
+    async def _apply(self, action: Action, wanted: DesiredObject, obj: dict[str, Any]) -> Result:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 if self.options.dry_run:
@@ -219,7 +221,7 @@ class _Run:
                     metadata, others = await self._send(wanted, obj)
                 return replace(_written(action, metadata), overruled=others)
             except StatusError as error:
-                if wanted.mode is Mode.RECREATE and await self._helps(obj, error):
+                if wanted.mode is ApplyMode.RECREATE and await self._helps(obj, error):
                     return await self._recreate(action, wanted, obj)
                 if attempt == _ATTEMPTS or self.patience <= 0 or not is_passing(error):
                     raise
@@ -227,7 +229,7 @@ class _Run:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _send(
-        self, wanted: Wanted, obj: dict[str, Any]
+        self, wanted: DesiredObject, obj: dict[str, Any]
     ) -> tuple[codec.Metadata, tuple[str, ...]]:
         """The metadata of what the server made of it, and the fields that it stored otherwise."""
         try:
@@ -245,7 +247,7 @@ class _Run:
             sent, data = await send(self.client, obj)
         return read_answer(sent, data)
 
-    async def _preview(self, action: Action, wanted: Wanted, obj: dict[str, Any]) -> Result:
+    async def _preview(self, action: Action, wanted: DesiredObject, obj: dict[str, Any]) -> Result:
         found = await preview(
             self.client,
             wanted.id,
@@ -255,7 +257,7 @@ class _Run:
             version=_version(wanted),
             ignored=wanted.pointers,
         )
-        state = State.APPLIED if found.changes else State.UNCHANGED
+        state = ObjectState.APPLIED if found.changes else ObjectState.UNCHANGED
         return replace(_result(action, state), overruled=found.overruled, preview=found)
 
     async def _create(self, action: Action, obj: dict[str, Any]) -> Result:
@@ -265,7 +267,7 @@ class _Run:
                 return _written(action, codec.decode_as(codec.PARTIAL, codec.encode(live)).metadata)
             except StatusError as error:
                 if error.code == "AlreadyExists":
-                    return _result(action, State.SKIPPED, reason=IS_THERE)
+                    return _result(action, ObjectState.SKIPPED, reason=IS_THERE)
                 if attempt == _ATTEMPTS or self.patience <= 0 or not is_passing(error):
                     raise
             await self._pause(attempt)
@@ -283,10 +285,10 @@ class _Run:
             return refusal.status != 422
         return True
 
-    async def _recreate(self, action: Action, wanted: Wanted, obj: dict[str, Any]) -> Result:
+    async def _recreate(self, action: Action, wanted: DesiredObject, obj: dict[str, Any]) -> Result:
         """Delete the object, wait until it is gone, create it anew."""
         if self.options.dry_run:
-            return _result(action, State.APPLIED, reason=RECREATED)
+            return _result(action, ObjectState.APPLIED, reason=RECREATED)
         live = await self.client.get(wanted.id, metadata_only=True)
         if live is not None:
             uid = live["metadata"]["uid"]
@@ -304,7 +306,7 @@ class _Run:
                 await self.options.sleep(pause)
                 pause = min(pause * 2, 1.0)
                 live = await self.client.get(wanted.id, metadata_only=True)
-        result = await self._apply(action, replace(wanted, mode=Mode.APPLY), obj)
+        result = await self._apply(action, replace(wanted, mode=ApplyMode.APPLY), obj)
         return replace(result, reason="deleted and created anew")
 
     async def _pause(self, attempt: int) -> None:
@@ -314,11 +316,11 @@ class _Run:
 
     # Between stages
 
-    def _too_early(self, wanted: Wanted) -> str:
+    def _too_early(self, wanted: DesiredObject) -> str:
         """Why a dry run cannot ask the server about this object yet."""
         if wanted.id.namespace in self.new_namespaces:
             return "not checked: its Namespace is not there yet"
-        if (wanted.id.group, wanted.id.kind) in self.new_kinds:
+        if GroupKind(wanted.id.group, wanted.id.kind) in self.new_kinds:
             return "not checked: its CustomResourceDefinition is not there yet"
         return ""
 
@@ -346,7 +348,9 @@ class _Run:
                 if trouble is not None:
                     action = waiting.pop(id)
                     if trouble:
-                        self._report(_result(action, State.FAILED, error=ClusterError(trouble)))
+                        self._report(
+                            _result(action, ObjectState.FAILED, error=ClusterError(trouble))
+                        )
             if waiting:
                 await self.options.sleep(pause)
                 pause = min(pause * 2, 0.5)
@@ -357,11 +361,11 @@ class _Run:
         why = ""
         if self.stopped is not None:
             why = f"not pruned: {self.stopped.message}"
-        elif any(result.state is State.FAILED for result in self.results):
+        elif any(result.state is ObjectState.FAILED for result in self.results):
             why = "not pruned, because other objects failed: what replaces it may be missing"
         if why:
             for action in self.plan.prune:
-                self._report(_result(action, State.SKIPPED, reason=why))
+                self._report(_result(action, ObjectState.SKIPPED, reason=why))
             return
         for _, group in groupby(self.plan.prune, key=lambda action: action.order):
             at_once = list(group)
@@ -376,7 +380,7 @@ class _Run:
                 deleted = [
                     result
                     for result in self.results[begun:]
-                    if result.state is State.DELETED and result.live is not None
+                    if result.state is ObjectState.DELETED and result.live is not None
                 ]
                 await self.options.prune.wait_gone(
                     self.client,
@@ -389,7 +393,7 @@ class _Run:
 
 def _result(
     action: Action,
-    state: State,
+    state: ObjectState,
     *,
     reason: str = "",
     error: OcistateError | None = None,
@@ -413,19 +417,19 @@ def _written(action: Action, metadata: codec.Metadata) -> Result:
         live = replace(live, intact=True)
     before = action.live
     same = before is not None and before.resource_version == metadata.resourceVersion
-    return _result(action, State.UNCHANGED if same else State.APPLIED, live=live)
+    return _result(action, ObjectState.UNCHANGED if same else ObjectState.APPLIED, live=live)
 
 
-def _told(error: ClusterError) -> ClusterError:
+def _with_hint(error: ClusterError) -> ClusterError:
     return explained(error) if isinstance(error, StatusError) else error
 
 
-def _version(wanted: Wanted) -> str:
+def _version(wanted: DesiredObject) -> str:
     return wanted.resource.api_version.rpartition("/")[2]
 
 
-def _defined_kind(wanted: Wanted) -> tuple[str, str]:
-    return defined_kind(wanted.resource.object.get("spec")) or ("", "")
+def _defined_kind(wanted: DesiredObject) -> GroupKind:
+    return defined_kind(wanted.resource.object.get("spec")) or GroupKind("", "")
 
 
 def _definition_trouble(id: ObjectId, crd: dict[str, Any] | None, kinds: Kinds) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sys import intern
 from typing import Any, Final
 
-from ocistate.apply.desired.prepare import Desired, Wanted, body
+from ocistate.apply.desired.prepare import Desired, DesiredObject, body
 from ocistate.apply.fields.managed import filled_fields, lost_fields
 from ocistate.apply.plan import Live
 from ocistate.kube import codec
@@ -84,7 +84,7 @@ def field_set(entry: codec.ManagedFields | None) -> Mapping[str, Any]:
     return decoded if isinstance(decoded, dict) else {}
 
 
-def checked(live: Live, metadata: codec.Metadata, wanted: Wanted | None, owner: str) -> Live:
+def checked(live: Live, metadata: codec.Metadata, wanted: DesiredObject | None, owner: str) -> Live:
     """``live`` with ``intact`` found out, where it claims to be what is wanted."""
     if wanted is None or live.marker != wanted.marker:
         return live
@@ -93,7 +93,7 @@ def checked(live: Live, metadata: codec.Metadata, wanted: Wanted | None, owner: 
     return replace(live, intact=lost is None)
 
 
-def drift(metadata: codec.Metadata, wanted: Wanted, desired: Desired) -> list[str]:
+def drift(metadata: codec.Metadata, wanted: DesiredObject, desired: Desired) -> list[str]:
     """Which fields of ours other writers hold now, as paths, each with who wrote last.
 
     For reports; what matters for repair is ``Live.intact``.
@@ -106,7 +106,7 @@ def drift(metadata: codec.Metadata, wanted: Wanted, desired: Desired) -> list[st
 
 
 def _changed_fields(
-    metadata: codec.Metadata, wanted: Wanted, applied: Mapping[str, Any]
+    metadata: codec.Metadata, wanted: DesiredObject, applied: Mapping[str, Any]
 ) -> Iterator[str]:
     ours = field_set(our_entry(metadata))
     yield from lost_fields(ours, applied)

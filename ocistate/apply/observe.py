@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ocistate.apply.desired.prepare import Desired
 from ocistate.apply.live import checked, id_of, live_of
 from ocistate.apply.plan import Live
-from ocistate.apply.unlisted import PAGE_SECONDS, Kind, is_broken, prompt_pages
+from ocistate.apply.unlisted import PAGE_SECONDS, is_broken, prompt_pages
 from ocistate.errors import ClusterError
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient
@@ -23,7 +23,7 @@ from ocistate.kube.discovery import ApiResource
 from ocistate.kube.errors import StatusError
 from ocistate.kube.tasks import together
 from ocistate.labels import STACK_LABEL
-from ocistate.objects import ObjectId
+from ocistate.objects import GroupKind, ObjectId
 
 Owned = dict[ObjectId, Live]
 
@@ -32,10 +32,10 @@ async def observe(
     client: KubeClient,
     desired: Desired,
     *,
-    kinds: Iterable[tuple[str, str]] | None = None,
+    kinds: Iterable[GroupKind] | None = None,
     namespaces: Sequence[str] | None = None,
     concurrency: int = 8,
-    on_unlisted: Callable[[Kind, ClusterError], None] | None = None,
+    on_unlisted: Callable[[GroupKind, ClusterError], None] | None = None,
 ) -> tuple[Owned, Owned]:
     """The live objects of ``desired.owner``, and those of other owners.
 
@@ -46,7 +46,7 @@ async def observe(
     are read, and nothing cluster-scoped. ``on_unlisted`` is told of kinds that are broken; without
     it, one of them is an error.
     """
-    broken: dict[Kind, ClusterError] = {}
+    broken: dict[GroupKind, ClusterError] = {}
     served = await client.kinds(max_age=5.0)
     if kinds is None:
         looked = [each for each in served if {"list", "patch", "delete"} <= each.verbs]
@@ -67,12 +67,14 @@ async def observe(
             try:
                 await _read(client, resource, namespace, desired, mine, others)
             except StatusError as error:
-                key = (resource.group, resource.kind)
+                key = GroupKind(resource.group, resource.kind)
                 if on_unlisted is not None and is_broken(error):
                     broken[key] = error
                 elif error.status == 403 and not namespace and resource.namespaced:
                     # Not everywhere, then: where its objects shall be.
-                    narrower = {id.namespace for id in desired.by_id if (id.group, id.kind) == key}
+                    narrower = {
+                        id.namespace for id in desired.by_id if GroupKind(id.group, id.kind) == key
+                    }
                     for each in sorted(narrower):
                         await _read(client, resource, each, desired, mine, others)
                 elif key in desired.kinds or error.status not in (401, 403, 404, 405):
@@ -82,11 +84,11 @@ async def observe(
         look(resource, namespace) for resource in looked for namespace in places(resource)
     )
     if on_unlisted is not None and broken:
-        if len(broken) == len({(each.group, each.kind) for each in looked}):
+        if len(broken) == len({GroupKind(each.group, each.kind) for each in looked}):
             raise next(iter(broken.values()))  # it is not the kinds
         for key, error in sorted(broken.items()):
             for objects in (mine, others):  # what was read before it broke is not all
-                for id in [id for id in objects if (id.group, id.kind) == key]:
+                for id in [id for id in objects if GroupKind(id.group, id.kind) == key]:
                     del objects[id]
             on_unlisted(key, error)
     return mine, others
@@ -108,7 +110,9 @@ async def _read(
                 namespace,
                 label_selector=STACK_LABEL,
                 limit=0 if last else 500,
-                seconds=None if (resource.group, resource.kind) in desired.kinds else PAGE_SECONDS,
+                seconds=None
+                if GroupKind(resource.group, resource.kind) in desired.kinds
+                else PAGE_SECONDS,
             ):
                 for item in codec.decode_as(codec.PARTIAL_LIST, page).items or ():
                     metadata = item.metadata

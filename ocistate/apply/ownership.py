@@ -43,7 +43,7 @@ class Marked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class MarkedObjects:
     """What was found, and the kinds that may not be listed."""
 
     objects: tuple[Marked, ...]
@@ -57,7 +57,7 @@ class Found:
         return owners
 
 
-async def find_marked(client: KubeClient, *, namespace: str = "", owner: str = "") -> Found:
+async def find_marked(client: KubeClient, *, namespace: str = "", owner: str = "") -> MarkedObjects:
     """The objects of one owner, or of all; in one namespace, or everywhere. Raises ClusterError."""
     selector = f"{STACK_LABEL}={check_owner(owner)}" if owner else STACK_LABEL
     kinds = [
@@ -87,7 +87,9 @@ async def find_marked(client: KubeClient, *, namespace: str = "", owner: str = "
         raise ClusterError(
             f"you may list nothing in {where}", hint="name another namespace with -n"
         )
-    return Found(objects=tuple(sorted(objects.values(), key=_by_id)), unseen=tuple(sorted(unseen)))
+    return MarkedObjects(
+        objects=tuple(sorted(objects.values(), key=_by_id)), unseen=tuple(sorted(unseen))
+    )
 
 
 def _by_id(marked: Marked) -> ObjectId:

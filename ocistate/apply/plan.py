@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from ocistate.apply.desired.prepare import Desired, Mode, Wanted
+from ocistate.apply.desired.prepare import ApplyMode, Desired, DesiredObject
 from ocistate.errors import MassPrune, OcistateError, OwnershipConflict
-from ocistate.kube.stages import Stage, stage_of
+from ocistate.kube.stages import ApplyStage, stage_of
 from ocistate.objects import ObjectId
 
 CONTESTED: Final = "put back later: another writer keeps changing it"
@@ -63,7 +63,7 @@ class Action:
     verb: Verb
     id: ObjectId
     reason: str
-    wanted: Wanted | None = None
+    wanted: DesiredObject | None = None
     live: Live | None = None
     error: OcistateError | None = None
 
@@ -87,7 +87,7 @@ class Plan:
     owner: str
     write: tuple[Action, ...]
     prune: tuple[Action, ...]
-    keep: tuple[Wanted, ...]
+    keep: tuple[DesiredObject, ...]
     skip: tuple[Action, ...]
     refuse: tuple[Action, ...]
     total: int
@@ -147,7 +147,7 @@ def make_plan(
     another owner may be called in a refusal; empty where it is not to be named.
     """
     write: list[Action] = []
-    keep: list[Wanted] = []
+    keep: list[DesiredObject] = []
     skip: list[Action] = []
     refuse: list[Action] = []
     looked = desired.wanted
@@ -166,7 +166,7 @@ def make_plan(
             continue
         if live is None and others:
             live = others.get(wanted.id)
-        content = wanted.mode is Mode.IF_NOT_PRESENT and wanted.id in there
+        content = wanted.mode is ApplyMode.IF_NOT_PRESENT and wanted.id in there
         if live is None and (content or (wanted.id in done and wanted.problem is None)):
             keep.append(wanted)
             continue
@@ -257,7 +257,7 @@ def guard_removal(gone: Sequence[ObjectId | str], total: int, *, percent: int, h
 
 def _decide(
     owner: str,
-    wanted: Wanted,
+    wanted: DesiredObject,
     live: Live | None,
     adopt_from: Collection[str],
     handed_to: Collection[str],
@@ -268,7 +268,7 @@ def _decide(
 
     if wanted.problem is not None:
         return action(Verb.REFUSE, wanted.problem.message, wanted.problem)
-    if wanted.mode is Mode.IGNORE:
+    if wanted.mode is ApplyMode.IGNORE:
         return action(Verb.SKIP, "left alone: ocistate.dev/apply is ignore")
     if live is None:
         return action(Verb.CREATE, "not there, or not ours yet")
@@ -286,7 +286,7 @@ def _decide(
         return action(Verb.REFUSE, error.message, error)
     if live.owner != owner:
         return action(Verb.CHANGE, f"taken over from {live.owner}")
-    if wanted.mode is Mode.IF_NOT_PRESENT:
+    if wanted.mode is ApplyMode.IF_NOT_PRESENT:
         return action(Verb.KEEP, "is there: ocistate.dev/apply is ifnotpresent")
     if live.marker != wanted.marker:
         return action(Verb.CHANGE, "the artifact changed it")
@@ -302,7 +302,7 @@ def _decide_prune(id: ObjectId, live: Live, prune: bool, wanted_uids: Collection
         reason = "is being deleted already"
     elif live.protected:
         reason = "kept: ocistate.dev/prune is disabled"
-    elif live.adopted and stage_of(id.group, id.kind) <= Stage.DEFINITIONS:
+    elif live.adopted and stage_of(id.group, id.kind) <= ApplyStage.DEFINITIONS:
         reason = "kept: it was there before it was adopted"
     elif not prune:
         reason = "kept: pruning is off"

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from ocistate.apply.plan import Action
-from ocistate.apply.result import Result, State
+from ocistate.apply.result import ObjectState, Result
 from ocistate.apply.unlisted import is_broken, prompt_pages
 from ocistate.errors import ClusterError
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import ApiResource
 from ocistate.kube.errors import UNKNOWN_KIND, StatusError
-from ocistate.kube.stages import Stage, stage_of
+from ocistate.kube.stages import ApplyStage, stage_of
 from ocistate.labels import PRUNE_ANNOTATION, STACK_LABEL
-from ocistate.objects import ObjectId
+from ocistate.objects import GroupKind, ObjectId
 
 # What a namespace has without anybody putting it there, or what follows from other objects.
 _FURNITURE: Final = frozenset(
@@ -66,7 +66,7 @@ class Prune:
         live = action.live
         assert live is not None
         if not live.forced and (reason := await self._filled(client, action.id, owner)):
-            return _result(action, State.SKIPPED, reason)
+            return _result(action, ObjectState.SKIPPED, reason)
         version = live.resource_version
         for attempt in range(1, 6):
             try:
@@ -90,13 +90,13 @@ class Prune:
                 break
             metadata = now["metadata"]
             if metadata["uid"] != live.uid:
-                return _result(action, State.SKIPPED, "kept: another object took its name")
+                return _result(action, ObjectState.SKIPPED, "kept: another object took its name")
             if (metadata.get("labels") or {}).get(STACK_LABEL) != owner:
-                return _result(action, State.SKIPPED, "kept: it is no longer this owner's")
+                return _result(action, ObjectState.SKIPPED, "kept: it is no longer this owner's")
             if (metadata.get("annotations") or {}).get(PRUNE_ANNOTATION) == "disabled":
-                return _result(action, State.SKIPPED, "kept: ocistate.dev/prune is disabled")
+                return _result(action, ObjectState.SKIPPED, "kept: ocistate.dev/prune is disabled")
             version = metadata["resourceVersion"]
-        return replace(_result(action, State.DELETED, action.reason), live=live)
+        return replace(_result(action, ObjectState.DELETED, action.reason), live=live)
 
     async def wait_gone(
         self,
@@ -108,7 +108,7 @@ class Prune:
         clock: Callable[[], float] = time.monotonic,
     ) -> list[ObjectId]:
         """Wait until what was deleted is gone, as long as the settings say; return what is not."""
-        custom = any(stage_of(each.id.group, each.id.kind) is Stage.CUSTOM for each in deleted)
+        custom = any(stage_of(each.id.group, each.id.kind) is ApplyStage.CUSTOM for each in deleted)
         patience = max(self.gone, self.finalizers if custom and not last else 0.0)
         left = {each.id: each.live.uid for each in deleted if each.live is not None}
         deadline = clock() + patience
@@ -125,9 +125,9 @@ class Prune:
         """Why a Namespace or CRD is kept; empty when it may be deleted."""
         if self.filled == "delete":
             return ""
-        if (id.group, id.kind) == ("", "Namespace"):
+        if GroupKind(id.group, id.kind) == ("", "Namespace"):
             return await _others_in_namespace(client, id.name, owner)
-        if (id.group, id.kind) == ("apiextensions.k8s.io", "CustomResourceDefinition"):
+        if GroupKind(id.group, id.kind) == ("apiextensions.k8s.io", "CustomResourceDefinition"):
             return await _others_of_definition(client, id, owner)
         return ""
 
@@ -160,7 +160,7 @@ async def _others_in_namespace(client: KubeClient, namespace: str, owner: str) -
         for resource in await client.kinds(max_age=60.0)
         if resource.namespaced
         and {"list", "delete"} <= resource.verbs
-        and (resource.group, resource.kind) not in _DERIVED
+        and GroupKind(resource.group, resource.kind) not in _DERIVED
     ]
     limit = asyncio.Semaphore(8)
 
@@ -227,5 +227,5 @@ def _is_token(resource: ApiResource, metadata: codec.Metadata) -> bool:
     return resource.kind == "Secret" and "kubernetes.io/service-account.name" in annotations
 
 
-def _result(action: Action, state: State, reason: str) -> Result:
+def _result(action: Action, state: ObjectState, reason: str) -> Result:
     return Result(id=action.id, verb=action.verb, state=state, reason=reason)

@@ -12,7 +12,7 @@ from ocistate.errors import ApplyFailed, OcistateError
 from ocistate.objects import ObjectId
 
 
-class State(StrEnum):
+class ObjectState(StrEnum):
     APPLIED = "applied"
     """Sent, and the live object is new or other than before."""
     UNCHANGED = "unchanged"
@@ -31,7 +31,7 @@ class Result:
 
     id: ObjectId
     verb: Verb
-    state: State
+    state: ObjectState
     reason: str = ""
     error: OcistateError | None = None
     live: Live | None = None
@@ -40,14 +40,14 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ApplyOutcome:
     """All results, in the order in which they came. Objects that the plan kept have none."""
 
     results: tuple[Result, ...]
 
     @property
     def failed(self) -> tuple[Result, ...]:
-        return tuple(each for each in self.results if each.state is State.FAILED)
+        return tuple(each for each in self.results if each.state is ObjectState.FAILED)
 
     @property
     def ok(self) -> bool:
@@ -56,11 +56,13 @@ class Outcome:
     @property
     def changed(self) -> int:
         """How many objects are other than before."""
-        return sum(each.state in (State.APPLIED, State.DELETED) for each in self.results)
+        return sum(
+            each.state in (ObjectState.APPLIED, ObjectState.DELETED) for each in self.results
+        )
 
-    def counts(self) -> dict[State, int]:
+    def counts(self) -> dict[ObjectState, int]:
         counted = Counter(each.state for each in self.results)
-        return {state: counted[state] for state in State}
+        return {state: counted[state] for state in ObjectState}
 
     def error(self) -> ApplyFailed | None:
         """One error for all that failed, naming the first few; None when all went well."""

@@ -17,10 +17,8 @@ from ocistate.errors import ClusterError, OcistateError
 from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import ApiResource
 from ocistate.kube.errors import StatusError
-from ocistate.kube.stages import Stage, stage_of
-from ocistate.objects import ObjectId
-
-Kind = tuple[str, str]
+from ocistate.kube.stages import ApplyStage, stage_of
+from ocistate.objects import GroupKind, ObjectId
 
 PAGE_SECONDS: Final = 3.0
 """So long may one page of a kind take of which nothing is wanted."""
@@ -38,7 +36,7 @@ def names_its_webhook(error: OcistateError) -> bool:
 
 def is_custom(group: str, kind: str) -> bool:
     """Whether others than the API server have a part in serving the kind."""
-    return stage_of(group, kind) is Stage.CUSTOM
+    return stage_of(group, kind) is ApplyStage.CUSTOM
 
 
 async def prompt_pages(
@@ -70,15 +68,15 @@ async def prompt_pages(
 
 
 def blind(
-    desired: Desired, unlisted: Mapping[Kind, OcistateError], known: Container[ObjectId] = ()
+    desired: Desired, unlisted: Mapping[GroupKind, OcistateError], known: Container[ObjectId] = ()
 ) -> Desired:
     """``desired``, where what is of these kinds has a problem: whose it is cannot be seen. But for
     ``known`` objects, which have been seen before."""
-    if not any((id.group, id.kind) in unlisted for id in desired.by_id):
+    if not any(GroupKind(id.group, id.kind) in unlisted for id in desired.by_id):
         return desired
     wanted = tuple(
         each
-        if (error := unlisted.get((each.id.group, each.id.kind))) is None
+        if (error := unlisted.get(GroupKind(each.id.group, each.id.kind))) is None
         or each.problem is not None
         or each.id in known
         else replace(

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ocistate.apply.desired.prepare import Desired, Mode, Wanted
+from ocistate.apply.desired.prepare import ApplyMode, Desired, DesiredObject
 from ocistate.apply.plan import Plan
 from ocistate.health.model import Health
-from ocistate.kube.stages import Stage
+from ocistate.kube.stages import ApplyStage
 from ocistate.objects import ObjectId
 
 
@@ -41,7 +41,7 @@ def hold_waves(
         for each in desired.wanted
         if each.wave < max(busy)
         and each.wave not in busy
-        and each.mode not in (Mode.IGNORE, Mode.IF_NOT_PRESENT)
+        and each.mode not in (ApplyMode.IGNORE, ApplyMode.IF_NOT_PRESENT)
         and not _is_early(each)
         and not health(each.id).lets_on
     }
@@ -56,5 +56,5 @@ def hold_waves(
     return replace(plan, write=due, prune=()), first
 
 
-def _is_early(wanted: Wanted) -> bool:
-    return wanted.stage <= Stage.DEFINITIONS and wanted.wave == 0
+def _is_early(wanted: DesiredObject) -> bool:
+    return wanted.stage <= ApplyStage.DEFINITIONS and wanted.wave == 0

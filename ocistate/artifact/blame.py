@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ocistate.artifact.diff import mask_secret
 
 Release = TypeVar("Release")
-Key = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,9 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _leaves(value: Any, key: Key = (), pointer: str = "") -> Iterator[tuple[Key, tuple[str, Any]]]:
+def _leaves(
+    value: Any, key: FieldPath = (), pointer: str = ""
+) -> Iterator[tuple[FieldPath, tuple[str, Any]]]:
     """Every value that holds no others, by what names it and by its JSON pointer."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from ocistate.artifact.inventory import Entry, Inventory
+from ocistate.artifact.inventory import Inventory, InventoryEntry
 from ocistate.objects import ObjectId
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
-Change = Literal["added", "changed", "removed"]
+ChangeType = Literal["added", "changed", "removed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +19,9 @@ class Difference:
     """One resource that is not the same in both."""
 
     id: ObjectId
-    change: Change
-    before: Entry | None
-    after: Entry | None
+    change: ChangeType
+    before: InventoryEntry | None
+    after: InventoryEntry | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def diff_inventories(before: Inventory, after: Inventory) -> tuple[Difference, .
 
 
 def _differences(
-    old: Mapping[ObjectId, Entry], new: Mapping[ObjectId, Entry]
+    old: Mapping[ObjectId, InventoryEntry], new: Mapping[ObjectId, InventoryEntry]
 ) -> Iterator[Difference]:
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)

@@ -21,7 +21,7 @@ SCHEMA_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class InventoryEntry:
     """One resource as the inventory lists it; the fields of Resource without the object."""
 
     id: ObjectId
@@ -46,7 +46,7 @@ class Inventory:
     content_digest: str
     source: str
     revision: str
-    resources: tuple[Entry, ...]
+    resources: tuple[InventoryEntry, ...]
     images: tuple[Image, ...]
 
     def to_json(self) -> bytes:
@@ -68,9 +68,9 @@ def is_clean(text: str) -> bool:
     return text.isprintable() or all(unicodedata.category(c) not in ("Cc", "Cs") for c in text)
 
 
-def entry_of(resource: Resource) -> Entry:
+def entry_of(resource: Resource) -> InventoryEntry:
     """A resource without its object."""
-    return Entry(
+    return InventoryEntry(
         id=resource.id,
         api_version=resource.api_version,
         digest=resource.digest,
@@ -79,7 +79,7 @@ def entry_of(resource: Resource) -> Entry:
     )
 
 
-def sort_entries(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+def sort_entries(entries: Iterable[InventoryEntry]) -> tuple[InventoryEntry, ...]:
     """In the order of the inventory: by identity."""
     return tuple(sorted(entries, key=lambda entry: entry.id))
 
@@ -119,7 +119,7 @@ def parse_inventory(raw: bytes) -> Inventory:
     )
 
 
-def _entry_dict(entry: Entry) -> dict[str, Any]:
+def _entry_dict(entry: InventoryEntry) -> dict[str, Any]:
     value: dict[str, Any] = {
         "apiVersion": entry.api_version,
         "kind": entry.id.kind,
@@ -133,7 +133,7 @@ def _entry_dict(entry: Entry) -> dict[str, Any]:
     return value
 
 
-def _parse_entry(value: Any, where: str) -> Entry:
+def _parse_entry(value: Any, where: str) -> InventoryEntry:
     if not isinstance(value, dict):
         raise ArtifactError(f"{where}: not an object")
     digest = _text(value, "digest", where)
@@ -144,7 +144,7 @@ def _parse_entry(value: Any, where: str) -> Entry:
     if not isinstance(index, int) or isinstance(index, bool) or index < 0:
         raise ArtifactError(f"{where}.index is {index!r}")
     # What many entries, or an entry and its resource, have in common is kept once.
-    return Entry(
+    return InventoryEntry(
         id=ObjectId(
             intern(group_of(api_version)),
             intern(_text(value, "kind", where)),

@@ -18,9 +18,9 @@ from ocistate.artifact.images import images_of, is_floating
 from ocistate.artifact.inventory import (
     ARTIFACT_TYPE,
     CONFIG_TYPE,
-    Entry,
     Image,
     Inventory,
+    InventoryEntry,
     entry_of,
     is_clean,
     sort_entries,
@@ -194,8 +194,8 @@ def _check_files(files: Mapping[str, bytes]) -> None:
 
 def _take_inventory(
     files: Mapping[str, bytes], options: PackOptions
-) -> tuple[dict[ObjectId, Entry], tuple[Image, ...], list[str]]:
-    entries: dict[ObjectId, Entry] = {}
+) -> tuple[dict[ObjectId, InventoryEntry], tuple[Image, ...], list[str]]:
+    entries: dict[ObjectId, InventoryEntry] = {}
     places: dict[ObjectId, str] = {}
     images: set[Image] = set()
     warnings: list[str] = []

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from ocistate.artifact.inventory import Entry
+from ocistate.artifact.inventory import InventoryEntry
 from ocistate.artifact.manifests import read_resources
 from ocistate.documents.reader import Budget
 from ocistate.errors import ArtifactError, InvalidManifest
@@ -24,13 +24,13 @@ _EMPTY: Final = re.compile(rb"(?:\s|\xef\xbb\xbf|#[^\n]*(?:\n|\Z))*")
 
 
 def pick_resources(
-    files: Mapping[str, bytes], entries: Iterable[Entry]
+    files: Mapping[str, bytes], entries: Iterable[InventoryEntry]
 ) -> dict[ObjectId, Resource]:
     """The resources that these entries of an inventory list.
 
     Raises ArtifactError where a file holds no such resource, InvalidManifest.
     """
-    wanted: dict[str, dict[ObjectId, Entry]] = defaultdict(dict)
+    wanted: dict[str, dict[ObjectId, InventoryEntry]] = defaultdict(dict)
     for entry in entries:
         wanted[entry.path][entry.id] = entry
     found: dict[ObjectId, Resource] = {}
@@ -52,7 +52,7 @@ def pick_resources(
 
 
 def _pick(
-    path: str, pieces: Iterable[bytes], listed: Mapping[ObjectId, Entry], budget: Budget
+    path: str, pieces: Iterable[bytes], listed: Mapping[ObjectId, InventoryEntry], budget: Budget
 ) -> dict[ObjectId, Resource]:
     found = {}
     for piece in pieces:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["good", "bad", "skip"]
+ReleaseVerdict = Literal["good", "bad", "skip"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class BisectStep:
     """What to do next: test the release at a place, or, when ``test`` is None, be done.
 
     ``first_bad`` is then the first bad place, and ``suspects`` those before it that were skipped,
@@ -24,7 +24,7 @@ class Step:
     """How many releases are still in question."""
 
 
-def next_step(good: int, bad: int, verdicts: Mapping[int, Verdict]) -> Step:
+def next_step(good: int, bad: int, verdicts: Mapping[int, ReleaseVerdict]) -> BisectStep:
     """The next step between a good place and a later bad one, from what was found so far.
 
     Raises ValueError when ``good`` is not before ``bad``.
@@ -36,7 +36,7 @@ def next_step(good: int, bad: int, verdicts: Mapping[int, Verdict]) -> Step:
     between = range(low + 1, high)
     open_places = [place for place in between if verdicts.get(place) != "skip"]
     if not open_places:
-        return Step(test=None, first_bad=high, suspects=tuple(between))
+        return BisectStep(test=None, first_bad=high, suspects=tuple(between))
     middle = (low + high) / 2
     test = min(open_places, key=lambda place: (abs(place - middle), place))
-    return Step(test=test, first_bad=high, left=len(open_places))
+    return BisectStep(test=test, first_bad=high, left=len(open_places))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ocistate.channel.record import MAX_NUMBER, Provenance, Record
+from ocistate.channel.record import MAX_NUMBER, Record, RecordProvenance
 from ocistate.channel.rings import Ring, Rollout
 from ocistate.channel.trust import Trusted
 from ocistate.errors import ChannelHeld, ConfigError, EpochRefused
@@ -38,7 +38,7 @@ class Why:
         return self.now + lifetime if lifetime else None
 
 
-Pins = Mapping[str, tuple[str, Provenance]]
+Pins = Mapping[str, tuple[str, RecordProvenance]]
 """By repository: the digest that is meant, and what it was made from."""
 
 
@@ -150,7 +150,7 @@ def rollout_ended(newest: Trusted, why: Why) -> Record:
     return replace(_next(newest, why), rollout=None)
 
 
-def rollout_aborted(newest: Trusted, artifacts: Mapping[str, Provenance], why: Why) -> Record:
+def rollout_aborted(newest: Trusted, artifacts: Mapping[str, RecordProvenance], why: Why) -> Record:
     """Back to what is stable, made from ``artifacts``, and on hold. Raises ConfigError."""
     stable = _under_way(newest).stable
     made = {place: found for place, found in artifacts.items() if place in stable}

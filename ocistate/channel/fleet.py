@@ -13,7 +13,7 @@ from ocistate.channel.report import Report
 from ocistate.channel.rings import Cluster
 from ocistate.channel.trust import CLOCK_SKEW
 
-Standing = Literal[
+MemberStanding = Literal[
     "Healthy", "Progressing", "Degraded", "Refused", "Silent", "NeverSeen", "NotBelieved"
 ]
 """A report's state; or ``Silent``: not heard of in time; ``NeverSeen``: enrolled, and not heard of
@@ -21,7 +21,7 @@ at all; ``NotBelieved``: a report that is forged, foreign, from the future or of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class TaggedReport:
     """What one tag holds: a verified report, or why there is none to be believed."""
 
     tag: str
@@ -36,7 +36,7 @@ class Member:
 
     cluster: str
     stack: str
-    standing: Standing
+    standing: MemberStanding
     current: bool
     report: Report | None
     problem: str = ""
@@ -55,20 +55,20 @@ class Fleet:
         return {standing: counted[standing] for standing in _ORDER if counted[standing]}
 
     @property
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether every member is healthy on what the channel names now. Nobody is not well."""
         return bool(self.members) and all(
             member.standing == "Healthy" and member.current for member in self.members
         )
 
 
-_ORDER: tuple[Standing, ...] = (
+_ORDER: tuple[MemberStanding, ...] = (
     "NotBelieved", "Degraded", "Refused", "Silent", "NeverSeen", "Progressing", "Healthy",
 )  # fmt: skip
 
 
 def assess(
-    seen: Iterable[Seen],
+    seen: Iterable[TaggedReport],
     enrolled: Iterable[str],
     *,
     record: Record,
@@ -80,7 +80,7 @@ def assess(
     cluster, and has followed no older record. Of two reports of one Stack the later one counts.
     """
     members: list[Member] = []
-    latest: dict[tuple[str, str], Seen] = {}
+    latest: dict[tuple[str, str], TaggedReport] = {}
     for item in seen:
         if item.report is None:
             members.append(_disbelieved(item, item.problem))
@@ -139,7 +139,7 @@ def by_cluster(fleet: Fleet) -> Mapping[str, list[Member]]:
     return found
 
 
-def _disbelieved(item: Seen, problem: str) -> Member:
+def _disbelieved(item: TaggedReport, problem: str) -> Member:
     report = item.report
     return Member(
         cluster=report.cluster if report else "",

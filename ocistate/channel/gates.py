@@ -18,10 +18,10 @@ from ocistate.artifact.inventory import Inventory
 from ocistate.channel.approval import PREDICATE, why_not
 from ocistate.channel.fleet import Fleet, by_cluster, healthy_since
 from ocistate.channel.record import show_time
-from ocistate.channel.window import Window
+from ocistate.channel.window import TimeWindow
 from ocistate.signing.claims import read_claims
 from ocistate.signing.decide import Certify, Verdict, decide
-from ocistate.signing.found import Found
+from ocistate.signing.found import FoundSignature
 from ocistate.signing.keyless import certify
 from ocistate.signing.policy.model import (
     RequiredAttestation,
@@ -30,7 +30,7 @@ from ocistate.signing.policy.model import (
     TrustPolicy,
 )
 
-Kind = Literal["healthy", "approvals", "attestation", "window", "check", "changes", "signature"]
+GateKind = Literal["healthy", "approvals", "attestation", "window", "check", "changes", "signature"]
 
 MAX_STEPS: Final = 1_000_000
 """Of a check over an inventory, as `ocistate.cel` counts them: ten seconds at most."""
@@ -45,7 +45,7 @@ class Healthy:
     soak: timedelta
     share: int = 100
     clusters: tuple[str, ...] = ()
-    kind: Kind = "healthy"
+    kind: GateKind = "healthy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Approvals:
     count: int
     keys: tuple[TrustedKey, ...]
     identities: tuple[TrustedIdentity, ...]
-    kind: Kind = "approvals"
+    kind: GateKind = "approvals"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,24 +63,24 @@ class Attested:
     """Somebody trusted attests it, and the conditions on the predicate are true."""
 
     needed: RequiredAttestation
-    kind: Kind = "attestation"
+    kind: GateKind = "attestation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
     """It is the time for it."""
 
-    window: Window
-    kind: Kind = "window"
+    window: TimeWindow
+    kind: GateKind = "window"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class InventoryCheck:
     """A CEL expression over the inventory is true; ``message`` is what else to say."""
 
     expression: str
     message: str = ""
-    kind: Kind = "check"
+    kind: GateKind = "check"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +90,10 @@ class Changes:
 
     most: int | None = None
     share: int | None = None
-    kind: Kind = "changes"
+    kind: GateKind = "changes"
 
 
-Gate = Healthy | Approvals | Attested | Opening | Check | Changes
+Gate = Healthy | Approvals | Attested | Opening | InventoryCheck | Changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,23 +113,23 @@ class Facts:
     feeder: str
     inventory: Inventory
     current: Inventory | None = None
-    found: tuple[Found, ...] = ()
+    found: tuple[FoundSignature, ...] = ()
     policy: TrustPolicy | None = None
     fleet: Fleet | None = None
     fed_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class GateOutcome:
     """Whether a gate is open, why, in one sentence, and when it may open where that is known."""
 
-    kind: Kind
+    kind: GateKind
     open: bool
     reason: str
     opens_at: datetime | None = None
 
 
-def evaluate(gate: Gate, facts: Facts, *, certify: Certify = certify) -> Outcome:
+def evaluate(gate: Gate, facts: Facts, *, certify: Certify = certify) -> GateOutcome:
     """What a gate makes of the facts. May take a second or two: keep it off an event loop.
 
     Raises ConfigError, Unavailable when an identity's trusted root can't be used.
@@ -143,15 +143,15 @@ def evaluate(gate: Gate, facts: Facts, *, certify: Certify = certify) -> Outcome
             return _attested(gate, facts, certify)
         case Opening():
             return _opening(gate, facts)
-        case Check():
+        case InventoryCheck():
             return _check(gate, facts)
         case Changes():
             return _changes(gate, facts)
 
 
-def _healthy(gate: Healthy, facts: Facts) -> Outcome:
-    def closed(reason: str, opens_at: datetime | None = None) -> Outcome:
-        return Outcome(kind="healthy", open=False, reason=reason, opens_at=opens_at)
+def _healthy(gate: Healthy, facts: Facts) -> GateOutcome:
+    def closed(reason: str, opens_at: datetime | None = None) -> GateOutcome:
+        return GateOutcome(kind="healthy", open=False, reason=reason, opens_at=opens_at)
 
     if facts.fleet is None or facts.fed_since is None:
         return closed(f"no cluster reports on {facts.feeder}")
@@ -170,7 +170,7 @@ def _healthy(gate: Healthy, facts: Facts) -> Outcome:
     ready = [name for name, start in since.items() if start + gate.soak <= facts.now]
     of = f"{len(ready)} of {len(names)} clusters"
     if len(ready) >= needed:
-        return Outcome(
+        return GateOutcome(
             kind="healthy", open=True, reason=f"{of} of {facts.feeder} healthy for {soak}"
         )
     asked = f"healthy for {soak} in {facts.feeder}, and {needed} are asked for"
@@ -196,10 +196,10 @@ def _unwell(fleet: Fleet, names: Sequence[str], well: Iterable[str]) -> list[str
     return said
 
 
-def _approvals(gate: Approvals, facts: Facts, certify: Certify) -> Outcome:
+def _approvals(gate: Approvals, facts: Facts, certify: Certify) -> GateOutcome:
     # Each is judged by itself first: who approved in vain once may approve again, and only then
     # counts, and counts once.
-    good: list[Found] = []
+    good: list[FoundSignature] = []
     refused: list[str] = []
     claimed = _claimed(facts, PREDICATE)
     authors = _authors(gate, facts, certify) if claimed else frozenset()
@@ -224,9 +224,9 @@ def _approvals(gate: Approvals, facts: Facts, certify: Certify) -> Outcome:
     signers = _decide(gate, facts.digest, good, certify)[0]
     by = f"approved by {', '.join(signers)}" if signers else "approved by nobody"
     if len(signers) >= gate.count:
-        return Outcome(kind="approvals", open=True, reason=by)
+        return GateOutcome(kind="approvals", open=True, reason=by)
     vain = f"; not counted: {_some(refused)}" if refused else ""
-    return Outcome(
+    return GateOutcome(
         kind="approvals",
         open=False,
         reason=f"{by}, {len(signers)} of {gate.count} approvals for {facts.channel}{vain}",
@@ -234,7 +234,7 @@ def _approvals(gate: Approvals, facts: Facts, certify: Certify) -> Outcome:
 
 
 def _decide(
-    gate: Approvals, digest: str, found: Sequence[Found], certify: Certify
+    gate: Approvals, digest: str, found: Sequence[FoundSignature], certify: Certify
 ) -> tuple[tuple[str, ...], tuple[Verdict, ...]]:
     policy = TrustPolicy(
         name="approvals",
@@ -262,7 +262,7 @@ def _authors(gate: Approvals, facts: Facts, certify: Certify) -> frozenset[str]:
     return frozenset(person for verdict in decision.verdicts for person in verdict.people)
 
 
-def _attested(gate: Attested, facts: Facts, certify: Certify) -> Outcome:
+def _attested(gate: Attested, facts: Facts, certify: Certify) -> GateOutcome:
     kind = gate.needed.predicate_type
     policy = TrustPolicy(name="attestation", repositories=("**",), attestations=(gate.needed,))
     decision = decide(
@@ -270,42 +270,42 @@ def _attested(gate: Attested, facts: Facts, certify: Certify) -> Outcome:
     )
     if decision.error is None:
         by = ", ".join(decision.signers)
-        return Outcome(kind="attestation", open=True, reason=f"{kind} is attested by {by}")
+        return GateOutcome(kind="attestation", open=True, reason=f"{kind} is attested by {by}")
     reasons = [verdict.reason for verdict in decision.verdicts if not verdict.counts]
     because = f": one {_some(reasons)}" if reasons else ""
-    return Outcome(
+    return GateOutcome(
         kind="attestation", open=False, reason=f"nobody trusted attests {kind} as required{because}"
     )
 
 
-def _claimed(facts: Facts, kind: str) -> list[Found]:
+def _claimed(facts: Facts, kind: str) -> list[FoundSignature]:
     """Those that say themselves that they are of a kind: no others can count, or be missed."""
     return [f for f in facts.found if read_claims(f, facts.digest).predicate_type == kind]
 
 
-def _opening(gate: Opening, facts: Facts) -> Outcome:
+def _opening(gate: Opening, facts: Facts) -> GateOutcome:
     window = gate.window
     if window.is_open(facts.now):
-        return Outcome(kind="window", open=True, reason=f"it is the time: {window}")
+        return GateOutcome(kind="window", open=True, reason=f"it is the time: {window}")
     opens_at = window.opens_at(facts.now)
     when = f"opens at {show_time(opens_at)}" if opens_at else "does not open within a year"
-    return Outcome(
+    return GateOutcome(
         kind="window", open=False, reason=f"the window {window} {when}", opens_at=opens_at
     )
 
 
-def _check(gate: Check, facts: Facts) -> Outcome:
+def _check(gate: InventoryCheck, facts: Facts) -> GateOutcome:
     from ocistate.cel import EvaluationError, cel_value, is_true
 
     said = f" ({gate.message})" if gate.message else ""
     try:
         variables = {key: cel_value(value) for key, value in _variables(facts).items()}
         if is_true(gate.expression, variables, steps=MAX_STEPS):
-            return Outcome(kind="check", open=True, reason=f"{gate.expression!r} is true")
+            return GateOutcome(kind="check", open=True, reason=f"{gate.expression!r} is true")
         fault = "is false"
     except EvaluationError as error:
         fault = str(error)
-    return Outcome(kind="check", open=False, reason=f"{gate.expression!r} {fault}{said}")
+    return GateOutcome(kind="check", open=False, reason=f"{gate.expression!r} {fault}{said}")
 
 
 def _variables(facts: Facts) -> dict[str, Any]:
@@ -327,9 +327,9 @@ def _variables(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _changes(gate: Changes, facts: Facts) -> Outcome:
+def _changes(gate: Changes, facts: Facts) -> GateOutcome:
     if facts.current is None:
-        return Outcome(
+        return GateOutcome(
             kind="changes",
             open=False,
             reason=f"what {facts.channel} names is gone, so that changes can't be counted",
@@ -344,8 +344,8 @@ def _changes(gate: Changes, facts: Facts) -> Outcome:
         limits.append(f"at most {gate.share} % may")
     said = f"{count} objects change, where {facts.channel} has {total} ({share} %)"
     if limits:
-        return Outcome(kind="changes", open=False, reason=f"{said}; {' and '.join(limits)}")
-    return Outcome(kind="changes", open=True, reason=said)
+        return GateOutcome(kind="changes", open=False, reason=f"{said}; {' and '.join(limits)}")
+    return GateOutcome(kind="changes", open=True, reason=said)
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -17,13 +17,13 @@ from ocistate.channel.gates import (
     Approvals,
     Attested,
     Changes,
-    Check,
     Gate,
     Healthy,
+    InventoryCheck,
     Opening,
 )
 from ocistate.channel.record import check_channel
-from ocistate.channel.window import DAYS, Freeze, Window
+from ocistate.channel.window import DAYS, Freeze, TimeWindow
 from ocistate.documents.fields import Fields
 from ocistate.errors import ConfigError, OcistateError
 from ocistate.oci.tags import check_artifact_tag
@@ -40,7 +40,7 @@ _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class PipelineSource:
     """What feeds the first stage: one of a tag, a range of versions, and a channel."""
 
     tag: str = ""
@@ -52,7 +52,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class PipelineStage:
     """A channel, and what must be so before an artifact gets into it."""
 
     name: str
@@ -70,8 +70,8 @@ class Pipeline:
     name: str
     repository: Reference
     policy: str
-    source: Source
-    stages: tuple[Stage, ...]
+    source: PipelineSource
+    stages: tuple[PipelineStage, ...]
 
     def feeder(self, place: int) -> str:
         """The channel that feeds a stage; empty for a first one that is fed by tags."""
@@ -95,7 +95,7 @@ def parse_pipeline(
     spec = Fields(top.raw("spec"), path="spec", origin=origin)
     top.finish()
     source = _source(spec.mapping("source"))
-    stages: list[Stage] = []
+    stages: list[PipelineStage] = []
     for fields in spec.items("stages"):
         feeder = stages[-1].channel if stages else source.channel
         stage = _stage(fields, feeder, read)
@@ -177,7 +177,7 @@ def _repository(spec: Fields) -> Reference:
     return reference
 
 
-def _source(fields: Fields) -> Source:
+def _source(fields: Fields) -> PipelineSource:
     given = [key for key in ("tag", "semver", "channel") if fields.has(key)]
     if len(given) != 1:
         raise fields.error(
@@ -194,10 +194,10 @@ def _source(fields: Fields) -> Source:
     except OcistateError as error:
         raise fields.error(given[0], error.message, hint=error.hint) from None
     fields.finish()
-    return Source(**{given[0]: value})
+    return PipelineSource(**{given[0]: value})
 
 
-def _stage(fields: Fields, feeder: str, read: Reader | None) -> Stage:
+def _stage(fields: Fields, feeder: str, read: Reader | None) -> PipelineStage:
     name = fields.text("name")
     if not _NAME.fullmatch(name):
         raise fields.error("name", f"is {name[:80]!r}", hint="lower-case letters, digits, '-'")
@@ -208,7 +208,7 @@ def _stage(fields: Fields, feeder: str, read: Reader | None) -> Stage:
         raise fields.error("channel", error.message, hint=error.hint) from None
     gates = tuple(_gate(item, feeder, read) for item in fields.items("gates"))
     fields.finish()
-    return Stage(name=name, channel=channel, gates=gates)
+    return PipelineStage(name=name, channel=channel, gates=gates)
 
 
 _KINDS: Final = ("healthy", "approvals", "attestation", "window", "check", "changes")
@@ -274,16 +274,16 @@ def _approvals(fields: Fields, read: Reader | None) -> Approvals:
     return Approvals(count=count, keys=keys, identities=identities)
 
 
-def _check(fields: Fields) -> Check:
+def _check(fields: Fields) -> InventoryCheck:
     from ocistate.cel import check_syntax
 
     expression = fields.text("expression", most=_MAX_EXPRESSION, lines=True)
     if fault := check_syntax(expression):
         raise fields.error("expression", fault, hint="see docs/pipelines.md")
-    return Check(expression=expression, message=fields.text("message", "", lines=True))
+    return InventoryCheck(expression=expression, message=fields.text("message", "", lines=True))
 
 
-def _window(fields: Fields) -> Window:
+def _window(fields: Fields) -> TimeWindow:
     from zoneinfo import ZoneInfo
 
     zone = fields.text("timeZone", "UTC")
@@ -312,7 +312,7 @@ def _window(fields: Fields) -> Window:
     freezes = tuple(
         _freeze(fields, place, text) for place, text in enumerate(fields.texts("freeze"))
     )
-    return Window(
+    return TimeWindow(
         zone=zone,
         days=frozenset(DAYS.index(day) for day in days),
         start=start,

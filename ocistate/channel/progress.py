@@ -10,20 +10,20 @@ from ocistate.channel.fleet import Fleet, Member, healthy_since
 from ocistate.channel.record import Record, show_time
 from ocistate.channel.rings import Rollout
 
-Verdict = Literal["wait", "advance", "finish", "back"]
+RolloutVerdict = Literal["wait", "advance", "finish", "back"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class RolloutStep:
     """``advance``: the next ring is to be opened; ``finish``: every cluster has proven the release;
     ``back``: a cluster is in trouble by it. ``why`` says what speaks for that, or what is missing.
     """
 
-    verdict: Verdict
+    verdict: RolloutVerdict
     why: tuple[str, ...]
 
 
-def decide(record: Record, rollout: Rollout, fleet: Fleet, now: datetime) -> Step:
+def decide(record: Record, rollout: Rollout, fleet: Fleet, now: datetime) -> RolloutStep:
     """The next step of the rollout that a record holds.
 
     Only what a cluster of an open ring says of this release counts against it: one that was silent
@@ -31,22 +31,22 @@ def decide(record: Record, rollout: Rollout, fleet: Fleet, now: datetime) -> Ste
     """
     inside = members_inside(rollout, fleet)
     if lost := [text for m in inside if (text := _trouble(m, record, rollout, now))]:
-        return Step(verdict="back", why=tuple(lost))
+        return RolloutStep(verdict="back", why=tuple(lost))
     if record.hold:
-        return Step(verdict="wait", why=(f"the channel is on hold: {record.reason}",))
+        return RolloutStep(verdict="wait", why=(f"the channel is on hold: {record.reason}",))
     if not inside:
-        return _of_nobody(rollout)
+        return _without_members(rollout)
     since = healthy_since(inside)
     if since is None:
         missing = [m for m in inside if m.standing != "Healthy" or not m.current]
-        return Step(verdict="wait", why=tuple(_missing(m) for m in missing))
+        return RolloutStep(verdict="wait", why=tuple(_missing(m) for m in missing))
     due = max(since, rollout.opened_at) + timedelta(seconds=rollout.newest.soak)
     if now < due:
         text = f"all {len(inside)} are well, and are to be so until {show_time(due)}"
-        return Step(verdict="wait", why=(text,))
+        return RolloutStep(verdict="wait", why=(text,))
     well = f"all {len(inside)} are well since {show_time(since)}"
     done = rollout.open == len(rollout.rings)
-    return Step(verdict="finish" if done else "advance", why=(well,))
+    return RolloutStep(verdict="finish" if done else "advance", why=(well,))
 
 
 def members_inside(rollout: Rollout, fleet: Fleet) -> list[Member]:
@@ -54,14 +54,14 @@ def members_inside(rollout: Rollout, fleet: Fleet) -> list[Member]:
     return [m for m in fleet.members if m.standing != "NotBelieved" and rollout.is_open(m.ring)]
 
 
-def _of_nobody(rollout: Rollout) -> Step:
+def _without_members(rollout: Rollout) -> RolloutStep:
     """Rings that no enrolled cluster is in prove nothing, and opening the next one gives the
     release to nobody yet; but which labels an unheard cluster has is not known."""
     opened = rollout.rings[: rollout.open]
     if rollout.open == len(rollout.rings) or any(ring.labels for ring in opened):
         names = ", ".join(ring.name for ring in opened)
-        return Step(verdict="wait", why=(f"no cluster reports that is in {names}",))
-    return Step(verdict="advance", why=(f"no enrolled cluster is in {rollout.newest.name}",))
+        return RolloutStep(verdict="wait", why=(f"no cluster reports that is in {names}",))
+    return RolloutStep(verdict="advance", why=(f"no enrolled cluster is in {rollout.newest.name}",))
 
 
 def _trouble(member: Member, record: Record, rollout: Rollout, now: datetime) -> str:

@@ -57,7 +57,7 @@ _KNOWN: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
+class RecordProvenance:
     """Where an artifact was made from, as its own config tells."""
 
     source: str = ""
@@ -88,7 +88,7 @@ class Record:
     actor: str = ""
     hold: bool = False
     rollout: Rollout | None = None
-    artifacts: Mapping[str, Provenance] = field(default_factory=lambda: MappingProxyType({}))
+    artifacts: Mapping[str, RecordProvenance] = field(default_factory=lambda: MappingProxyType({}))
     extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -297,12 +297,14 @@ def _rollout(value: Mapping[str, Any]) -> Rollout | None:
     return read_rollout(found, opened)
 
 
-def _artifacts(value: Mapping[str, Any]) -> dict[str, Provenance]:
+def _artifacts(value: Mapping[str, Any]) -> dict[str, RecordProvenance]:
     found = value.get("artifacts", {})
     if not isinstance(found, dict) or not all(isinstance(item, dict) for item in found.values()):
         raise InvalidRecord("record: artifacts is not an object of objects")
     return {
-        name: Provenance(source=_text(item, "source", ""), revision=_text(item, "revision", ""))
+        name: RecordProvenance(
+            source=_text(item, "source", ""), revision=_text(item, "revision", "")
+        )
         for name, item in found.items()
     }
 

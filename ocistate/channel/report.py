@@ -40,11 +40,11 @@ REPORT_TYPE: Final = "application/vnd.ocistate.report.v1"
 MAX_REPORT_BYTES: Final = 16 * 1024
 MAX_TEXT: Final = 512
 
-State = Literal["Healthy", "Progressing", "Degraded", "Refused"]
+ReportedState = Literal["Healthy", "Progressing", "Degraded", "Refused"]
 """``Degraded``: what runs is not well. ``Refused``: what the channel names is not taken, or can't
 be applied; what ran before goes on."""
 
-_STATES: Final[tuple[State, ...]] = get_args(State)
+_STATES: Final[tuple[ReportedState, ...]] = get_args(ReportedState)
 _MAX_NUMBER: Final = 2**53 - 1
 _MAX_EVERY: Final = 24 * 3600
 _NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?")
@@ -69,7 +69,7 @@ class Report:
     digest: str
     epoch: int
     sequence: int
-    state: State
+    state: ReportedState
     since: datetime
     at: datetime
     every: int
@@ -180,7 +180,9 @@ def _parse(payload: bytes) -> Report:
     if statement.names != (texts["repository"],):
         raise InvalidReport("report: the subject is not named by the repository")
     check_cluster(texts["cluster"])
-    state: State | None = next((known for known in _STATES if known == value.get("state")), None)
+    state: ReportedState | None = next(
+        (known for known in _STATES if known == value.get("state")), None
+    )
     if state is None:
         raise InvalidReport(f"report: state is none of {', '.join(_STATES)}")
     labels = value.get("labels", {})

@@ -108,14 +108,14 @@ def verify_record(
     Raises InvalidSignature, Untrusted, and errors of the ChannelError branch.
     """
     trusted = authenticate(raw, digest, trust)
-    check_place(trusted.record, channel, repository)
+    check_repository(trusted.record, channel, repository)
     check_policy(trusted.record, trust)
     check_time(trusted.record, now, accepted)
     check_order(trusted, accepted)
     return trusted
 
 
-def check_place(record: Record, channel: str, repository: str) -> None:
+def check_repository(record: Record, channel: str, repository: str) -> None:
     """That a record is of the channel and repository asked for. Raises ForeignRecord."""
     if (record.channel, record.repository) != (channel, repository):
         raise ForeignRecord(

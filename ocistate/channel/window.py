@@ -28,7 +28,7 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class TimeWindow:
     """When it is open. ``days`` are those of `DAYS` by number; ``start`` to ``end`` are hours of
     the day in ``zone``, over midnight when ``end`` is not later; all day when they are equal.
 

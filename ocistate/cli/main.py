@@ -14,7 +14,7 @@ import click
 
 from ocistate import __version__
 
-_VERBS: Final[dict[str, tuple[str, str]]] = {
+_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "pack": ("ocistate.cli.artifact.push:pack_command", "Pack manifests into a layout or archive."),
     "push": ("ocistate.cli.artifact.push:push_command", "Pack manifests and push the artifact."),
     "pull": ("ocistate.cli.artifact.pull:pull_command", "Fetch an artifact's files into a folder."),
@@ -113,18 +113,18 @@ _VERBS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-class VerbGroup(click.Group):
+class CommandGroup(click.Group):
     """A group whose commands are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _VERBS:
+        if cmd_name not in _COMMANDS:
             return None
         from importlib import import_module
 
-        module, _, name = _VERBS[cmd_name][0].partition(":")
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
         return command
@@ -133,21 +133,23 @@ class VerbGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
-        if word not in _VERBS and not word.startswith("-") and not ctx.resilient_parsing:
+        if word not in _COMMANDS and not word.startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches
 
-            near = get_close_matches(word, _VERBS, cutoff=0.7)
-            meant = " or ".join(f"'ocistate {verb}'" for verb in near)
+            near = get_close_matches(word, _COMMANDS, cutoff=0.7)
+            meant = " or ".join(f"'ocistate {command_name}'" for command_name in near)
             ctx.fail(f"No such verb {word!r}." + (f" Did you mean {meant}?" if meant else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
-            formatter.write_dl([(verb, text) for verb, (_, text) in _VERBS.items()])
+            formatter.write_dl(
+                [(command_name, text) for command_name, (_, text) in _COMMANDS.items()]
+            )
 
 
 @click.group(
-    cls=VerbGroup,
+    cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="ocistate")

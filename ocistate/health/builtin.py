@@ -8,14 +8,15 @@ from typing import Any, Final
 
 from ocistate.health.model import (
     HEALTHY,
-    Check,
     Health,
-    Status,
+    HealthRule,
+    HealthStatus,
+    condition_text,
     conditions_of,
     not_observed,
-    told,
 )
 from ocistate.health.thirdparty import OTHER_LATER, OTHER_RULES
+from ocistate.objects import GroupKind
 
 # Reasons of waiting containers that do not go away by waiting.
 _STUCK: Final = frozenset(
@@ -34,7 +35,7 @@ _STUCK: Final = frozenset(
 
 
 def _progress(message: str) -> Health:
-    return Health(Status.PROGRESSING, message)
+    return Health(HealthStatus.PROGRESSING, message)
 
 
 def _parts(obj: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -45,15 +46,15 @@ def _deployment(obj: Mapping[str, Any]) -> Health:
     spec, status = _parts(obj)
     conditions = conditions_of(obj)
     if spec.get("paused"):
-        return Health(Status.SUSPENDED, "its rollout is paused")
+        return Health(HealthStatus.SUSPENDED, "its rollout is paused")
     if (behind := _seen(obj)) is not None:
         return behind
     progressing = conditions.get("Progressing", {})
     if progressing.get("reason") == "ProgressDeadlineExceeded":
-        return Health(Status.DEGRADED, told(progressing))
+        return Health(HealthStatus.DEGRADED, condition_text(progressing))
     failing = conditions.get("ReplicaFailure", {})
     if failing.get("status") == "True":
-        return Health(Status.DEGRADED, told(failing))
+        return Health(HealthStatus.DEGRADED, condition_text(failing))
     want = _number(spec, "replicas", 1)
     updated = _number(status, "updatedReplicas")
     total = _number(status, "replicas")
@@ -113,7 +114,7 @@ def _replica_set(obj: Mapping[str, Any]) -> Health:
         return behind
     failing = conditions_of(obj).get("ReplicaFailure", {})
     if failing.get("status") == "True":
-        return Health(Status.DEGRADED, told(failing))
+        return Health(HealthStatus.DEGRADED, condition_text(failing))
     want = _number(spec, "replicas", 1)
     available = _number(status, "availableReplicas")
     return HEALTHY if available >= want else _progress(f"{available} of {want} pods available")
@@ -122,13 +123,13 @@ def _replica_set(obj: Mapping[str, Any]) -> Health:
 def _job(obj: Mapping[str, Any]) -> Health:
     spec, status = _parts(obj)
     conditions = conditions_of(obj)
-    for type_ in ("Failed", "FailureTarget"):
+    for type_ in GroupKind("Failed", "FailureTarget"):
         if conditions.get(type_, {}).get("status") == "True":
-            return Health(Status.DEGRADED, told(conditions[type_]))
+            return Health(HealthStatus.DEGRADED, condition_text(conditions[type_]))
     if conditions.get("Complete", {}).get("status") == "True":
-        return Health(Status.HEALTHY, "complete")
+        return Health(HealthStatus.HEALTHY, "complete")
     if spec.get("suspend") or conditions.get("Suspended", {}).get("status") == "True":
-        return Health(Status.SUSPENDED, "suspended")
+        return Health(HealthStatus.SUSPENDED, "suspended")
     done, failed = _number(status, "succeeded"), _number(status, "failed")
     want = _number(spec, "completions", 1)
     return _progress(f"{done} of {want} pods done" + (f", {failed} failed" if failed else ""))
@@ -136,17 +137,17 @@ def _job(obj: Mapping[str, Any]) -> Health:
 
 def _cron_job(obj: Mapping[str, Any]) -> Health:
     spec, _ = _parts(obj)
-    return Health(Status.SUSPENDED, "suspended") if spec.get("suspend") else HEALTHY
+    return Health(HealthStatus.SUSPENDED, "suspended") if spec.get("suspend") else HEALTHY
 
 
 def _pod(obj: Mapping[str, Any]) -> Health:
     spec, status = _parts(obj)
     phase = status.get("phase")
     if phase == "Succeeded":
-        return Health(Status.HEALTHY, "ended well")
+        return Health(HealthStatus.HEALTHY, "ended well")
     if phase == "Failed":
         return Health(
-            Status.DEGRADED, str(status.get("message") or status.get("reason") or "failed")
+            HealthStatus.DEGRADED, str(status.get("message") or status.get("reason") or "failed")
         )
     for each in (
         *(status.get("initContainerStatuses") or ()),
@@ -156,17 +157,19 @@ def _pod(obj: Mapping[str, Any]) -> Health:
         if waiting.get("reason") in _STUCK:
             detail = f": {waiting['message']}" if waiting.get("message") else ""
             return Health(
-                Status.DEGRADED, f"container {each.get('name')}: {waiting['reason']}{detail}"
+                HealthStatus.DEGRADED, f"container {each.get('name')}: {waiting['reason']}{detail}"
             )
     conditions = conditions_of(obj)
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
-        return _progress(f"cannot be scheduled: {told(scheduled)}")
+        return _progress(f"cannot be scheduled: {condition_text(scheduled)}")
     if conditions.get("Ready", {}).get("status") == "True":
         return HEALTHY
-    if phase == "Running" and spec.get("restartPolicy") in ("Never", "OnFailure"):
+    if phase == "Running" and spec.get("restartPolicy") in GroupKind("Never", "OnFailure"):
         return HEALTHY  # a task under way: it never says it is ready
-    return _progress(told(conditions["Ready"]) if "Ready" in conditions else "not started yet")
+    return _progress(
+        condition_text(conditions["Ready"]) if "Ready" in conditions else "not started yet"
+    )
 
 
 # Both are set when a volume is being made: the second one only when a consumer has a node.
@@ -185,20 +188,20 @@ def _claim(obj: Mapping[str, Any]) -> Health:
     if phase == "Bound":
         return HEALTHY
     if phase == "Lost":
-        return Health(Status.DEGRADED, "its volume is lost")
+        return Health(HealthStatus.DEGRADED, "its volume is lost")
     annotations = (obj.get("metadata") or {}).get("annotations") or {}
     name = spec.get("storageClassName")
     if name and not spec.get("volumeName") and _CLAIM_BEGUN.isdisjoint(annotations):
         # A class that binds at once begins within moments. If there is no such class, the
         # consumer says so.
-        return Health(Status.SUSPENDED, f"waits for its first consumer, by its class {name}")
+        return Health(HealthStatus.SUSPENDED, f"waits for its first consumer, by its class {name}")
     return _progress("not bound to a volume yet")
 
 
 def _volume(obj: Mapping[str, Any]) -> Health:
     _, status = _parts(obj)
     if status.get("phase") == "Failed":
-        return Health(Status.DEGRADED, str(status.get("message") or "failed"))
+        return Health(HealthStatus.DEGRADED, str(status.get("message") or "failed"))
     if status.get("phase") in ("Available", "Bound", "Released"):
         return HEALTHY
     return _progress("not available yet")
@@ -217,11 +220,11 @@ def _definition(obj: Mapping[str, Any]) -> Health:
     conditions = conditions_of(obj)
     names = conditions.get("NamesAccepted", {})
     if names.get("status") == "False":
-        return Health(Status.DEGRADED, told(names))
+        return Health(HealthStatus.DEGRADED, condition_text(names))
     established = conditions.get("Established", {})
     if established.get("status") == "True":
         return HEALTHY
-    return _progress(told(established) if established else "not established yet")
+    return _progress(condition_text(established) if established else "not established yet")
 
 
 def _api_service(obj: Mapping[str, Any]) -> Health:
@@ -232,7 +235,7 @@ def _api_service(obj: Mapping[str, Any]) -> Health:
         return HEALTHY
     # What serves it may come in a later wave.
     backed = available.get("reason") not in _NO_BACKEND
-    return replace(_progress(told(available)), holds=backed)
+    return replace(_progress(condition_text(available)), holds=backed)
 
 
 _NO_BACKEND: Final = frozenset(
@@ -244,15 +247,17 @@ def _autoscaler(obj: Mapping[str, Any]) -> Health:
     conditions = conditions_of(obj)
     if not conditions:
         return _progress("its controller has not looked at it yet")
-    for type_ in ("AbleToScale", "ScalingActive"):
+    for type_ in GroupKind("AbleToScale", "ScalingActive"):
         condition = conditions.get(type_, {})
         if condition.get("status") != "False":
             continue
         if condition.get("reason") == "ScalingDisabled":
-            return Health(Status.SUSPENDED, told(condition))
+            return Health(HealthStatus.SUSPENDED, condition_text(condition))
         # Metrics come some time after the pods; until then this is no failure.
         late = str(condition.get("reason", "")).startswith("FailedGet")
-        return Health(Status.PROGRESSING if late else Status.DEGRADED, told(condition))
+        return Health(
+            HealthStatus.PROGRESSING if late else HealthStatus.DEGRADED, condition_text(condition)
+        )
     return HEALTHY
 
 
@@ -261,10 +266,10 @@ def _budget(obj: Mapping[str, Any]) -> Health:
         return behind
     allowed = conditions_of(obj).get("DisruptionAllowed", {})
     if allowed.get("reason") == "SyncFailed":
-        return Health(Status.DEGRADED, told(allowed))
+        return Health(HealthStatus.DEGRADED, condition_text(allowed))
     _, status = _parts(obj)
     if status.get("expectedPods") == 0:
-        return Health(Status.HEALTHY, "there are no pods for it")
+        return Health(HealthStatus.HEALTHY, "there are no pods for it")
     have, want = _number(status, "currentHealthy"), _number(status, "desiredHealthy")
     return HEALTHY if have >= want else _progress(f"{have} of {want} pods healthy")
 
@@ -292,50 +297,52 @@ def well(obj: Mapping[str, Any]) -> Health:
 
 
 _NO_STATUS: Final = (
-    ("", "ConfigMap Secret ServiceAccount Endpoints LimitRange ResourceQuota Event PodTemplate"),
-    ("discovery.k8s.io", "EndpointSlice"),
-    ("coordination.k8s.io", "Lease"),
-    ("rbac.authorization.k8s.io", "Role RoleBinding ClusterRole ClusterRoleBinding"),
-    ("scheduling.k8s.io", "PriorityClass"),
-    ("storage.k8s.io", "StorageClass CSIDriver CSINode VolumeAttributesClass"),
-    ("node.k8s.io", "RuntimeClass"),
-    ("networking.k8s.io", "NetworkPolicy IngressClass ServiceCIDR IPAddress"),
-    ("flowcontrol.apiserver.k8s.io", "FlowSchema PriorityLevelConfiguration"),
-    (
+    GroupKind(
+        "", "ConfigMap Secret ServiceAccount Endpoints LimitRange ResourceQuota Event PodTemplate"
+    ),
+    GroupKind("discovery.k8s.io", "EndpointSlice"),
+    GroupKind("coordination.k8s.io", "Lease"),
+    GroupKind("rbac.authorization.k8s.io", "Role RoleBinding ClusterRole ClusterRoleBinding"),
+    GroupKind("scheduling.k8s.io", "PriorityClass"),
+    GroupKind("storage.k8s.io", "StorageClass CSIDriver CSINode VolumeAttributesClass"),
+    GroupKind("node.k8s.io", "RuntimeClass"),
+    GroupKind("networking.k8s.io", "NetworkPolicy IngressClass ServiceCIDR IPAddress"),
+    GroupKind("flowcontrol.apiserver.k8s.io", "FlowSchema PriorityLevelConfiguration"),
+    GroupKind(
         "admissionregistration.k8s.io",
         "ValidatingWebhookConfiguration MutatingWebhookConfiguration "
         "ValidatingAdmissionPolicyBinding MutatingAdmissionPolicy MutatingAdmissionPolicyBinding",
     ),
 )
 
-RULES: Final[Mapping[tuple[str, str], Check]] = {
-    **{(group, kind): well for group, kinds in _NO_STATUS for kind in kinds.split()},
-    ("apps", "Deployment"): _deployment,
-    ("apps", "StatefulSet"): _stateful_set,
-    ("apps", "DaemonSet"): _daemon_set,
-    ("apps", "ReplicaSet"): _replica_set,
-    ("", "ReplicationController"): _replica_set,
-    ("batch", "Job"): _job,
-    ("batch", "CronJob"): _cron_job,
-    ("", "Pod"): _pod,
-    ("", "PersistentVolumeClaim"): _claim,
-    ("", "PersistentVolume"): _volume,
-    ("", "Service"): _service,
-    ("", "Namespace"): _namespace,
+RULES: Final[Mapping[GroupKind, HealthRule]] = {
+    **{GroupKind(group, kind): well for group, kinds in _NO_STATUS for kind in kinds.split()},
+    GroupKind("apps", "Deployment"): _deployment,
+    GroupKind("apps", "StatefulSet"): _stateful_set,
+    GroupKind("apps", "DaemonSet"): _daemon_set,
+    GroupKind("apps", "ReplicaSet"): _replica_set,
+    GroupKind("", "ReplicationController"): _replica_set,
+    GroupKind("batch", "Job"): _job,
+    GroupKind("batch", "CronJob"): _cron_job,
+    GroupKind("", "Pod"): _pod,
+    GroupKind("", "PersistentVolumeClaim"): _claim,
+    GroupKind("", "PersistentVolume"): _volume,
+    GroupKind("", "Service"): _service,
+    GroupKind("", "Namespace"): _namespace,
     # Many controllers never fill in an address: kstatus calls an Ingress well at once, too.
-    ("networking.k8s.io", "Ingress"): well,
-    ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
-    ("apiregistration.k8s.io", "APIService"): _api_service,
-    ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
-    ("policy", "PodDisruptionBudget"): _budget,
+    GroupKind("networking.k8s.io", "Ingress"): well,
+    GroupKind("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
+    GroupKind("apiregistration.k8s.io", "APIService"): _api_service,
+    GroupKind("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
+    GroupKind("policy", "PodDisruptionBudget"): _budget,
     **OTHER_RULES,
 }
 
-LATER: Final[frozenset[tuple[str, str]]] = OTHER_LATER | {
-    ("", "PersistentVolumeClaim"),
-    ("", "Service"),
-    ("autoscaling", "HorizontalPodAutoscaler"),
-    ("policy", "PodDisruptionBudget"),
+LATER: Final[frozenset[GroupKind]] = OTHER_LATER | {
+    GroupKind("", "PersistentVolumeClaim"),
+    GroupKind("", "Service"),
+    GroupKind("autoscaling", "HorizontalPodAutoscaler"),
+    GroupKind("policy", "PodDisruptionBudget"),
 }
 """Kinds whose health may need objects of later waves, or a controller that a cluster need not have.
 While they are not healthy they are shown, and hold no wave back."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ocistate.health.model import Health, Status, conditions_of, not_observed, told
+from ocistate.health.model import Health, HealthStatus, condition_text, conditions_of, not_observed
 
 MAX_STEPS: Final = 2_000
 """Visits of an expression's nodes that one look at one object may take: some 20 ms."""
@@ -14,7 +14,7 @@ MAX_STEPS: Final = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CelCheck:
-    """How to tell the health of one kind's objects: `ocistate.health.model.Check`.
+    """How to tell the health of one kind's objects: `ocistate.health.model.HealthRule`.
 
     ``failed``, then ``progressing``, then ``healthy`` are asked; when none is true, it is under
     way. They see ``metadata``, ``spec`` and ``status`` (empty while there is none), and the whole
@@ -37,20 +37,20 @@ class CelCheck:
         try:
             whole = cel_value({"spec": {}, "status": {}, **obj, "metadata": metadata})
         except EvaluationError as error:
-            return Health(Status.UNKNOWN, f"it {error}")
+            return Health(HealthStatus.UNKNOWN, f"it {error}")
         names = ("metadata", "spec", "status")
         variables = {"object": whole, **{name: whole.get(name) for name in names}}
         for status, expression in (
-            (Status.DEGRADED, self.failed),
-            (Status.PROGRESSING, self.progressing),
-            (Status.HEALTHY, self.healthy),
+            (HealthStatus.DEGRADED, self.failed),
+            (HealthStatus.PROGRESSING, self.progressing),
+            (HealthStatus.HEALTHY, self.healthy),
         ):
             true, fault = _ask(expression, variables)
             if true:
-                words = "" if status is Status.HEALTHY else _words(obj, expression)
+                words = "" if status is HealthStatus.HEALTHY else _words(obj, expression)
                 return Health(status, words)
         return Health(
-            Status.PROGRESSING, f"not yet: {self.healthy}" + (f" ({fault})" if fault else "")
+            HealthStatus.PROGRESSING, f"not yet: {self.healthy}" + (f" ({fault})" if fault else "")
         )
 
 
@@ -69,7 +69,7 @@ def _words(obj: Mapping[str, Any], expression: str) -> str:
     """What the object says itself, else which expression is true."""
     ready = conditions_of(obj).get("Ready")
     if ready is not None and ready.get("message"):
-        return told(ready)
+        return condition_text(ready)
     status = obj.get("status")
     message = status.get("message") if isinstance(status, Mapping) else None
     return message if isinstance(message, str) and message else expression

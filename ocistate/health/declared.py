@@ -14,7 +14,8 @@ from ocistate.health.thirdparty import OTHER_RULES, SILENT
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import ApiResource
-from ocistate.kube.stages import Stage, stage_of
+from ocistate.kube.stages import ApplyStage, stage_of
+from ocistate.objects import GroupKind
 
 _KEEP: Final = "x-kubernetes-preserve-unknown-fields"
 _RUNS: Final = frozenset(
@@ -25,10 +26,10 @@ _RUNS: Final = frozenset(
 
 def is_in_doubt(resource: ApiResource) -> bool:
     """Whether only the schema tells if a status is to be waited for."""
-    key = (resource.group, resource.kind)
+    key = GroupKind(resource.group, resource.kind)
     return (
         "status" in resource.subresources
-        and stage_of(*key) is Stage.CUSTOM
+        and stage_of(*key) is ApplyStage.CUSTOM
         and key not in SILENT
         and key not in OTHER_RULES
         and key not in _RUNS

@@ -21,27 +21,27 @@ from ocistate.health.model import (
     MISSING,
     NOT_REPORTED,
     WORST_FIRST,
-    Check,
     Health,
-    Status,
+    HealthRule,
+    HealthStatus,
+    condition_text,
     conditions_of,
     not_observed,
     stale,
-    told,
 )
 from ocistate.health.thirdparty import SILENT, crossplane
-from ocistate.kube.stages import Stage, stage_of
-from ocistate.objects import ObjectId, group_of
+from ocistate.kube.stages import ApplyStage, stage_of
+from ocistate.objects import GroupKind, ObjectId, group_of
 
 __all__ = [
     "MISSING",
     "WORST_FIRST",
-    "Check",
     "Health",
-    "Status",
+    "HealthRule",
+    "HealthStatus",
     "Summary",
     "health_of",
-    "speaks",
+    "needs_full_object",
     "summarize",
 ]
 
@@ -50,7 +50,7 @@ def health_of(
     obj: Mapping[str, Any] | None,
     *,
     has_status: bool = True,
-    checks: Mapping[tuple[str, str], Check] | None = None,
+    checks: Mapping[GroupKind, HealthRule] | None = None,
 ) -> Health:
     """The health of a live object; of None it is Missing.
 
@@ -64,7 +64,7 @@ def health_of(
         return MISSING
     try:
         metadata = obj.get("metadata") or {}
-        key = (group_of(obj["apiVersion"]), obj["kind"])
+        key = GroupKind(group_of(obj["apiVersion"]), obj["kind"])
         if metadata.get("deletionTimestamp"):
             return _terminating(metadata)
         if checks and key in checks and (found := checks[key](obj)) is not None:
@@ -75,12 +75,14 @@ def health_of(
         return replace(found, holds=False) if key in LATER and not found.done else found
     except Exception as error:  # of a rule of the Stack's own, and of its library, too
         words = f"{type(error).__name__}: {error}"[:200]
-        return Health(Status.UNKNOWN, f"its status cannot be read: {words}")
+        return Health(HealthStatus.UNKNOWN, f"its status cannot be read: {words}")
 
 
-def speaks(group: str, kind: str, checks: Mapping[tuple[str, str], Check] | None = None) -> bool:
+def needs_full_object(
+    group: str, kind: str, checks: Mapping[GroupKind, HealthRule] | None = None
+) -> bool:
     """Whether the whole object is needed to tell its health; else that it is there is enough."""
-    return (group, kind) in (checks or ()) or RULES.get((group, kind)) is not well
+    return GroupKind(group, kind) in (checks or ()) or RULES.get(GroupKind(group, kind)) is not well
 
 
 def general(obj: Mapping[str, Any], *, has_status: bool) -> Health:
@@ -90,33 +92,35 @@ def general(obj: Mapping[str, Any], *, has_status: bool) -> Health:
         return behind
     conditions = conditions_of(obj)
     if not isinstance(status, Mapping) or not status:
-        key = (group_of(obj["apiVersion"]), obj["kind"])
-        silent = key in SILENT or stage_of(*key) is not Stage.CUSTOM
+        key = GroupKind(group_of(obj["apiVersion"]), obj["kind"])
+        silent = key in SILENT or stage_of(*key) is not ApplyStage.CUSTOM
         if has_status and not silent:
             return NOT_REPORTED
         return HEALTHY
     if "Synced" in conditions and (found := crossplane(obj)) is not None:
         return found
     if (stalled := conditions.get("Stalled")) and stalled.get("status") == "True":
-        return Health(Status.DEGRADED, told(stalled))
+        return Health(HealthStatus.DEGRADED, condition_text(stalled))
     if (busy := conditions.get("Reconciling")) and busy.get("status") == "True":
-        return Health(Status.PROGRESSING, told(busy))
+        return Health(HealthStatus.PROGRESSING, condition_text(busy))
     for type_ in _BAD:
         condition = conditions.get(type_)
         if condition is not None and condition.get("status") == "True":
-            return Health(Status.DEGRADED, told(condition))
+            return Health(HealthStatus.DEGRADED, condition_text(condition))
     for type_ in _GOOD:
         condition = conditions.get(type_)
         if condition is None or stale(condition, obj):
             continue
         if condition.get("status") == "True":
-            return Health(Status.HEALTHY, str(condition.get("message") or ""))
+            return Health(HealthStatus.HEALTHY, str(condition.get("message") or ""))
         failed = condition.get("status") == "False" and _is_failure(condition.get("reason"))
-        return Health(Status.DEGRADED if failed else Status.PROGRESSING, told(condition))
+        return Health(
+            HealthStatus.DEGRADED if failed else HealthStatus.PROGRESSING, condition_text(condition)
+        )
     if (busy := conditions.get("NotReady")) and busy.get("status") == "True":
-        return Health(Status.PROGRESSING, told(busy))
+        return Health(HealthStatus.PROGRESSING, condition_text(busy))
     if conditions and all(stale(condition, obj) for condition in conditions.values()):
-        return Health(Status.PROGRESSING, "its conditions are about an older generation")
+        return Health(HealthStatus.PROGRESSING, "its conditions are about an older generation")
     return HEALTHY
 
 
@@ -134,14 +138,16 @@ def _is_failure(reason: Any) -> bool:
 
 def _terminating(metadata: Mapping[str, Any]) -> Health:
     held = ", ".join(metadata.get("finalizers") or ())
-    return Health(Status.PROGRESSING, f"being deleted, held by {held}" if held else "being deleted")
+    return Health(
+        HealthStatus.PROGRESSING, f"being deleted, held by {held}" if held else "being deleted"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """Many objects' health: how many of each status, and what to look at, the worst first."""
 
-    counts: Mapping[Status, int]
+    counts: Mapping[HealthStatus, int]
     worst: tuple[tuple[ObjectId, Health], ...]
 
     @property
@@ -149,12 +155,12 @@ class Summary:
         return sum(self.counts.values())
 
     @property
-    def status(self) -> Status:
+    def status(self) -> HealthStatus:
         """The worst status that counts: Suspended objects do not make the whole unhealthy."""
         for status in WORST_FIRST:
-            if self.counts.get(status) and status is not Status.SUSPENDED:
+            if self.counts.get(status) and status is not HealthStatus.SUSPENDED:
                 return status
-        return Status.HEALTHY
+        return HealthStatus.HEALTHY
 
 
 def summarize(
@@ -165,15 +171,15 @@ def summarize(
     The ``keep`` worst are kept; among equals workloads go first, since what is wrong with them
     explains what is wrong with the rest.
     """
-    counts = Counter({Status.HEALTHY: healthy})
+    counts = Counter({HealthStatus.HEALTHY: healthy})
     bad: list[tuple[int, bool, ObjectId, Health]] = []
     for id, health in healths:
         counts[health.status] += 1
-        if health.status is not Status.HEALTHY:
-            other = stage_of(id.group, id.kind) is not Stage.WORKLOADS
+        if health.status is not HealthStatus.HEALTHY:
+            other = stage_of(id.group, id.kind) is not ApplyStage.WORKLOADS
             bad.append((WORST_FIRST.index(health.status), other, id, health))
     bad.sort(key=lambda each: each[:3])
     return Summary(
-        counts={status: counts[status] for status in Status},
+        counts={status: counts[status] for status in HealthStatus},
         worst=tuple((id, health) for _, _, id, health in bad[:keep]),
     )

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 
-class Status(StrEnum):
+class HealthStatus(StrEnum):
     HEALTHY = "Healthy"
     PROGRESSING = "Progressing"
     DEGRADED = "Degraded"
@@ -18,12 +18,12 @@ class Status(StrEnum):
 
 
 WORST_FIRST: Final = (
-    Status.DEGRADED,
-    Status.MISSING,
-    Status.UNKNOWN,
-    Status.PROGRESSING,
-    Status.SUSPENDED,
-    Status.HEALTHY,
+    HealthStatus.DEGRADED,
+    HealthStatus.MISSING,
+    HealthStatus.UNKNOWN,
+    HealthStatus.PROGRESSING,
+    HealthStatus.SUSPENDED,
+    HealthStatus.HEALTHY,
 )
 
 
@@ -35,14 +35,14 @@ class Health:
     with something that may come later, as a budget does with its pods, holds nobody back.
     """
 
-    status: Status
+    status: HealthStatus
     message: str = ""
     holds: bool = True
 
     @property
     def done(self) -> bool:
         """Whether there is nothing to wait for: healthy, or suspended on purpose."""
-        return self.status in (Status.HEALTHY, Status.SUSPENDED)
+        return self.status in (HealthStatus.HEALTHY, HealthStatus.SUSPENDED)
 
     @property
     def lets_on(self) -> bool:
@@ -50,12 +50,14 @@ class Health:
         return self.done or not self.holds
 
 
-Check = Callable[[Mapping[str, Any]], Health | None]
+HealthRule = Callable[[Mapping[str, Any]], Health | None]
 """A rule of one kind; None leaves it to the general rules."""
 
-MISSING: Final = Health(Status.MISSING, "not in the cluster")
-HEALTHY: Final = Health(Status.HEALTHY)
-NOT_REPORTED: Final = Health(Status.PROGRESSING, "its controller has not reported a status yet")
+MISSING: Final = Health(HealthStatus.MISSING, "not in the cluster")
+HEALTHY: Final = Health(HealthStatus.HEALTHY)
+NOT_REPORTED: Final = Health(
+    HealthStatus.PROGRESSING, "its controller has not reported a status yet"
+)
 
 
 def conditions_of(obj: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -76,7 +78,8 @@ def not_observed(obj: Mapping[str, Any]) -> Health | None:
     observed = status.get("observedGeneration") if isinstance(status, Mapping) else None
     if isinstance(generation, int) and isinstance(observed, int) and observed < generation:
         return Health(
-            Status.PROGRESSING, f"its controller has seen generation {observed} of {generation}"
+            HealthStatus.PROGRESSING,
+            f"its controller has seen generation {observed} of {generation}",
         )
     return None
 
@@ -88,7 +91,7 @@ def stale(condition: Mapping[str, Any], obj: Mapping[str, Any]) -> bool:
     return isinstance(observed, int) and isinstance(generation, int) and observed < generation
 
 
-def told(condition: Mapping[str, Any]) -> str:
+def condition_text(condition: Mapping[str, Any]) -> str:
     """A condition in words: its message, else its reason, else its name."""
     for key in ("message", "reason"):
         if isinstance(condition.get(key), str) and condition[key].strip():

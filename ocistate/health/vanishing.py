@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from ocistate.health.model import MISSING, Health, Status, conditions_of
-from ocistate.objects import ObjectId
+from ocistate.health.model import MISSING, Health, HealthStatus, conditions_of
+from ocistate.objects import GroupKind, ObjectId
 
 ONCE: Final = "once"
 """The value of ``ocistate.dev/apply`` for what is meant to vanish, whatever it is."""
@@ -71,7 +71,7 @@ _POD: Final = ("", "Pod")
 
 def lifetime_of(id: ObjectId, json: bytes, load: Callable[[], Mapping[str, Any]]) -> Lifetime:
     """How long an object is wanted; ``load`` parses it, where its ``json`` gives cause to."""
-    key = (id.group, id.kind)
+    key = GroupKind(id.group, id.kind)
     if key in _ONCE_KINDS:
         return Lifetime.ONCE
     hinted = any(hint in json for hint in _HINTS)
@@ -100,7 +100,7 @@ def lifetime_of(id: ObjectId, json: bytes, load: Callable[[], Mapping[str, Any]]
 def ending_of(id: ObjectId, obj: Mapping[str, Any]) -> Ending | None:
     """How a live object ended; UNFINISHED: not yet; None: it does not say, or never ends."""
     status = _mapping(obj.get("status"))
-    key = (id.group, id.kind)
+    key = GroupKind(id.group, id.kind)
     if key == _POD:
         phases = {"Succeeded": Ending.SUCCEEDED, "Failed": Ending.FAILED}
         return phases.get(str(status.get("phase")), Ending.UNFINISHED)
@@ -140,8 +140,8 @@ class Run:
 def health_after(ending: Ending | None) -> Health:
     """The health of an object that is gone, and is not to be put back."""
     if ending is Ending.FAILED:
-        return Health(Status.DEGRADED, _FAILED)
-    return MISSING if ending is Ending.UNFINISHED else Health(Status.HEALTHY, REMOVED)
+        return Health(HealthStatus.DEGRADED, _FAILED)
+    return MISSING if ending is Ending.UNFINISHED else Health(HealthStatus.HEALTHY, REMOVED)
 
 
 def content_of(marker: str) -> str:

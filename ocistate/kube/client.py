@@ -29,14 +29,14 @@ from ocistate.kube import codec
 from ocistate.kube.answer import MAX_PAGE, AnswerTooLarge
 from ocistate.kube.discovery import ApiResource, Kinds, parse_discovery
 from ocistate.kube.errors import UNKNOWN_KIND, StatusError, status_error
-from ocistate.kube.kubeconfig import Access, find_access
+from ocistate.kube.kubeconfig import ClusterAccess, find_access
 from ocistate.kube.transport import (
     APPLY_PATCH,
     DISCOVERY,
     JSON,
     METADATA,
     METADATA_LIST,
-    Headers,
+    HeaderItems,
     Transport,
 )
 from ocistate.labels import FIELD_MANAGER
@@ -54,7 +54,7 @@ _KINDS: Final = "discover the kinds served"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class ObjectList:
     """All objects of a list, and the version of the collection: the point to watch from."""
 
     items: list[dict[str, Any]]
@@ -77,7 +77,7 @@ class KubeClient:
         self, transport: Transport, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._transport = transport
-        self._headers: Headers = transport.access.impersonate
+        self._headers: HeaderItems = transport.access.impersonate
         self._discovered = _Discovered(asyncio.Lock(), Kinds())
         self._clock = clock
         self._guard: Callable[[], None] | None = None
@@ -89,7 +89,7 @@ class KubeClient:
         Sends nothing yet. Raises ConfigError.
         """
 
-        def find() -> Access:
+        def find() -> ClusterAccess:
             return find_access(kubeconfig, context)
 
         return cls(Transport(find(), again=find))
@@ -104,7 +104,7 @@ class KubeClient:
         return self._transport.locked_out()
 
     @property
-    def access(self) -> Access:
+    def access(self) -> ClusterAccess:
         """Which cluster, context and default namespace this client is for."""
         return self._transport.access
 
@@ -131,7 +131,7 @@ class KubeClient:
         other._guard = guard
         return other
 
-    def tell(self, on_answer: Callable[[str, int], None]) -> None:
+    def on_answers(self, on_answer: Callable[[str, int], None]) -> None:
         """Call this with the method and status of every answer; status 0 is none."""
         self._transport.on_answer = on_answer
 
@@ -385,7 +385,7 @@ class KubeClient:
         field_selector: str = "",
         metadata_only: bool = False,
         limit: int = _PAGE,
-    ) -> Listing:
+    ) -> ObjectList:
         """All objects of a kind, page by page; begun again when the pages expire (410)."""
         restarts = 0
         while True:
@@ -410,7 +410,7 @@ class KubeClient:
                 # Pages that expire while we read them: ask for more at a time, then for all.
                 limit = limit * 4 if restarts < 3 else 0
                 continue
-            return Listing(items=items, resource_version=version)
+            return ObjectList(items=items, resource_version=version)
 
     async def pages(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ocistate.errors import ClusterError
+from ocistate.objects import GroupKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class ApiResource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def __str__(self) -> str:
-        return kind_text((self.group, self.kind))
+        return kind_text(GroupKind(self.group, self.kind))
 
     def path(self, namespace: str = "", name: str = "") -> str:
         """The URL path of an object, or of the collection when no name is given.
@@ -44,7 +45,7 @@ class ApiResource:
         return f"{root}/{self.version}{place}/{self.plural}{tail}"
 
 
-def kind_text(kind: tuple[str, str]) -> str:
+def kind_text(kind: GroupKind) -> str:
     """``Deployment.apps`` for ("apps", "Deployment"), ``Service`` for a core one."""
     return f"{kind[1]}.{kind[0]}" if kind[0] else kind[1]
 
@@ -57,27 +58,27 @@ class Kinds:
     def __init__(
         self, resources: Iterable[ApiResource] = (), stale_groups: Iterable[str] = ()
     ) -> None:
-        self._by_kind: dict[tuple[str, str], list[ApiResource]] = {}
+        self._by_kind: dict[GroupKind, list[ApiResource]] = {}
         for resource in resources:
-            self._by_kind.setdefault((resource.group, resource.kind), []).append(resource)
+            self._by_kind.setdefault(GroupKind(resource.group, resource.kind), []).append(resource)
         self.stale_groups = frozenset(stale_groups)
         """Groups whose aggregated API server did not answer: their kinds may be missing."""
 
     def find(self, group: str, kind: str, version: str = "") -> ApiResource | None:
         """The resource of a kind in this version, or in the preferred one; None if not served."""
-        for resource in self._by_kind.get((group, kind), ()):
+        for resource in self._by_kind.get(GroupKind(group, kind), ()):
             if not version or resource.version == version:
                 return resource
         return None
 
     def namespaced(self, group: str, kind: str) -> bool | None:
         """Whether objects of the kind live in namespaces; None when the kind is not served."""
-        found = self._by_kind.get((group, kind))
+        found = self._by_kind.get(GroupKind(group, kind))
         return found[0].namespaced if found else None
 
     def versions(self, group: str, kind: str) -> list[str]:
         """The versions the kind is served in, preferred first."""
-        return [resource.version for resource in self._by_kind.get((group, kind), ())]
+        return [resource.version for resource in self._by_kind.get(GroupKind(group, kind), ())]
 
     def __iter__(self) -> Iterator[ApiResource]:
         """Each kind once, in its preferred version."""

@@ -98,7 +98,7 @@ def _cluster_info(cluster: Mapping[str, Any]) -> dict[str, Any]:
     return info
 
 
-class Credentials:
+class ExecCredentials:
     """Runs a plugin when a credential is needed: at first, before it expires, and on refusal."""
 
     def __init__(

@@ -46,7 +46,7 @@ _TYPES: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class ClusterAccess:
     """One cluster and one user, as configured. No secret is in its ``repr``."""
 
     context: str
@@ -69,7 +69,7 @@ def find_access(
     *,
     env: Mapping[str, str] = os.environ,
     service_account: Path = SERVICE_ACCOUNT,
-) -> Access:
+) -> ClusterAccess:
     """Find out how to reach the cluster. Raises ConfigError.
 
     In this order: the kubeconfig given; the files in ``$KUBECONFIG``; the pod's service account,
@@ -87,7 +87,7 @@ def find_access(
 
 def access_from_text(
     text: str, context: str | None = None, *, reach: Reach | None = None
-) -> Access:
+) -> ClusterAccess:
     """Read a kubeconfig given as text, as a Secret holds it. Raises ConfigError.
 
     It may name no files and no exec plugin: the text is not this machine's. Its server and proxy
@@ -125,7 +125,7 @@ def _is_plain(url: str) -> bool:
     return match is not None and not {".", ".."} & set(match[3].split("/"))
 
 
-def _in_cluster(folder: Path) -> Access:
+def _in_cluster(folder: Path) -> ClusterAccess:
     from lightkube.config.kubeconfig import KubeConfig
     from lightkube.core.exceptions import ConfigError as LightkubeConfigError
 
@@ -134,7 +134,7 @@ def _in_cluster(folder: Path) -> Access:
     except (LightkubeConfigError, KeyError, OSError) as error:
         raise ConfigError(f"the pod's service account cannot be used: {error}") from None
     assert config is not None
-    return Access(
+    return ClusterAccess(
         context="in-cluster",
         server=config.cluster.server,
         namespace=config.namespace,
@@ -143,7 +143,7 @@ def _in_cluster(folder: Path) -> Access:
     )
 
 
-def _from_files(files: list[Path], context: str | None) -> Access:
+def _from_files(files: list[Path], context: str | None) -> ClusterAccess:
     files = [path.absolute() for path in files]
     document = _merge(tuple(files), tuple(_stamp(path) for path in files))
     return _select(document, context, files[0].parent, f"kubeconfig {files[0]}")
@@ -222,7 +222,9 @@ def _misshapen(document: Mapping[str, Any]) -> str:
     return ""
 
 
-def _select(document: dict[str, Any], context: str | None, folder: Path, where: str) -> Access:
+def _select(
+    document: dict[str, Any], context: str | None, folder: Path, where: str
+) -> ClusterAccess:
     import msgspec
     from lightkube.config.kubeconfig import KubeConfig
 
@@ -275,7 +277,7 @@ def _select(document: dict[str, Any], context: str | None, folder: Path, where: 
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: context {name!r}: {error}") from None
     assert config is not None
-    return Access(
+    return ClusterAccess(
         context=name,
         server=config.cluster.server,
         namespace=config.namespace,

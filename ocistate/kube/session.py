@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ocistate.errors import ConfigError
 from ocistate.kube.answer import ENCODINGS
-from ocistate.kube.exec_auth import Credential, Credentials
-from ocistate.kube.kubeconfig import Access
+from ocistate.kube.exec_auth import Credential, ExecCredentials
+from ocistate.kube.kubeconfig import ClusterAccess
 from ocistate.reach import confine
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class Session:
 
     def __init__(
         self,
-        access: Access,
+        access: ClusterAccess,
         *,
-        again: Callable[[], Access] | None = None,
+        again: Callable[[], ClusterAccess] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.large = asyncio.Lock()
@@ -50,7 +50,7 @@ class Session:
         self._access = access
         self._again = again
         self._clock = clock
-        self._credentials = Credentials(access.plugin) if access.plugin else None
+        self._credentials = ExecCredentials(access.plugin) if access.plugin else None
         self._credential: Credential | None = None
         self._pools: dict[bool, httpx2.AsyncClient] = {}
         self._locked_out: tuple[float, str] | None = None
@@ -110,7 +110,7 @@ class Session:
         if access.mark == self._access.mark:
             return False
         self._access = access
-        self._credentials = Credentials(access.plugin) if access.plugin else None
+        self._credentials = ExecCredentials(access.plugin) if access.plugin else None
         self._credential = None
         await self.aclose()
         return True

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Final
 
 
-class Stage(IntEnum):
+class ApplyStage(IntEnum):
     """What must be there before what."""
 
     NAMESPACES = 0
@@ -22,21 +22,21 @@ class Stage(IntEnum):
 
 
 _STAGES: Final = {
-    Stage.NAMESPACES: "Namespace",
-    Stage.DEFINITIONS: "CustomResourceDefinition",
-    Stage.CLASSES: (
+    ApplyStage.NAMESPACES: "Namespace",
+    ApplyStage.DEFINITIONS: "CustomResourceDefinition",
+    ApplyStage.CLASSES: (
         "PriorityClass StorageClass IngressClass RuntimeClass VolumeAttributesClass CSIDriver "
         "DeviceClass FlowSchema PriorityLevelConfiguration ResourceQuota LimitRange NetworkPolicy"
     ),
-    Stage.SETTINGS: "ServiceAccount Secret ConfigMap PersistentVolume PersistentVolumeClaim",
-    Stage.ACCESS: "ClusterRole Role ClusterRoleBinding RoleBinding",
-    Stage.SERVICES: "Service Endpoints EndpointSlice PodDisruptionBudget",
-    Stage.WORKLOADS: (
+    ApplyStage.SETTINGS: "ServiceAccount Secret ConfigMap PersistentVolume PersistentVolumeClaim",
+    ApplyStage.ACCESS: "ClusterRole Role ClusterRoleBinding RoleBinding",
+    ApplyStage.SERVICES: "Service Endpoints EndpointSlice PodDisruptionBudget",
+    ApplyStage.WORKLOADS: (
         "Deployment StatefulSet DaemonSet ReplicaSet ReplicationController Pod Job CronJob "
         "PodTemplate"
     ),
-    Stage.ROUTES: "Ingress HorizontalPodAutoscaler APIService",
-    Stage.WEBHOOKS: (
+    ApplyStage.ROUTES: "Ingress HorizontalPodAutoscaler APIService",
+    ApplyStage.WEBHOOKS: (
         "ValidatingWebhookConfiguration MutatingWebhookConfiguration ValidatingAdmissionPolicy "
         "ValidatingAdmissionPolicyBinding MutatingAdmissionPolicy MutatingAdmissionPolicyBinding"
     ),
@@ -69,8 +69,8 @@ _BUILT_IN: Final = frozenset(
 )
 
 
-def stage_of(group: str, kind: str) -> Stage:
+def stage_of(group: str, kind: str) -> ApplyStage:
     """The stage of a kind; kinds of other groups than Kubernetes' own are CUSTOM."""
     if group not in _BUILT_IN:
-        return Stage.CUSTOM
-    return _BY_KIND.get(kind, Stage.ROUTES)
+        return ApplyStage.CUSTOM
+    return _BY_KIND.get(kind, ApplyStage.ROUTES)

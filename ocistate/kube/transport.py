@@ -18,7 +18,7 @@ from ocistate.errors import ClusterError, ClusterUnavailable
 from ocistate.kube import codec
 from ocistate.kube.answer import MAX_OBJECT, read_body, read_lines
 from ocistate.kube.errors import StatusError, status_error
-from ocistate.kube.kubeconfig import Access
+from ocistate.kube.kubeconfig import ClusterAccess
 from ocistate.kube.session import Session
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _MAX_PAUSE: Final = 10.0
 _WHOLE_SECONDS: Final = 120.0
 """For one attempt and all of its answer: an API server gives up after 60 s itself."""
 _MAX_REFUSAL: Final = 256 * 1024
-Headers = Sequence[tuple[str, str]]
+HeaderItems = Sequence[tuple[str, str]]
 
 
 class Transport:
@@ -49,9 +49,9 @@ class Transport:
 
     def __init__(
         self,
-        access: Access,
+        access: ClusterAccess,
         *,
-        again: Callable[[], Access] | None = None,
+        again: Callable[[], ClusterAccess] | None = None,
         attempts: int = 6,
         session: Session | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -89,7 +89,7 @@ class Transport:
         body: Any = None,
         content_type: str = JSON,
         accept: str = JSON,
-        headers: Headers = (),
+        headers: HeaderItems = (),
         idempotent: bool = True,
         secret: bool = False,
         guard: Callable[[], None] | None = None,
@@ -165,7 +165,7 @@ class Transport:
         query: Mapping[str, str],
         accept: str,
         silence: float,
-        headers: Headers = (),
+        headers: HeaderItems = (),
     ) -> AsyncGenerator[bytes, None]:
         """Stream an answer's lines, until the server ends it; nothing is repeated.
 
@@ -232,7 +232,7 @@ class Transport:
 
 
 def _request(
-    method: str, path: str, query: Mapping[str, str] | None, accept: str, headers: Headers
+    method: str, path: str, query: Mapping[str, str] | None, accept: str, headers: HeaderItems
 ) -> dict[str, Any]:
     return {
         "method": method,

@@ -34,7 +34,7 @@ _FOREIGN: Final = ("nondistributable", "rootfs.foreign")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class CopyItem:
     """One artifact to copy: its tag or digest in the source, and its tags in the target."""
 
     target: str
@@ -51,7 +51,7 @@ class Copied:
 
 
 @dataclass(slots=True, kw_only=True)
-class Report:
+class CopyReport:
     """What a copy did, or would do; ``passed_over`` says what was left out, and why."""
 
     artifacts: list[Copied] = field(default_factory=list)
@@ -68,12 +68,12 @@ class Report:
 async def copy(
     source: Store,
     target: Store,
-    groups: Sequence[Sequence[Wanted]],
+    groups: Sequence[Sequence[CopyItem]],
     *,
     dry_run: bool = False,
     at_once: int = AT_ONCE,
     source_tags: Collection[str] | None = None,
-) -> Report:
+) -> CopyReport:
     """Copy groups of artifacts, each group when the one before it is whole in the target.
 
     ``at_once`` requests are under way at most.
@@ -96,7 +96,7 @@ class _Copy:
         gate: asyncio.Semaphore,
         source_tags: Collection[str] | None,
     ) -> None:
-        self.report = Report()
+        self.report = CopyReport()
         self._source = source
         self._target = target
         self._dry_run = dry_run
@@ -106,7 +106,7 @@ class _Copy:
         self._tags = None if source_tags is None else frozenset(source_tags)
         self._memo: dict[tuple[str, str], asyncio.Future[Any]] = {}
 
-    async def artifact(self, wanted: Wanted) -> Copied:
+    async def artifact(self, wanted: CopyItem) -> Copied:
         manifest = await self._request(self._source.fetch_manifest, wanted.target)
         frontier = await self._place(manifest)
         seen: set[str] = set()

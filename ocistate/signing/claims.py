@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from ocistate.canonical import parse_json
 from ocistate.errors import InvalidSignature
 from ocistate.signing.envelope import SIGN_PREDICATE
-from ocistate.signing.found import Found, open_signature
+from ocistate.signing.found import FoundSignature, open_signature
 from ocistate.signing.simple import CERTIFICATE_ANNOTATION
 
 _CREATED: Final = "org.opencontainers.image.created"
@@ -37,7 +37,7 @@ class Claims:
     fault: str = ""
 
 
-def read_claims(found: Found, digest: str) -> Claims:
+def read_claims(found: FoundSignature, digest: str) -> Claims:
     """What is claimed by a signature that was found for an artifact."""
     if found.error:
         return Claims(fault=found.error)
@@ -58,12 +58,12 @@ def read_claims(found: Found, digest: str) -> Claims:
     )
 
 
-def _created(found: Found) -> str:
+def _created(found: FoundSignature) -> str:
     text = found.annotations.get(_CREATED, "")
     return text if _TIME.fullmatch(text) else ""
 
 
-def _identity(found: Found) -> str:
+def _identity(found: FoundSignature) -> str:
     """Whom the certificate names; empty when it can't be read."""
     from cryptography import x509
 

@@ -19,7 +19,7 @@ from ocistate.errors import (
     Untrusted,
 )
 from ocistate.signing.envelope import SIGN_PREDICATE, Bundle, Statement
-from ocistate.signing.found import Found, Signature, open_signature
+from ocistate.signing.found import FoundSignature, Signature, open_signature
 from ocistate.signing.keyless import Certified, certify
 from ocistate.signing.policy.model import (
     RequiredAttestation,
@@ -92,7 +92,7 @@ def is_costly(policy: TrustPolicy) -> bool:
 def decide(
     policy: TrustPolicy,
     digest: str,
-    found: Sequence[Found],
+    found: Sequence[FoundSignature],
     *,
     attestation: str = "",
     certify: Certify = certify,
@@ -188,7 +188,7 @@ class _Judge:
     tallies: Sequence[_Tally]
     certify: Certify
 
-    def verdict(self, found: Found) -> Verdict:
+    def verdict(self, found: FoundSignature) -> Verdict:
         def no(reason: str, signer: str = "") -> Verdict:
             reason = plain(reason, most=_LONGEST_REASON)
             return Verdict(origin=found.origin, counts=False, signer=signer, reason=reason)

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from ocistate.signing.envelope import Bundle, parse_bundle, parse_envelope
 from ocistate.signing.simple import CERTIFICATE_ANNOTATION, SimpleSignature, parse_simple
 
-Format = Literal["bundle", "simple", "dsse"]
+SignatureFormat = Literal["bundle", "simple", "dsse"]
 """A sigstore bundle; or cosign's older two: simple signing, and a bare DSSE attestation."""
 
 Signature = Bundle | SimpleSignature
@@ -24,7 +24,7 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundSignature:
     """A signature as it was found: where, and its bytes, or why they could not be had.
 
     ``origin`` is the digest of its manifest; for the older formats the tag and the layer's place
@@ -33,7 +33,7 @@ class Found:
     """
 
     origin: str
-    format: Format = "bundle"
+    format: SignatureFormat = "bundle"
     raw: bytes = b""
     annotations: Mapping[str, str] = field(default_factory=lambda: _NONE, hash=False)
     error: str = ""
@@ -44,7 +44,7 @@ class Found:
         return self.format != "bundle"
 
 
-def open_signature(found: Found) -> Signature:
+def open_signature(found: FoundSignature) -> Signature:
     """Take a signature apart by its format. Raises InvalidSignature; verifies nothing."""
     if found.format == "simple":
         return parse_simple(found.raw, found.annotations)

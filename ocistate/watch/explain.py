@@ -8,7 +8,7 @@ from typing import Any, Final
 from ocistate.health.evaluate import health_of
 from ocistate.health.model import WORST_FIRST, Health
 from ocistate.kube.client import KubeClient
-from ocistate.objects import ObjectId
+from ocistate.objects import GroupKind, ObjectId
 
 _WORKLOADS: Final = frozenset(
     {
@@ -27,7 +27,7 @@ async def explain(client: KubeClient, id: ObjectId) -> tuple[ObjectId, Health] |
 
     Raises ClusterError, as when pods may not be listed.
     """
-    if (id.group, id.kind) not in _WORKLOADS:
+    if GroupKind(id.group, id.kind) not in _WORKLOADS:
         return None
     workload = await client.get(id)
     selector = label_selector(((workload or {}).get("spec") or {}).get("selector") or {})

@@ -30,13 +30,13 @@ from ocistate.apply.live import id_of
 from ocistate.apply.unlisted import is_broken, is_custom, names_its_webhook
 from ocistate.errors import ClusterError, OcistateError
 from ocistate.health.declared import declares_status, is_in_doubt
-from ocistate.health.evaluate import Health, health_of, speaks
+from ocistate.health.evaluate import Health, health_of, needs_full_object
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient, version_number, watch_error
 from ocistate.kube.discovery import ApiResource
 from ocistate.kube.errors import StatusError
 from ocistate.labels import STACK_LABEL
-from ocistate.objects import ObjectId
+from ocistate.objects import GroupKind, ObjectId
 from ocistate.watch.store import OwnedObjects
 
 _FIRST_PAUSE: Final = 0.5
@@ -54,7 +54,7 @@ _STREAM_SECONDS: Final = 300.0
 LIST_SECONDS: Final = 60.0
 """Between two lists of a kind that is not watched."""
 
-Key = tuple[str, str, str]
+WatchKey = tuple[str, str, str]
 """Group, kind, and namespace (empty for all)."""
 
 
@@ -165,7 +165,7 @@ def _named(obj: dict[str, object], resource: ApiResource) -> dict[str, object]:
 class _Watch:
     """One kind (in one namespace) being watched."""
 
-    key: Key
+    key: WatchKey
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -195,7 +195,7 @@ class Watches:
         *,
         namespaces: Sequence[str] | None = None,
         selector: str = STACK_LABEL,
-        on_trouble: Callable[[Key, OcistateError | None], None] | None = None,
+        on_trouble: Callable[[WatchKey, OcistateError | None], None] | None = None,
         lists: int = 4,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -210,8 +210,8 @@ class Watches:
         self._sleep = sleep
         self._clock = clock
         self._rng = rng
-        self._watches: dict[Key, _Watch] = {}
-        self.listed: Set[tuple[str, str]] = frozenset()
+        self._watches: dict[WatchKey, _Watch] = {}
+        self.listed: Set[GroupKind] = frozenset()
 
     async def __aenter__(self) -> Self:
         return self
@@ -229,16 +229,16 @@ class Watches:
         await self._end(list(self._watches))
 
     @property
-    def kinds(self) -> set[tuple[str, str]]:
+    def kinds(self) -> set[GroupKind]:
         """The kinds being watched."""
-        return {key[:2] for key in self._watches}
+        return {GroupKind(*key[:2]) for key in self._watches}
 
     @property
-    def troubles(self) -> dict[Key, OcistateError]:
+    def troubles(self) -> dict[WatchKey, OcistateError]:
         """What keeps kinds from being seen just now."""
         return {key: each.trouble for key, each in self._watches.items() if each.trouble}
 
-    def want(self, kinds: Iterable[tuple[str, str]]) -> None:
+    def want(self, kinds: Iterable[GroupKind]) -> None:
         """Watch these kinds too, from now on; those that were absent are looked for at once."""
         for group, kind in kinds:
             for namespace in self._namespaces if self._namespaces is not None else ("",):
@@ -249,7 +249,7 @@ class Watches:
                     watch.task = asyncio.create_task(self._follow(watch), name=f"watch {kind}")
                 watch.woken.set()
 
-    async def trim(self, needed: Set[tuple[str, str]]) -> set[tuple[str, str]]:
+    async def trim(self, needed: Set[GroupKind]) -> set[GroupKind]:
         """Watch nothing but these kinds, and know nothing of others any more; return the kinds
         that were ended."""
         keys = [key for key in self._watches if key[:2] not in needed]
@@ -257,10 +257,10 @@ class Watches:
         for group, kind, namespace in keys:
             if (group, kind, namespace) not in self._watches:  # nor wanted again meanwhile
                 self._vanished(group, kind, namespace)
-        return {key[:2] for key in keys}
+        return {GroupKind(*key[:2]) for key in keys}
 
     async def synced(
-        self, kinds: Iterable[tuple[str, str]] | None = None, *, timeout: float | None = None
+        self, kinds: Iterable[GroupKind] | None = None, *, timeout: float | None = None
     ) -> bool:
         """Wait until the kinds (all, if none are named) have been listed, or are found absent or
         forbidden (see `troubles`); False when that takes more than ``timeout`` seconds."""
@@ -279,7 +279,7 @@ class Watches:
                 each.cancel()
         return not pending
 
-    async def relist(self, kinds: Iterable[tuple[str, str]]) -> None:
+    async def relist(self, kinds: Iterable[GroupKind]) -> None:
         """List these kinds anew, to check every object against what is now desired
         (`OwnedObjects.desire`). Raises ClusterError."""
         for group, kind in kinds:
@@ -330,7 +330,7 @@ class Watches:
         if not watch.since:
             watch.since = await self._list(watch, resource)
         watch.broken = False
-        self._well(watch)
+        self._recovered(watch)
         if watch.key[:2] in self.listed:
             watch.since, watch.begun = "", self._clock()
             await _first(watch.woken.wait(), self._sleep(LIST_SECONDS * (0.5 + self._rng())))
@@ -343,7 +343,7 @@ class Watches:
             namespace,
             since=watch.since,
             selector=self._selector,
-            whole=speaks(group, kind),
+            whole=needs_full_object(group, kind),
         )
         async with aclosing(events):
             async for version in events:
@@ -397,7 +397,7 @@ class Watches:
         if resource is None and group not in kinds.stale_groups:
             self._vanished(*watch.key)
         watch.since = ""
-        self._well(watch)
+        self._recovered(watch)
         await _first(watch.woken.wait(), self._sleep(_ABSENT_PAUSE))
         return None
 
@@ -414,14 +414,14 @@ class Watches:
                 resource,
                 watch.key[2],
                 selector=self._selector,
-                whole=speaks(resource.group, resource.kind),
+                whole=needs_full_object(resource.group, resource.kind),
                 since=watch.past,
             )
         if 0 < version_number(version) < reached < math.inf:
             self._doubt_all(watch)
         return version
 
-    def _well(self, watch: _Watch) -> None:
+    def _recovered(self, watch: _Watch) -> None:
         watch.synced.set()
         if watch.trouble is not None:
             watch.trouble = None
@@ -454,7 +454,7 @@ class Watches:
         pause = min(_FIRST_PAUSE * 2.0 ** min(watch.failures - 1, 10), limit)
         await self._sleep(pause * (0.5 + self._rng()))
 
-    async def _end(self, keys: Sequence[Key]) -> None:
+    async def _end(self, keys: Sequence[WatchKey]) -> None:
         tasks = [watch.task for key in keys if (watch := self._watches.pop(key)).task is not None]
         for task in tasks:
             task.cancel()

@@ -24,22 +24,22 @@ from typing import Any, Final
 from ocistate.apply.desired.prepare import Desired
 from ocistate.apply.live import checked, id_of, last_writer, live_of
 from ocistate.apply.plan import Live, Plan
-from ocistate.apply.result import Outcome, Result, State
-from ocistate.health.evaluate import health_of, speaks
-from ocistate.health.model import HEALTHY, MISSING, NOT_REPORTED, Check, Health, Status
+from ocistate.apply.result import ApplyOutcome, ObjectState, Result
+from ocistate.health.evaluate import health_of, needs_full_object
+from ocistate.health.model import HEALTHY, MISSING, NOT_REPORTED, Health, HealthRule, HealthStatus
 from ocistate.health.vanishing import Ending, Lifetime, ending_of, health_after
 from ocistate.kube import codec
 from ocistate.kube.discovery import ApiResource
-from ocistate.kube.stages import Stage, stage_of
-from ocistate.objects import ObjectId
+from ocistate.kube.stages import ApplyStage, stage_of
+from ocistate.objects import GroupKind, ObjectId
 
 log = logging.getLogger("ocistate.cluster")
 
-_UNSEEN: Final = Health(Status.PROGRESSING, "applied, and not yet seen since")
-_GOING: Final = Health(Status.PROGRESSING, "being deleted")
+_UNSEEN: Final = Health(HealthStatus.PROGRESSING, "applied, and not yet seen since")
+_GOING: Final = Health(HealthStatus.PROGRESSING, "being deleted")
 
 
-class What(StrEnum):
+class ChangeKind(StrEnum):
     """What happened to an owned object."""
 
     APPEARED = "appeared"
@@ -49,16 +49,16 @@ class What(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ObjectChange:
     """``by`` is who wrote last, for a drift, as far as managedFields tell."""
 
     owner: str
     id: ObjectId
-    what: What
+    what: ChangeKind
     by: str = ""
 
 
-Listener = Callable[[Change], None]
+Listener = Callable[[ObjectChange], None]
 
 
 class OwnedObjects:
@@ -72,24 +72,24 @@ class OwnedObjects:
         self,
         on_change: Listener | None = None,
         *,
-        checks: Mapping[tuple[str, str], Check] | None = None,
+        checks: Mapping[GroupKind, HealthRule] | None = None,
     ) -> None:
         self._listeners: list[Listener] = [on_change] if on_change is not None else []
         self._checks = dict(checks or {})
-        self._own_checks: dict[str, Mapping[tuple[str, str], Check]] = {}
+        self._own_checks: dict[str, Mapping[GroupKind, HealthRule]] = {}
         self._live: dict[str, dict[ObjectId, Live]] = {}
-        self._owner: dict[tuple[str, str], dict[ObjectId, str]] = {}
+        self._owner: dict[GroupKind, dict[ObjectId, str]] = {}
         self._ill: dict[str, dict[ObjectId, Health]] = {}
         self._revisions: dict[str, int] = {}
         self._changed: dict[str, set[ObjectId]] = {}
         self._desired: dict[str, Desired] = {}
         self._expected: set[ObjectId] = set()
         self._written: set[ObjectId] = set()
-        self._silent: set[tuple[str, str]] = set()
+        self._silent: set[GroupKind] = set()
         self._endings: dict[ObjectId, Ending] = {}
         self.worlds = 0
         """How often the cluster turned out to be in an earlier state than it was known in."""
-        self.all: Mapping[ObjectId, Live] = _All(self)
+        self.all: Mapping[ObjectId, Live] = _AllOwned(self)
 
     # Reading
 
@@ -102,12 +102,12 @@ class OwnedObjects:
         return [owner for owner, objects in self._live.items() if objects]
 
     def get(self, id: ObjectId) -> Live | None:
-        owner = self._owner.get((id.group, id.kind), {}).get(id)
+        owner = self._owner.get(GroupKind(id.group, id.kind), {}).get(id)
         return None if owner is None else self._live[owner].get(id)
 
     def health(self, id: ObjectId) -> Health:
         """The health of an owned object, Missing for one that is not there and has not ended."""
-        owner = self._owner.get((id.group, id.kind), {}).get(id)
+        owner = self._owner.get(GroupKind(id.group, id.kind), {}).get(id)
         if owner is None:
             return health_after(self._endings[id]) if id in self._endings else MISSING
         return self._ill.get(owner, {}).get(id, HEALTHY)
@@ -140,10 +140,10 @@ class OwnedObjects:
         """A plan for all of the owner's objects has nothing to do."""
         self._changed.pop(owner, None)
 
-    def kinds(self, owner: str = "") -> set[tuple[str, str]]:
+    def kinds(self, owner: str = "") -> set[GroupKind]:
         """The kinds of which an owner, or anyone, has objects."""
         if owner:
-            return {(id.group, id.kind) for id in self._live.get(owner, ())}
+            return {GroupKind(id.group, id.kind) for id in self._live.get(owner, ())}
         return {key for key, objects in self._owner.items() if objects}
 
     def wanting(self, id: ObjectId) -> list[str]:
@@ -174,20 +174,20 @@ class OwnedObjects:
         self._own_checks.pop(owner, None)
         self._changed.pop(owner, None)
 
-    def checks(self, owner: str) -> Mapping[tuple[str, str], Check]:
+    def checks(self, owner: str) -> Mapping[GroupKind, HealthRule]:
         """The health rules that an owner brought along."""
         return self._own_checks.get(owner, {})
 
     def rules_of(
         self, resource: ApiResource, metadata: codec.Metadata
-    ) -> Mapping[tuple[str, str], Check]:
+    ) -> Mapping[GroupKind, HealthRule]:
         """The rule of health that an object's owner brought along for its kind, if any."""
         live = live_of(metadata) if self._own_checks else None
-        key = (resource.group, resource.kind)
+        key = GroupKind(resource.group, resource.kind)
         rule = self.checks(live.owner).get(key) if live is not None else None
         return {key: rule} if rule is not None else {}
 
-    def check(self, owner: str, checks: Mapping[tuple[str, str], Check]) -> None:
+    def check(self, owner: str, checks: Mapping[GroupKind, HealthRule]) -> None:
         """Have an owner's rules go before all others, for what is seen from now on.
 
         They are for kinds that speak of their health anyway: those are watched whole.
@@ -206,14 +206,14 @@ class OwnedObjects:
     def silence(self, group: str, kind: str, silent: bool) -> None:
         """Say whether a kind never reports a status: of such a one nothing is waited for."""
         if not silent:
-            self._silent.discard((group, kind))
+            self._silent.discard(GroupKind(group, kind))
             return
-        self._silent.add((group, kind))
-        for id, owner in tuple(self._owner.get((group, kind), {}).items()):
+        self._silent.add(GroupKind(group, kind))
+        for id, owner in tuple(self._owner.get(GroupKind(group, kind), {}).items()):
             ill = self._ill.get(owner, {})
             if ill.get(id) == NOT_REPORTED:
                 del ill[id]
-                self._tell(owner, id, What.HEALTH)
+                self._notify(owner, id, ChangeKind.HEALTH)
 
     @contextmanager
     def expecting(self, plan: Plan) -> Iterator[None]:
@@ -232,9 +232,9 @@ class OwnedObjects:
             for id in written:
                 live = self.get(id)
                 if live is not None and not live.intact and live.owner == plan.owner:
-                    self._tell(plan.owner, id, What.DRIFTED)
+                    self._notify(plan.owner, id, ChangeKind.DRIFTED)
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: ApplyOutcome) -> None:
         """Take over what an apply learned."""
         for result in outcome.results:
             self.note(result)
@@ -246,7 +246,7 @@ class OwnedObjects:
             return
         id = result.id
         known = self.get(id)
-        if result.state is State.DELETED:
+        if result.state is ObjectState.DELETED:
             if known is not None and known.uid == live.uid:
                 self._store(id, replace(known, deleting=True))
                 self._ill.setdefault(known.owner, {})[id] = _GOING
@@ -259,7 +259,7 @@ class OwnedObjects:
         else:
             self._endings.pop(id, None)
             self._store(id, live)
-            if result.state is State.APPLIED and self._speaks(id):
+            if result.state is ObjectState.APPLIED and self._needs_full_object(id):
                 self._ill.setdefault(live.owner, {})[id] = _UNSEEN
 
     # Fed by the watches
@@ -283,10 +283,10 @@ class OwnedObjects:
             return self._see(resource, id, metadata, obj, judged)
         except Exception as error:
             log.exception("seeing %s failed unexpectedly", id)
-            owner = self._owner.get((id.group, id.kind), {}).get(id)
+            owner = self._owner.get(GroupKind(id.group, id.kind), {}).get(id)
             if owner is not None:
                 words = f"it cannot be looked at: {type(error).__name__}"
-                self._ill.setdefault(owner, {})[id] = Health(Status.UNKNOWN, words)
+                self._ill.setdefault(owner, {})[id] = Health(HealthStatus.UNKNOWN, words)
             return id
 
     def _see(
@@ -323,12 +323,12 @@ class OwnedObjects:
         if obj is not None:
             self._note_ending(id, live, obj)
         if known is None:
-            self._tell(live.owner, id, What.APPEARED)
+            self._notify(live.owner, id, ChangeKind.APPEARED)
         elif drifted:
-            self._tell(live.owner, id, What.DRIFTED, last_writer(metadata))
+            self._notify(live.owner, id, ChangeKind.DRIFTED, last_writer(metadata))
         return id
 
-    def doubt(self, id: ObjectId) -> None:
+    def mark_dirty(self, id: ObjectId) -> None:
         """Have the next plan send an object again, though nobody seems to have changed it."""
         live = self.get(id)
         if live is not None:
@@ -358,18 +358,20 @@ class OwnedObjects:
         So is what was known ``before`` it, as `renew` returned that.
         """
         seen = set(seen)
-        for id in set(self._owner.get((resource.group, resource.kind), {})).difference(seen):
+        for id in set(self._owner.get(GroupKind(resource.group, resource.kind), {})).difference(
+            seen
+        ):
             if not namespace or id.namespace == namespace:
                 self._remove(id)
         for id, owner in (before or {}).items():
             if id not in seen:
-                self._tell(owner, id, What.GONE)
+                self._notify(owner, id, ChangeKind.GONE)
 
     def renew(self, resource: ApiResource, namespace: str) -> dict[ObjectId, str]:
         """Know nothing of this kind's objects (in this namespace) any more, and return whose they
         were: the cluster went back to an earlier state, where versions mean something else."""
         self.worlds += 1
-        known = self._owner.get((resource.group, resource.kind), {})
+        known = self._owner.get(GroupKind(resource.group, resource.kind), {})
         old = {id: own for id, own in known.items() if not namespace or id.namespace == namespace}
         for id in old:
             self._drop(id)
@@ -384,7 +386,7 @@ class OwnedObjects:
             self._ill.get(known.owner, {}).pop(id, None)
             self._bump(known.owner, id)
         self._live.setdefault(live.owner, {})[id] = live
-        self._owner.setdefault((id.group, id.kind), {})[id] = live.owner
+        self._owner.setdefault(GroupKind(id.group, id.kind), {})[id] = live.owner
         if known is None or not _same(known, live) or known.intact != live.intact:
             self._bump(live.owner, id)
 
@@ -396,11 +398,11 @@ class OwnedObjects:
     def _remove(self, id: ObjectId, by: str = "") -> None:
         owner = self._drop(id)
         if owner is not None:
-            self._tell(owner, id, What.GONE, by)
+            self._notify(owner, id, ChangeKind.GONE, by)
 
     def _drop(self, id: ObjectId) -> str | None:
         """Know nothing of it any more; who had it."""
-        owner = self._owner.get((id.group, id.kind), {}).pop(id, None)
+        owner = self._owner.get(GroupKind(id.group, id.kind), {}).pop(id, None)
         if owner is None:
             return None
         objects = self._live[owner]
@@ -443,38 +445,45 @@ class OwnedObjects:
         before = self._ill.get(live.owner, {}).get(id, HEALTHY)
         now = HEALTHY
         if obj is not None:
-            own = self.checks(live.owner) if judged is None else {(id.group, id.kind): _as(judged)}
+            own = (
+                self.checks(live.owner)
+                if judged is None
+                else {GroupKind(id.group, id.kind): _as(judged)}
+            )
             checks = {**self._checks, **own}
-            reports = "status" in resource.subresources and (id.group, id.kind) not in self._silent
+            reports = (
+                "status" in resource.subresources
+                and GroupKind(id.group, id.kind) not in self._silent
+            )
             now = health_of(obj, has_status=reports, checks=checks)
         elif live.deleting:
             now = _GOING
-        if now.status is Status.HEALTHY:
+        if now.status is HealthStatus.HEALTHY:
             self._ill.get(live.owner, {}).pop(id, None)
         else:
             self._ill.setdefault(live.owner, {})[id] = now
         if now.status is not before.status or now.message != before.message:
-            self._tell(live.owner, id, What.HEALTH)
+            self._notify(live.owner, id, ChangeKind.HEALTH)
 
-    def _speaks(self, id: ObjectId) -> bool:
-        return speaks(id.group, id.kind, self._checks)
+    def _needs_full_object(self, id: ObjectId) -> bool:
+        return needs_full_object(id.group, id.kind, self._checks)
 
-    def _tell(self, owner: str, id: ObjectId, what: What, by: str = "") -> None:
-        if id in self._expected and what is not What.HEALTH:
+    def _notify(self, owner: str, id: ObjectId, what: ChangeKind, by: str = "") -> None:
+        if id in self._expected and what is not ChangeKind.HEALTH:
             return
-        change = Change(owner=owner, id=id, what=what, by=by)
+        change = ObjectChange(owner=owner, id=id, what=what, by=by)
         for listener in tuple(self._listeners):
             listener(change)
 
 
-def _as(judged: Health) -> Check:
+def _as(judged: Health) -> HealthRule:
     def check(obj: Mapping[str, Any]) -> Health:
         return judged
 
     return check
 
 
-class _All(Mapping[ObjectId, Live]):
+class _AllOwned(Mapping[ObjectId, Live]):
     """Everybody's objects, as `make_plan`'s ``others``."""
 
     def __init__(self, owned: OwnedObjects) -> None:
@@ -495,7 +504,7 @@ class _All(Mapping[ObjectId, Live]):
 
 
 def _may_end(id: ObjectId) -> bool:
-    return id.kind in ("Job", "Pod") or stage_of(id.group, id.kind) is Stage.CUSTOM
+    return id.kind in ("Job", "Pod") or stage_of(id.group, id.kind) is ApplyStage.CUSTOM
 
 
 def _same(one: Live, other: Live) -> bool:

@@ -19,14 +19,14 @@ from typing import Final
 from ocistate.apply.desired.prepare import Desired
 from ocistate.errors import HealthTimeout, OcistateError
 from ocistate.health.evaluate import Summary, summarize
-from ocistate.health.model import Check, Health, Status
+from ocistate.health.model import Health, HealthRule, HealthStatus
 from ocistate.health.vanishing import Lifetime
 from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError
 from ocistate.labels import STACK_LABEL
-from ocistate.objects import ObjectId
+from ocistate.objects import GroupKind, ObjectId
 from ocistate.watch.informer import Watches
-from ocistate.watch.store import Change, OwnedObjects
+from ocistate.watch.store import ObjectChange, OwnedObjects
 
 GIVE_UP_AFTER: Final = 30.0
 """Seconds after which waiting ends early when everything not healthy is Degraded."""
@@ -66,10 +66,10 @@ class Waited:
             return None
         late = {id: health for id, health in self.healths.items() if not self.enough(health)}
         bad, total = summarize(late.items()).worst, len(late)
-        told = [f"{id} is {health.status}: {health.message}" for id, health in bad[:3]]
-        more = f"; and {total - len(told)} more" if total > len(told) else ""
+        condition_text = [f"{id} is {health.status}: {health.message}" for id, health in bad[:3]]
+        more = f"; and {total - len(condition_text)} more" if total > len(condition_text) else ""
         return HealthTimeout(
-            f"not healthy after {self.seconds:.0f} s: {'; '.join(told)}{more}",
+            f"not healthy after {self.seconds:.0f} s: {'; '.join(condition_text)}{more}",
             hint="look at the first object's events and logs",
         )
 
@@ -82,7 +82,7 @@ async def wait_healthy(
     timeout: float,
     desired: Desired | None = None,
     namespaces: Sequence[str] | None = None,
-    checks: Mapping[tuple[str, str], Check] | None = None,
+    checks: Mapping[GroupKind, HealthRule] | None = None,
     on_change: Callable[[ObjectId, Health], None] | None = None,
     give_up_after: float = GIVE_UP_AFTER,
     enough: Enough = is_done,
@@ -99,7 +99,7 @@ async def wait_healthy(
     owned = OwnedObjects(checks=checks)
     if desired is not None:
         owned.desire(desired)
-    kinds = {(id.group, id.kind) for id in ids}
+    kinds = {GroupKind(id.group, id.kind) for id in ids}
     started = time.monotonic()
     selector = f"{STACK_LABEL}={owner}"
     async with AsyncExitStack() as stack:
@@ -108,7 +108,9 @@ async def wait_healthy(
         )
         watches.want(kinds)
         await watches.synced(timeout=timeout)
-        forbidden = {key[:2] for key, trouble in watches.troubles.items() if _forbidden(trouble)}
+        forbidden = {
+            GroupKind(*key[:2]) for key, trouble in watches.troubles.items() if _forbidden(trouble)
+        }
         if forbidden and namespaces is None:
             # Only some namespaces may be read: those of the objects.
             places = sorted({id.namespace for id in ids} - {""})
@@ -152,7 +154,7 @@ async def wait_on(
     pending = {id for id in waited if not enough(owned.health(id))}
     moved = asyncio.Event()
 
-    def note(change: Change) -> None:
+    def note(change: ObjectChange) -> None:
         id = change.id
         if id not in interesting:
             return
@@ -168,7 +170,7 @@ async def wait_on(
     stop = owned.listen(note)
     try:
         while pending and (left := timeout - (clock() - started)) > 0:
-            hopeless = all(owned.health(id).status is Status.DEGRADED for id in pending)
+            hopeless = all(owned.health(id).status is HealthStatus.DEGRADED for id in pending)
             if not hopeless:
                 hopeless_since = None
             else:

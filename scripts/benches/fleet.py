@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from benches.common.bare import manifests
 from benches.common.measure import Figures, against, below, measure, median, ocistate
 from ocistate.channel.change import Why, begun
-from ocistate.channel.record import Provenance
+from ocistate.channel.record import RecordProvenance
 from ocistate.channel.report import Report, report_tag
 from ocistate.channel.trust import ChannelTrust
 from ocistate.oci import open_store
@@ -90,7 +90,7 @@ async def _fill(repository: str, channels: KeySigner, clusters: dict[str, KeySig
     now = datetime.now(UTC).replace(microsecond=0)
     trust = ChannelTrust(keys=(TrustedKey(name="bench", key=channels.public_key),))
     first = begun(
-        "prod", repository, {repository: (_DIGEST, Provenance())}, Why(now=now, reason="")
+        "prod", repository, {repository: (_DIGEST, RecordProvenance())}, Why(now=now, reason="")
     )
     async with open_store(parse_reference(repository)) as store:
         channel = Channel(name="prod", repository=repository, trust=trust)

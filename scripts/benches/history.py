@@ -11,8 +11,8 @@ from benches.common.bare import manifests
 from benches.common.measure import Figures, against, measure, median, ocistate
 from ocistate.channel.record import (
     RECORD_TYPE,
-    Provenance,
     Record,
+    RecordProvenance,
     name_tag,
     number_tag,
     sign_record,
@@ -72,7 +72,7 @@ async def _fill(repository: str, signer: KeySigner, count: int) -> None:
             reason=f"CHG-{number}",
             actor="bench",
             subjects={repository: f"sha256:{number:064x}"},
-            artifacts={repository: Provenance(revision=f"main@sha1:{number:040x}")},
+            artifacts={repository: RecordProvenance(revision=f"main@sha1:{number:040x}")},
         )
         layer = describe(sign_record(record, signer), BUNDLE_TYPE, embed=True)
         manifest = build_manifest(artifact_type=RECORD_TYPE, config=EMPTY_CONFIG, layers=(layer,))

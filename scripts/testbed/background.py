@@ -54,7 +54,7 @@ class Background:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._state.unlink(missing_ok=True)
         with self.log.open("wb") as log:
-            keeper = subprocess.Popen(
+            status_store = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -62,10 +62,10 @@ class Background:
                 start_new_session=True,
             )
         try:
-            return self._wait_started(keeper)
+            return self._wait_started(status_store)
         except BaseException:  # Ctrl-C, too, must not leave half a service behind
-            keeper.terminate()
-            keeper.wait()
+            status_store.terminate()
+            status_store.wait()
             raise
 
     def down(self) -> bool:
@@ -94,10 +94,10 @@ class Background:
             while True:
                 signal.pause()
 
-    def _wait_started(self, keeper: subprocess.Popen[bytes]) -> dict[str, Any]:
+    def _wait_started(self, status_store: subprocess.Popen[bytes]) -> dict[str, Any]:
         deadline = time.monotonic() + patience(START_TIMEOUT)
         while (facts := self.running()) is None:
-            if keeper.poll() is not None or time.monotonic() > deadline:
+            if status_store.poll() is not None or time.monotonic() > deadline:
                 text = self.log.read_text(errors="replace")
                 raise TestbedError("it did not start:\n" + "\n".join(text.splitlines()[-30:]))
             time.sleep(0.1)

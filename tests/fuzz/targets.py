@@ -56,7 +56,7 @@ from ocistate.reference import parse_reference
 from ocistate.signing.claims import read_claims
 from ocistate.signing.decide import decide
 from ocistate.signing.envelope import parse_bundle, parse_statement
-from ocistate.signing.found import Format, Found
+from ocistate.signing.found import FoundSignature, SignatureFormat
 from ocistate.signing.keyless import certify
 from ocistate.signing.keys import load_private_key, load_public_key
 from ocistate.signing.policy.model import TrustedKey, policy_of_flags, trust_root
@@ -124,14 +124,18 @@ def fuzz_simple(data: bytes) -> None:
     _signature("simple", payload, {SIGNATURE_ANNOTATION: annotation.decode("latin-1")})
 
 
-def counts(format_: Format, data: bytes, annotations: dict[str, str] | None = None) -> bool:
+def counts(
+    format_: SignatureFormat, data: bytes, annotations: dict[str, str] | None = None
+) -> bool:
     """Whether it is a signature by the corpus's key."""
-    found = Found(origin="fuzz", format=format_, raw=data, annotations=annotations or {})
+    found = FoundSignature(origin="fuzz", format=format_, raw=data, annotations=annotations or {})
     return decide(_POLICY, DIGEST, [found]).error is None
 
 
-def _signature(format_: Format, data: bytes, annotations: dict[str, str] | None = None) -> None:
-    found = Found(origin="fuzz", format=format_, raw=data, annotations=annotations or {})
+def _signature(
+    format_: SignatureFormat, data: bytes, annotations: dict[str, str] | None = None
+) -> None:
+    found = FoundSignature(origin="fuzz", format=format_, raw=data, annotations=annotations or {})
     claims = read_claims(found, DIGEST)
     assert (claims.predicate_type + claims.key + claims.identity + claims.created).isprintable()
     for attestation in ("", claims.predicate_type):

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ocistate.channel.change import Why, begun, promoted
-from ocistate.channel.record import Provenance, Record
+from ocistate.channel.record import Record, RecordProvenance
 from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
 from ocistate.ops.channel.reader import Channel
@@ -47,7 +47,7 @@ class Mirrored(Site):
     def promote(self, digest: str) -> None:
         """Write the next record of the channel ``live``, in the repository."""
         reference = parse_reference(self.repository)
-        pins = {reference.name: (digest, Provenance())}
+        pins = {reference.name: (digest, RecordProvenance())}
         why = Why(now=datetime.now(UTC), reason="test")
         trust = ChannelTrust(keys=(TrustedKey(name="k", key=self.channels.signer.public_key),))
         channel = Channel(name="live", repository=reference.name, trust=trust)

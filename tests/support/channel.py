@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ocistate.channel.change import Why
-from ocistate.channel.record import Provenance, Record
+from ocistate.channel.record import Record, RecordProvenance
 from ocistate.channel.record import sign_record as sign
 from ocistate.channel.trust import ChannelTrust, Trusted, authenticate
 from ocistate.signing.envelope import PAYLOAD_TYPE, build_bundle, build_named_statement, pae
@@ -87,6 +87,8 @@ def why(reason: str = "because", *, days: float | None = None, **fields: Any) ->
     return Why(now=fields.pop("now", NOW), reason=reason, lifetime=lifetime, **fields)
 
 
-def pins(number: int, repository: str = SHOP) -> dict[str, tuple[str, Provenance]]:
-    made = Provenance(source="https://git.example.com/shop", revision=f"main@sha1:{number:040x}")
+def pins(number: int, repository: str = SHOP) -> dict[str, tuple[str, RecordProvenance]]:
+    made = RecordProvenance(
+        source="https://git.example.com/shop", revision=f"main@sha1:{number:040x}"
+    )
     return {repository: (DIGESTS[number], made)}

@@ -11,7 +11,7 @@ from ocistate.signing.envelope import (
     build_statement,
     pae,
 )
-from ocistate.signing.found import Found
+from ocistate.signing.found import FoundSignature
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.policy.parse import parse_policy
@@ -38,7 +38,7 @@ def signed(
     kind: str = SIGN_PREDICATE,
     predicate: Any = None,
     hint: str | None = None,
-) -> Found:
+) -> FoundSignature:
     """A statement about a digest, signed; a signature of it unless ``kind`` says otherwise."""
     payload = build_statement(digest, kind, {} if predicate is None else predicate)
     raw = build_bundle(
@@ -46,4 +46,4 @@ def signed(
         by.sign(pae(PAYLOAD_TYPE, payload)),
         by.public_key.fingerprint if hint is None else hint,
     )
-    return Found(origin="sha256:" + "ef" * 32, raw=raw)
+    return FoundSignature(origin="sha256:" + "ef" * 32, raw=raw)

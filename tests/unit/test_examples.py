@@ -16,13 +16,13 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from ocistate.agent.backends.files import FolderKeeper
+from ocistate.agent.backends.files import FolderStatusStore
 from ocistate.agent.http.metrics import render
 from ocistate.agent.runtime import Agent
 from ocistate.agent.state.folder import StateFolder
 from ocistate.agent.telemetry import instruments
 from ocistate.api.loader import load_files
-from ocistate.api.status import Current, Status
+from ocistate.api.status import Current, StackStatus
 from tests.support.agent import Key
 from tests.tool import ROOT
 
@@ -51,9 +51,14 @@ def served(clusters: Path, tmp_path: Path) -> dict[str, set[str]]:
 
     async def serve() -> bytes:
         folder = StateFolder(tmp_path / "state")
-        places: Any = SimpleNamespace(reachable=lambda: {"east": True})
-        agent = Agent(keeper=FolderKeeper(folder), places=places, folder=folder, connect=_never)
-        status = Status(current=Current(digest="sha256:0"), resources={"total": 1})
+        target_factory: Any = SimpleNamespace(reachable=lambda: {"east": True})
+        agent = Agent(
+            status_store=FolderStatusStore(folder),
+            target_factory=target_factory,
+            folder=folder,
+            connect=_never,
+        )
+        status = StackStatus(current=Current(digest="sha256:0"), resources={"total": 1})
         for type_ in ("Ready", "Stalled"):
             status = status.with_condition(
                 type_, "True", "Ready", "", now=agent.now(), generation=1

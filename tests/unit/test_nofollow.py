@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocistate.agent.targets.folder import FolderTarget
+from ocistate.agent.targets.folder import OwnedFolder
 from ocistate.canonical import digest_of
 from ocistate.errors import InputError, OcistateError, StoreError
 from ocistate.nofollow import folder_below, open_below, open_regular
@@ -125,8 +125,8 @@ def test_what_is_pushed_is_a_regular_file(tmp_path: Path, plant: Plant) -> None:
             collect(inputs)
 
 
-def _target(root: Path) -> FolderTarget:
-    return FolderTarget(root / "out", root / "record.json")
+def _target(root: Path) -> OwnedFolder:
+    return OwnedFolder(root / "out", root / "record.json")
 
 
 @pytest.mark.parametrize("prune", ["apply", "remove"])

@@ -19,11 +19,11 @@ from ocistate.agent.contain import unexpected
 from ocistate.agent.runtime import Agent
 from ocistate.agent.telemetry.events import Events
 from ocistate.api.stack import API_VERSION, FINALIZER, GROUP, RECONCILE, Stack, parse_stack
-from ocistate.api.status import Status, status_to_dict
+from ocistate.api.status import StackStatus, status_to_dict
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError
-from ocistate.objects import ObjectId
+from ocistate.objects import ObjectId, StackKey
 from ocistate.oci import ClientCertificate, StoreOptions
 from ocistate.reach import Reach
 
@@ -38,13 +38,13 @@ def stack_id(stack: Stack) -> ObjectId:
 
 
 @dataclass(slots=True)
-class ClusterKeeper:
+class ClusterStatusStore:
     """Status, finalizer and Events on the Stack object; credentials from its own namespace."""
 
     client: KubeClient
     reader: Callable[[Stack], KubeClient]
     """The client that reads a Stack's secrets: as the Stack's own service account."""
-    fence: Callable[[tuple[str, str]], None] | None = None
+    fence: Callable[[StackKey], None] | None = None
     """Raises before a write that is another agent's to do."""
     reach: Reach = field(default_factory=Reach)
     """Where a Stack's references may lead."""
@@ -73,7 +73,7 @@ class ClusterKeeper:
             metadata_only=True,
         )
 
-    async def save(self, stack: Stack, status: Status) -> None:
+    async def save(self, stack: Stack, status: StackStatus) -> None:
         """Write the status; a Stack that is gone meanwhile has none."""
         obj = {
             "apiVersion": API_VERSION,
@@ -90,7 +90,7 @@ class ClusterKeeper:
                 raise
 
     async def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
-        await self.events.tell(stack, kind, reason, message)
+        await self.events.emit(stack, kind, reason, message)
 
     async def ask(self, stack: Stack) -> None:
         """Ask for a pass by annotation: the agent that has the Stack sees it at once."""
@@ -173,17 +173,17 @@ class ClusterSource:
     """Feeds an agent with the Stacks and TrustPolicies of a cluster, as they change."""
 
     agent: Agent
-    keeper: ClusterKeeper
+    status_store: ClusterStatusStore
     client: KubeClient
     namespace: str = ""
     """Only this namespace's Stacks; empty: all."""
     policies: Path | None = None
     """Files to read the TrustPolicies from, instead of the cluster's."""
-    in_shard: Callable[[tuple[str, str], int], bool] = lambda key, shard: True
+    in_shard: Callable[[StackKey, int], bool] = lambda key, shard: True
     refusals: Refusals = field(init=False)
 
     def __post_init__(self) -> None:
-        self.refusals = Refusals(self.agent, self.keeper)
+        self.refusals = Refusals(self.agent, self.status_store)
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Watch until told to stop. Policies first: without them every Stack would be refused."""
@@ -229,7 +229,7 @@ class ClusterSource:
     def abort(self, shard: int) -> None:
         self.agent.abort(self._in(shard))
 
-    def _in(self, shard: int) -> list[tuple[str, str]]:
+    def _in(self, shard: int) -> list[StackKey]:
         return [key for key in self.agent.stacks if self.in_shard(key, shard)]
 
     async def _listed(self, objects: Sequence[dict[str, Any]]) -> None:
@@ -240,7 +240,7 @@ class ClusterSource:
         for key in list(self.agent.stacks):
             if key not in present:
                 self.agent.drop_stack(key)
-        self.agent.has_looked = True
+        self.agent.has_loaded = True
 
     async def _changed(self, type_: str, obj: dict[str, Any]) -> None:
         self._take(type_, obj)

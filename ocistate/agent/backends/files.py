@@ -12,11 +12,11 @@ from typing import Final
 
 from ocistate.agent.runtime import Agent
 from ocistate.agent.state.folder import StateFolder
-from ocistate.agent.targets.base import FolderPlace, Places, Target
-from ocistate.agent.targets.folder import FolderTarget
+from ocistate.agent.targets.base import FolderTarget, Target, TargetFactory
+from ocistate.agent.targets.folder import OwnedFolder
 from ocistate.api.loader import Settled, fingerprint, load_files, stamps
 from ocistate.api.stack import Stack
-from ocistate.api.status import Status
+from ocistate.api.status import StackStatus
 from ocistate.errors import ConfigError
 from ocistate.oci import StoreOptions
 
@@ -27,7 +27,7 @@ _LOOK_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class FolderKeeper:
+class FolderStatusStore:
     """Status in the state folder; events are log lines and nothing else."""
 
     folder: StateFolder
@@ -35,7 +35,7 @@ class FolderKeeper:
     async def prepare(self, stack: Stack) -> None:
         """Nothing to do: what is declared no more is found in the state folder."""
 
-    async def save(self, stack: Stack, status: Status) -> None:
+    async def save(self, stack: Stack, status: StackStatus) -> None:
         self.folder.save(stack, status)
 
     async def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
@@ -62,17 +62,17 @@ class FolderKeeper:
 
 
 @dataclass(slots=True)
-class FolderPlaces:
+class FileTargetFactory:
     """Folders for Stacks that name one; clusters, which ``connect`` makes, for all others."""
 
     folder: StateFolder
-    connect: Callable[[], Places]
-    _clusters: Places | None = None
+    connect: Callable[[], TargetFactory]
+    _clusters: TargetFactory | None = None
 
-    def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
+    def stack_target(self, stack: Stack, wake: Callable[[float], None]) -> Target:
         if stack.directory is not None:
-            target = FolderTarget(stack.directory, self.folder.record(stack.key))
-            return FolderPlace(stack, target)
+            target = OwnedFolder(stack.directory, self.folder.record(stack.key))
+            return FolderTarget(stack, target)
         if stack.kubeconfig_secret:
             raise ConfigError(
                 f"Stack {stack}: spec.target.kubeconfigSecretRef: there is no cluster to read the "
@@ -82,7 +82,7 @@ class FolderPlaces:
             )
         if self._clusters is None:
             self._clusters = self.connect()
-        return self._clusters.place(stack, wake)
+        return self._clusters.stack_target(stack, wake)
 
     def reachable(self) -> Mapping[str, bool]:
         return self._clusters.reachable() if self._clusters is not None else {}
@@ -109,7 +109,7 @@ class FileSource:
         self._beside = declared.beside
         self._settled.take((mark, stamps(self._beside)))
         self.agent.set_policies(declared.policies)
-        self.agent.has_looked = True
+        self.agent.has_loaded = True
         for stack in declared.stacks:
             self.agent.set_stack(stack, self._remembered(stack))
         keys = {stack.key for stack in declared.stacks}
@@ -129,14 +129,14 @@ class FileSource:
             if departed is not None:
                 self.agent.set_stack(departed, status)
 
-    def _remembered(self, stack: Stack) -> Status:
+    def _remembered(self, stack: Stack) -> StackStatus:
         try:
             return self.folder.load(stack.key)
         except Exception as error:
             # It costs a verification and a look at every file; nothing is believed for its sake.
             log.error("%s; put aside", error, extra={"stack": str(stack)})
             self.folder.put_aside(stack.key)
-            return Status()
+            return StackStatus()
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Load again whenever a file changes. What is wrong is logged, and what ran goes on."""

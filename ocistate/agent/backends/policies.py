@@ -26,7 +26,7 @@ log = logging.getLogger("ocistate.agent")
 REFRESH_SECONDS: Final = 10.0
 """Between two looks at the Secrets and ConfigMaps that policies refer to."""
 
-_Held = Mapping[str, bytes] | ConfigError
+_CachedMaterial = Mapping[str, bytes] | ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Policies:
     client: KubeClient
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _parsed: dict[str, TrustPolicy] = field(default_factory=dict)
-    _held: dict[Material, _Held] = field(default_factory=dict)
+    _held: dict[Material, _CachedMaterial] = field(default_factory=dict)
 
     @property
     def all(self) -> tuple[TrustPolicy, ...]:
@@ -86,7 +86,7 @@ class Policies:
         self._parse_all()
         return self.all != before
 
-    async def _look(self, needed: Iterable[Material]) -> dict[Material, _Held]:
+    async def _look(self, needed: Iterable[Material]) -> dict[Material, _CachedMaterial]:
         """What these hold: what is known of them, or else as it is now."""
         found = {}
         for material in set(needed):
@@ -94,7 +94,7 @@ class Policies:
             found[material] = known if isinstance(known, Mapping) else await self._read(material)
         return found
 
-    def _hold(self, found: Mapping[Material, _Held]) -> None:
+    def _hold(self, found: Mapping[Material, _CachedMaterial]) -> None:
         """Keep it, unless a refresh has found newer meanwhile."""
         for material, held in found.items():
             if not isinstance(self._held.get(material), Mapping):
@@ -134,7 +134,7 @@ class Policies:
             raise ConfigError(f"{self._where(material)} has no key {material.key!r}")
         return held[material.key]
 
-    async def _read(self, material: Material) -> _Held:
+    async def _read(self, material: Material) -> _CachedMaterial:
         namespace = self.client.access.namespace
         try:
             obj = await self.client.get(ObjectId("", material.kind, namespace, material.name))
@@ -170,7 +170,7 @@ class _OutOfReach(ConfigError):
     """An object that could not be read now."""
 
 
-def _data(material: Material, obj: Mapping[str, Any]) -> _Held:
+def _data(material: Material, obj: Mapping[str, Any]) -> _CachedMaterial:
     data = {str(key): value for key, value in (obj.get("data") or {}).items()}
     binary = data if material.kind == "Secret" else obj.get("binaryData") or {}
     try:

@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from ocistate.agent.contain import unexpected
-from ocistate.agent.queue import Controller, Key
+from ocistate.agent.queue import Controller
 from ocistate.agent.runtime import Agent
-from ocistate.agent.state.store import Keeper
+from ocistate.agent.state.store import StatusStore
 from ocistate.api.stack import Source, Stack
-from ocistate.api.status import Status, elsewhere, refused, status_from_dict
+from ocistate.api.status import StackStatus, refused, remote_target, status_from_dict
 from ocistate.documents import shapes
 from ocistate.errors import OcistateError
+from ocistate.objects import StackKey
 from ocistate.reference import Reference
 
 log = logging.getLogger("ocistate.agent")
@@ -33,8 +34,8 @@ class Refusals:
     """What can't be read, and why."""
 
     agent: Agent
-    keeper: Keeper
-    _unread: dict[Key, tuple[Mapping[str, Any], OcistateError]] = field(default_factory=dict)
+    status_store: StatusStore
+    _unread: dict[StackKey, tuple[Mapping[str, Any], OcistateError]] = field(default_factory=dict)
     _queue: Controller = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,22 +54,22 @@ class Refusals:
             log.error("%s", error, extra={"stack": "/".join(key), "reason": error.reason})
         self._queue.wake(key)
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: StackKey) -> None:
         """It can be read, or is gone."""
         self._unread.pop(key, None)
         self._queue.forget(key)
 
-    def keep_only(self, present: Collection[Key]) -> None:
+    def keep_only(self, present: Collection[StackKey]) -> None:
         """These Stacks are all there are."""
         for key in [key for key in self._unread if key not in present]:
             self.forget(key)
 
-    def begin(self, ours: Callable[[Key], bool]) -> None:
+    def begin(self, ours: Callable[[StackKey], bool]) -> None:
         """Some of these Stacks have become ours to write."""
         for key in filter(ours, self._unread):
             self._queue.wake(key)
 
-    async def _say(self, key: Key) -> float | None:
+    async def _say(self, key: StackKey) -> float | None:
         """Say on the Stack itself that it can't be read; what ran before goes on."""
         if key not in self._unread or not self.agent.mine(key):
             return None
@@ -81,31 +82,31 @@ class Refusals:
         new = refused(old, error, now=datetime.now(UTC), generation=generation)
         if new != old:
             try:
-                await self.keeper.save(departed(obj), new)
+                await self.status_store.save(departed(obj), new)
             except OcistateError as trouble:
                 log.warning("cannot keep the status: %s", trouble, extra={"stack": "/".join(key)})
                 return _RETRY_SECONDS
         return None
 
 
-def key_of(obj: Mapping[str, Any]) -> Key:
+def key_of(obj: Mapping[str, Any]) -> StackKey:
     """(namespace, name) of an object."""
-    return (obj["metadata"]["namespace"], obj["metadata"]["name"])
+    return StackKey(obj["metadata"]["namespace"], obj["metadata"]["name"])
 
 
-def status_of(obj: Mapping[str, Any]) -> Status:
+def status_of(obj: Mapping[str, Any]) -> StackStatus:
     """The status of a Stack object, empty where what it holds is none."""
     try:
         return status_from_dict(obj.get("status"))
     except Exception as error:
         unexpected(f"reading the status of the Stack {'/'.join(key_of(obj))}", error)
-        return Status()
+        return StackStatus()
 
 
 def departed(obj: Mapping[str, Any]) -> Stack:
     """Of a Stack whose spec can't be read, just what its status and its removal need."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
-    target = elsewhere((obj.get("status") or {}).get("target"))
+    target = remote_target((obj.get("status") or {}).get("target"))
     account = spec.get("serviceAccountName")
     return Stack(
         namespace=metadata["namespace"],
@@ -122,5 +123,5 @@ def departed(obj: Mapping[str, Any]) -> Stack:
     )
 
 
-def _on_bug(key: Key, error: Exception) -> None:
+def _on_bug(key: StackKey, error: Exception) -> None:
     unexpected(f"refusing the Stack {'/'.join(key)}", error)

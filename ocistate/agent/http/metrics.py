@@ -13,12 +13,12 @@ from prometheus_client.registry import Collector
 
 from ocistate import __version__
 from ocistate.agent.contain import contained
-from ocistate.agent.queue import Key
-from ocistate.agent.registry import Entry
+from ocistate.agent.registry import StackEntry
 from ocistate.agent.runtime import Agent
 from ocistate.agent.sharding.shards import Shards
 from ocistate.agent.telemetry.instruments import REGISTRY
 from ocistate.api.status import Truth
+from ocistate.objects import StackKey
 from ocistate.text import plain
 from ocistate.watch.conflicts import Reason
 
@@ -87,7 +87,7 @@ class _Stacks:
         )
     )
 
-    def add(self, key: Key, entry: Entry) -> None:
+    def add(self, key: StackKey, entry: StackEntry) -> None:
         """What there is to tell of one Stack."""
         status = entry.status
         for type_ in _CONDITIONS:
@@ -106,7 +106,7 @@ class _Stacks:
         counts = Counter(contest.reason for contest in status.contested)
         for reason in Reason:
             self.contested.add_metric([*key, reason.value], counts[reason])
-        self.repairs.add_metric(key, entry.memo.repairs)
+        self.repairs.add_metric(key, entry.reconcile_state.repairs)
         self.suspended.add_metric(key, entry.stack.suspend)
 
     def families(self) -> tuple[Metric, ...]:
@@ -135,7 +135,7 @@ class _AgentCollector(Collector):
             "1 when the cluster that Stacks name answered last, 0 when it did not.",
             labels=["target"],
         )
-        for target, answers in self._agent.places.reachable().items():
+        for target, answers in self._agent.target_factory.reachable().items():
             reachable.add_metric([plain(target)], answers)
         held = GaugeMetricFamily(
             "ocistate_held",

@@ -19,7 +19,7 @@ from ocistate.agent.http.webhooks import MAX_BODY, PROVIDERS, pushed_repositorie
 from ocistate.agent.runtime import Agent
 from ocistate.agent.sharding.shards import Shards
 from ocistate.agent.telemetry.instruments import WEBHOOKS
-from ocistate.agent.telemetry.rate_limit import Bucket
+from ocistate.agent.telemetry.rate_limit import TokenBucket
 from ocistate.errors import ConfigError, InputError, Unauthorized
 
 log = logging.getLogger("ocistate.agent")
@@ -57,8 +57,8 @@ async def serving(
     if not port.isdecimal():
         raise ConfigError(f"--listen {listen!r} is not HOST:PORT", hint="write 127.0.0.1:8080")
     clock = asyncio.get_running_loop().time
-    bucket = Bucket(_HOOKS_A_SECOND, _HOOKS_AT_ONCE, clock)
-    site = _Site(agent, leases, secret.encode(), bucket)
+    bucket = TokenBucket(_HOOKS_A_SECOND, _HOOKS_AT_ONCE, clock)
+    site = _Routes(agent, leases, secret.encode(), bucket)
     try:
         server = await asyncio.start_server(site.meet, host.strip("[]") or None, int(port))
     except OSError as error:
@@ -68,11 +68,11 @@ async def serving(
 
 
 @dataclass(slots=True)
-class _Site:
+class _Routes:
     agent: Agent
     leases: Shards | None
     secret: bytes
-    bucket: Bucket
+    bucket: TokenBucket
     _open: dict[asyncio.StreamWriter, None] = field(default_factory=dict)
     """The connections, in the order in which they were opened."""
 

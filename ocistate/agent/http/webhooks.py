@@ -15,13 +15,15 @@ from typing import Any, Final
 from ocistate.canonical import parse_json
 from ocistate.errors import InputError, Unauthorized
 
-Headers = Mapping[str, str]
+WebhookHeaders = Mapping[str, str]
 """By lower-case name."""
 
 MAX_BODY: Final = 256 * 1024
 
 
-def pushed_repositories(provider: str, headers: Headers, body: bytes, secret: bytes) -> set[str]:
+def pushed_repositories(
+    provider: str, headers: WebhookHeaders, body: bytes, secret: bytes
+) -> set[str]:
     """The repositories, without their host, that an authentic webhook says were pushed to.
 
     Raises Unauthorized before anything of the body is read as more than bytes, LookupError for a
@@ -42,7 +44,7 @@ def pushed_repositories(provider: str, headers: Headers, body: bytes, secret: by
         ) from None
 
 
-def _token(headers: Headers, body: bytes, secret: bytes) -> bool:
+def _token(headers: WebhookHeaders, body: bytes, secret: bytes) -> bool:
     """The secret itself in ``Authorization``, alone or after ``Bearer``."""
     given = headers.get("authorization", "")
     scheme, _, rest = given.partition(" ")
@@ -50,17 +52,17 @@ def _token(headers: Headers, body: bytes, secret: bytes) -> bool:
     return hmac.compare_digest(token.encode(), secret)
 
 
-def _signed(header: str) -> Callable[[Headers, bytes, bytes], bool]:
+def _signed(header: str) -> Callable[[WebhookHeaders, bytes, bytes], bool]:
     """``sha256=HEX``, an HMAC over the body."""
 
-    def check(headers: Headers, body: bytes, secret: bytes) -> bool:
+    def check(headers: WebhookHeaders, body: bytes, secret: bytes) -> bool:
         expected = "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
         return hmac.compare_digest(headers.get(header, "").encode(), expected.encode())
 
     return check
 
 
-def _distribution(headers: Headers, payload: Any) -> Iterator[str]:
+def _distribution(headers: WebhookHeaders, payload: Any) -> Iterator[str]:
     """https://distribution.github.io/distribution/about/notifications/"""
     for event in payload["events"]:
         # Pulls are told too, our own among them: they must not make us pull again.
@@ -70,7 +72,7 @@ def _distribution(headers: Headers, payload: Any) -> Iterator[str]:
             yield target["repository"]
 
 
-def _harbor(headers: Headers, payload: Any) -> Iterator[str]:
+def _harbor(headers: WebhookHeaders, payload: Any) -> Iterator[str]:
     """https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks/
 
     In Harbor's own form and as CloudEvents.
@@ -80,7 +82,7 @@ def _harbor(headers: Headers, payload: Any) -> Iterator[str]:
         yield data["repository"]["repo_full_name"]
 
 
-def _github(headers: Headers, payload: Any) -> Iterator[str]:
+def _github(headers: WebhookHeaders, payload: Any) -> Iterator[str]:
     """https://docs.github.com/en/webhooks/webhook-events-and-payloads#package"""
     if headers.get("x-github-event") not in ("package", "registry_package"):
         return
@@ -90,7 +92,7 @@ def _github(headers: Headers, payload: Any) -> Iterator[str]:
         yield f"{owner['login']}/{package['name']}"
 
 
-def _generic(headers: Headers, payload: Any) -> Iterator[str]:
+def _generic(headers: WebhookHeaders, payload: Any) -> Iterator[str]:
     """``{"repository": "HOST/NAME"}``, with or without scheme, host, tag and digest."""
     name = payload["repository"].removeprefix("oci://").partition("@")[0]
     first, slash, rest = name.partition("/")
@@ -99,7 +101,7 @@ def _generic(headers: Headers, payload: Any) -> Iterator[str]:
     yield name.partition(":")[0]
 
 
-_PROVIDERS: Final[dict[str, tuple[Callable[[Headers, bytes, bytes], bool], Any]]] = {
+_PROVIDERS: Final[dict[str, tuple[Callable[[WebhookHeaders, bytes, bytes], bool], Any]]] = {
     "distribution": (_token, _distribution),
     "harbor": (_token, _harbor),
     "github": (_signed("x-hub-signature-256"), _github),

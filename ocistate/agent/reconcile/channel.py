@@ -20,7 +20,7 @@ from ocistate.channel.trust import Accepted, Trusted, accept, highest, verify_re
 from ocistate.errors import NotFound
 from ocistate.oci.mirrors import ask_replicas
 from ocistate.oci.store import Store
-from ocistate.ops.channel.reader import Channel, channel_of, fetch_record, place_of
+from ocistate.ops.channel.reader import Channel, channel_of, fetch_record, repository_of
 from ocistate.signing.policy.model import TrustPolicy
 
 MAX_FOLLOWED: Final = 16
@@ -113,7 +113,7 @@ async def read_channel(
         )
 
     trusted = highest(await ask_replicas(store, read))
-    digest = trusted.record.digest_of(place_of(source.repository), cluster)
+    digest = trusted.record.digest_of(repository_of(source.repository), cluster)
     new = accept(trusted, now, accepted)
     if accepted is None or accepted.digest != new.digest:
         entry = Followed(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from ocistate.api.status import MOST_CONTESTS, Status
+from ocistate.api.status import MOST_CONTESTS, StackStatus
 from ocistate.watch.conflicts import Contest
 
 CONDITION: Final = "Contested"
@@ -15,9 +15,9 @@ SETTLED: Final = "Settled"
 _NAMED: Final = 3
 
 
-def say_contested(
-    status: Status, contests: Sequence[Contest], *, now: datetime, generation: int
-) -> tuple[Status, str]:
+def with_contested(
+    status: StackStatus, contests: Sequence[Contest], *, now: datetime, generation: int
+) -> tuple[StackStatus, str]:
     """The status with the contests there are now, and those that it did not tell of before.
 
     The condition is there from the first contest on.

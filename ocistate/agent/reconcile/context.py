@@ -11,18 +11,19 @@ from ocistate.agent.reconcile.channel import Pointed
 from ocistate.agent.targets.base import HealthReport, Target
 from ocistate.api.stack import Stack
 from ocistate.api.status import (
-    Status,
+    StackStatus,
 )
 from ocistate.channel.rings import Cluster
 from ocistate.errors import (
     OcistateError,
 )
+from ocistate.objects import StackKey
 from ocistate.oci.store import Store
 from ocistate.ops.artifact.fetch import Content
 from ocistate.ops.signing.verify import Verified
 from ocistate.signing.policy.model import TrustPolicy
 
-Rules = tuple[str, tuple[TrustPolicy, ...]]
+TrustInputs = tuple[str, tuple[TrustPolicy, ...]]
 """What decides whether a digest is trusted: the policy that the Stack names, and all there are."""
 
 
@@ -54,11 +55,11 @@ class Services(Protocol):
         """The Stack's contents on disk."""
         ...
 
-    def is_ready(self, key: tuple[str, str]) -> bool | None:
+    def is_ready(self, key: StackKey) -> bool | None:
         """Whether another Stack is Ready; None when there is none of that name."""
         ...
 
-    def cycle(self, stack: Stack) -> tuple[tuple[str, str], ...]:
+    def cycle(self, stack: Stack) -> tuple[StackKey, ...]:
         """The Stacks through which a Stack depends on itself; empty when it does not."""
         ...
 
@@ -70,7 +71,7 @@ class Services(Protocol):
         """Seconds since some moment, whatever happens to the clock."""
         ...
 
-    async def save(self, stack: Stack, status: Status) -> None:
+    async def save(self, stack: Stack, status: StackStatus) -> None:
         """Keep the status, before the pass goes on."""
         ...
 
@@ -80,12 +81,12 @@ class Services(Protocol):
 
 
 @dataclass(slots=True)
-class Memo:
+class ReconcileState:
     """What a process remembers of a Stack between two passes; losing it costs work, not truth."""
 
-    trusted: dict[str, tuple[Rules, Verified]] = field(default_factory=dict)
+    trusted: dict[str, tuple[TrustInputs, Verified]] = field(default_factory=dict)
     """By digest: what it was verified under, and the outcome."""
-    refused: tuple[Rules, str, OcistateError] | None = None
+    refused: tuple[TrustInputs, str, OcistateError] | None = None
     """What the digest was refused under that was refused last, and why."""
     applied: tuple[str, Stack] | None = None
     """(digest, spec) that this process has applied as a whole."""
@@ -98,7 +99,7 @@ class Memo:
     """The spec, the digest its pointer named, and when: it holds for an interval."""
     tag: str = ""
     """The tag that named it."""
-    look_again: bool = False
+    resolve_again: bool = False
     """Somebody says that the registry has something new: what was seen does not hold."""
     repairs: int = 0
     """How many objects have been put back."""
@@ -113,7 +114,7 @@ class Memo:
     """Whether the last pass failed because the registry did not answer."""
 
 
-class Halt(Exception):
+class Requeue(Exception):
     """Ends a pass early without an error. ``after``: seconds to the next pass."""
 
     def __init__(self, after: float | None) -> None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ocistate.agent.contain import unexpected
-from ocistate.agent.reconcile.contested import CONDITION, SETTLED, say_contested
-from ocistate.agent.reconcile.context import Halt
+from ocistate.agent.reconcile.contested import CONDITION, SETTLED, with_contested
+from ocistate.agent.reconcile.context import Requeue
 from ocistate.agent.reconcile.rollback import hold_back, seconds_left, was_healthy, way_back
-from ocistate.agent.reconcile.source import Looking, in_time
+from ocistate.agent.reconcile.source import SourceResolution, in_time
 from ocistate.agent.reconcile.steady import same_trouble
 from ocistate.agent.reconcile.step import as_step, now_at
 from ocistate.agent.targets.base import Applied, HealthReport
@@ -24,10 +24,10 @@ from ocistate.api.status import (
     Condition,
     Current,
     Drift,
-    Elsewhere,
     HistoryEntry,
     LastHealthy,
-    Status,
+    RemoteTarget,
+    StackStatus,
     Truth,
     rfc3339,
 )
@@ -61,35 +61,35 @@ _WELL: Final = ("Healthy", "Suspended")
 
 
 @dataclass(slots=True)
-class Pass(Looking):
+class Pass(SourceResolution):
     """One pass. ``run`` returns the new status and the seconds until the next one."""
 
-    async def run(self) -> tuple[Status, float | None]:
+    async def run(self) -> tuple[StackStatus, float | None]:
         """Do the pass. Errors of the tree end up in the status, never with the caller."""
         self._rules = (self.stack.policy, self.services.policies())
         _, after = await self._run()
         await self._verify_running()
-        self._say_running()
+        self._set_running_trust_condition()
         # Only now: whoever asked for the pass waits for this, and then reads the rest.
         self.status = replace(self.status, last_handled_reconcile_at=self.stack.reconcile_at)
         return self.status, after
 
-    async def _run(self) -> tuple[Status, float | None]:
+    async def _run(self) -> tuple[StackStatus, float | None]:
         seen_generation = self.status.observed_generation
         self.status = replace(self.status, observed_generation=self.stack.generation)
         try:
             after = await self._steps(resumed=seen_generation == self.stack.generation)
-        except Halt as halt:
+        except Requeue as requeue:
             # Nothing is tried now, so that nothing is stuck either.
             self.status = self.status.without_condition("Stalled")
-            return self.status, halt.after
+            return self.status, requeue.after
         except OcistateError as error:
             after = self._failed(error)
             return self.status, after
         except Exception as error:
             after = self._failed(unexpected(f"a pass for the Stack {self.stack}", error))
             return self.status, after
-        self.memo.failures, self.memo.unreachable = 0, False
+        self.reconcile_state.failures, self.reconcile_state.unreachable = 0, False
         if self.status.last_attempt is not None and self.status.last_attempt.error:
             self._attempt("")
         return self.status, after
@@ -98,15 +98,15 @@ class Pass(Looking):
         stack = self.stack
         if stack.suspend:
             self._condition("Ready", "Unknown", "Suspended", "reconciling is suspended")
-            raise Halt(None)
+            raise Requeue(None)
         outage: Unavailable | None = None
         try:
             self._check_dependencies()
-            if self.memo.unreachable and not self._is_fresh():
+            if self.reconcile_state.unreachable and not self._is_fresh():
                 # The look may take its time, as it did before.
                 await self._keep_last_good(reachable=False)
             content, trust = await self._look()
-        except (Halt, OcistateError) as error:
+        except (Requeue, OcistateError) as error:
             known = await self._known() if isinstance(error, Unavailable) else None
             if known is None or not isinstance(error, Unavailable):
                 await self._keep_last_good(reachable=not isinstance(error, Unavailable))
@@ -138,7 +138,7 @@ class Pass(Looking):
         """What was applied last, by the spec that there is, if it is at hand and trusted."""
         status = self.status
         good = status.last_healthy if status.held_back is not None else status.current
-        if good is None or self.memo.applied != (good.digest, self.stack):
+        if good is None or self.reconcile_state.applied != (good.digest, self.stack):
             return None
         return await self._last_good(good.digest, ask=False)
 
@@ -151,7 +151,7 @@ class Pass(Looking):
         except OcistateError as error:
             self.services.event(self.stack, "Warning", error.reason, str(error))
             return False
-        self._tell(done, changed=False)
+        self._emit_applied_events(done, changed=False)
         return not done.errors
 
     async def _find(self) -> tuple[Content, Verified]:
@@ -159,7 +159,7 @@ class Pass(Looking):
         looked after."""
         try:
             return await self._wanted()
-        except (Halt, OcistateError):
+        except (Requeue, OcistateError):
             raise
         except Exception as error:
             raise unexpected(f"finding what the Stack {self.stack} wants", error) from error
@@ -168,14 +168,14 @@ class Pass(Looking):
         """Make the place equal and see how it is; go back where that does not end well."""
         stack = self.stack
         try:
-            changed = self.memo.applied != (self._digest, stack)
+            changed = self.reconcile_state.applied != (self._digest, stack)
             if changed or await self._must_correct(content):
                 current = self.status.current
                 known = current is not None and current.digest == self._digest
                 new = changed and not (resumed and known and self.status.is_true("Applied"))
                 await self._apply(content, trust, changed=changed, new=new)
             else:
-                self._say_equal()
+                self._set_synced_condition()
             return await self._health()
         except MassPrune:
             await self._keep_last_good()
@@ -211,7 +211,7 @@ class Pass(Looking):
                     await store.resolve(last.digest)
                 trust = await self._verify(store, last.digest)
                 content = await self._content(store)
-        self._say_verified(trust)
+        self._set_verified_condition(trust)
         await self._apply(content, trust, changed=True, new=True)
         return await self._health()
 
@@ -231,7 +231,7 @@ class Pass(Looking):
         if names:
             message = f"waiting for {', '.join(names)}"
             self._condition("Ready", "False", "DependencyNotReady", message)
-            raise Halt(DEPENDENCY_INTERVAL)
+            raise Requeue(DEPENDENCY_INTERVAL)
 
     async def _keep_last_good(self, *, reachable: bool = True) -> None:
         """What the pointer names now can't be had or trusted: what runs is still kept equal.
@@ -250,10 +250,10 @@ class Pass(Looking):
         try:
             if content is not None and await self._must_correct(content):
                 done = await self.services.target(self.stack).apply(content, changed=False)
-                self._tell(done, changed=False)
+                self._emit_applied_events(done, changed=False)
             report = await self._report()
             if content is not None and report.counts:
-                self._say_healthy(*self._verdict(report), report, good.digest)
+                self._set_healthy_condition(*self._verdict(report), report, good.digest)
         except OcistateError as error:
             self.services.event(self.stack, "Warning", error.reason, str(error))
 
@@ -275,7 +275,7 @@ class Pass(Looking):
         self._condition("Applied", "False", "Drifted", message)
         return False
 
-    def _say_equal(self) -> None:
+    def _set_synced_condition(self) -> None:
         """What was applied as a whole is as it was: an error since then is over."""
         applied = self.status.condition("Applied")
         if applied is not None and applied.status == "False" and applied.reason != "Drifted":
@@ -286,7 +286,7 @@ class Pass(Looking):
         """Make the target equal. ``changed``: this process has not applied it as a whole yet;
         ``new``: no other one has, either."""
         stack, target = self.stack, self.services.target(self.stack)
-        self._say_where()
+        self._set_target()
         if new:
             self._begin()
             # Written before the first object is: whatever happens, we know where to look for them.
@@ -299,31 +299,31 @@ class Pass(Looking):
             await self.services.save(stack, self.status)
         done = await target.apply(content, changed=new)
         self.status = replace(self.status, runs=done.runs, drift=None)
-        self._tell(done, changed=new)
+        self._emit_applied_events(done, changed=new)
         if done.errors:
-            self.memo.applied = None
+            self.reconcile_state.applied = None
             raise ApplyFailed(
                 f"{len(done.errors)} of {len(content.inventory.resources)} objects failed: "
                 + "; ".join(done.errors[:5]),
                 hint="the others are applied; these are tried again",
             )
         if done.waiting:
-            self.memo.applied = None
+            self.reconcile_state.applied = None
             self._condition("Applied", "Unknown", "Progressing", f"{self._digest}: {done.waiting}")
             return
-        self.memo.applied = (self._digest, stack)
+        self.reconcile_state.applied = (self._digest, stack)
         if new or done.touched or not self.status.is_true("Applied"):
             self._attempt("")
             self._condition("Applied", "True", "Applied", f"{self._digest}: {done}")
         if changed:
             self._adopt(content, trust, new=new)
 
-    def _say_where(self) -> None:
+    def _set_target(self) -> None:
         """Remember in which cluster the objects are, from before the first of them is there."""
         stack, before = self.stack, self.status.target
         now = None
         if stack.kubeconfig_secret:
-            now = Elsewhere(
+            now = RemoteTarget(
                 secret=stack.kubeconfig_secret, key=stack.kubeconfig_key, context=stack.context
             )
         if before == now:
@@ -339,21 +339,28 @@ class Pass(Looking):
 
     def _begin(self) -> None:
         """Have the time run in which the digest must be applied and healthy."""
-        if self.memo.trying == (self._digest, self.stack):
+        if self.reconcile_state.trying == (self._digest, self.stack):
             return
-        self.memo.trying = (self._digest, self.stack)
+        self.reconcile_state.trying = (self._digest, self.stack)
         last = self.status.last_attempt
         # A process before this one may have begun with it, and used some of its time.
         again = last is not None and last.error and last.digest == self._digest
-        self._allow(last.begun if last is not None and again and self.memo.applied is None else "")
+        self._allow(
+            last.begun
+            if last is not None and again and self.reconcile_state.applied is None
+            else ""
+        )
 
     def _allow(self, since: str) -> None:
         """Allow the timeout, as far as it is not used up since then."""
         left = seconds_left(self.stack.timeout, since, self.services.now())
-        self.memo.healthy_by = self.services.elapsed() + left
+        self.reconcile_state.healthy_by = self.services.elapsed() + left
 
     def _is_late(self) -> bool:
-        return self.memo.healthy_by is not None and self.services.elapsed() >= self.memo.healthy_by
+        return (
+            self.reconcile_state.healthy_by is not None
+            and self.services.elapsed() >= self.reconcile_state.healthy_by
+        )
 
     def _adopt(self, content: Content, trust: Verified, *, new: bool) -> None:
         """The content is in place: it is the current one from now on."""
@@ -384,19 +391,19 @@ class Pass(Looking):
         self.services.cache(self.stack).keep_only(self._worth_keeping())
         if new:
             self._allow("")
-        elif self.memo.healthy_by is None and not was_healthy(self.status, self._digest):
+        elif self.reconcile_state.healthy_by is None and not was_healthy(self.status, self._digest):
             self._allow(applied_at)
 
     @as_step("health")
     async def _health(self) -> float | None:
         report = await self._report()
         truth, reason = self._verdict(report)
-        self._say_healthy(truth, reason, report, self._digest)
-        self._say_ready(truth, reason, report)
-        if self.memo.healthy_by is None:
+        self._set_healthy_condition(truth, reason, report, self._digest)
+        self._set_ready_condition(truth, reason, report)
+        if self.reconcile_state.healthy_by is None:
             return self._interval()
         if not self._is_late():
-            left = self.memo.healthy_by - self.services.elapsed()
+            left = self.reconcile_state.healthy_by - self.services.elapsed()
             return min(HEALTH_INTERVAL, left, self._interval())
         if way_back(self.status, self.stack, self._digest) is not None:
             raise HealthTimeout(
@@ -409,36 +416,40 @@ class Pass(Looking):
         target = self.services.target(self.stack)
         report = await target.health()
         if report.worst in _WELL or (report.worst == "Progressing" and not self._is_late()):
-            self.memo.explained = None
+            self.reconcile_state.explained = None
             return report
-        if self.memo.explained is None or self.memo.explained[0] != report:
-            self.memo.explained = (report, await target.explain())
-        words = "; ".join(each for each in (report.message, self.memo.explained[1]) if each)
+        if self.reconcile_state.explained is None or self.reconcile_state.explained[0] != report:
+            self.reconcile_state.explained = (report, await target.explain())
+        words = "; ".join(
+            each for each in (report.message, self.reconcile_state.explained[1]) if each
+        )
         return replace(report, message=words)
 
     def _verdict(self, report: HealthReport) -> tuple[Truth, str]:
         """Whether all is well, and the reason; the time runs as long as it is not."""
         if report.worst in _WELL:
-            self.memo.healthy_by = None
+            self.reconcile_state.healthy_by = None
             return "True", report.worst
-        if self.memo.healthy_by is None:
+        if self.reconcile_state.healthy_by is None:
             self._allow("")
         if report.worst != "Progressing":
             return "False", report.worst
         return ("False", "HealthTimeout") if self._is_late() else ("Unknown", "Progressing")
 
-    def _say_healthy(self, truth: Truth, reason: str, report: HealthReport, digest: str) -> None:
+    def _set_healthy_condition(
+        self, truth: Truth, reason: str, report: HealthReport, digest: str
+    ) -> None:
         was = self.status.condition("Healthy")
         self.status = replace(self.status, resources=report.counts, runs=report.runs)
         self._condition("Healthy", truth, reason, report.message)
-        self._say_contested(report)
+        self._set_contested_condition(report)
         if was is None or (was.status, was.reason) != (truth, reason):
             kind = "Normal" if truth != "False" else "Warning"
             self.services.event(self.stack, kind, reason, report.message or digest)
 
-    def _say_contested(self, report: HealthReport) -> None:
+    def _set_contested_condition(self, report: HealthReport) -> None:
         was = self.status.is_true(CONDITION)
-        self.status, news = say_contested(
+        self.status, news = with_contested(
             self.status,
             report.contested,
             now=self.services.now(),
@@ -449,7 +460,7 @@ class Pass(Looking):
         elif was and not report.contested:
             self.services.event(self.stack, "Normal", SETTLED, "nothing is contested any more")
 
-    def _say_ready(self, truth: Truth, reason: str, report: HealthReport) -> None:
+    def _set_ready_condition(self, truth: Truth, reason: str, report: HealthReport) -> None:
         applied = self.status.condition("Applied")
         drifted = applied is not None and applied.status == "False"
         self.status = self.status.without_condition("Stalled")
@@ -482,8 +493,8 @@ class Pass(Looking):
 
     def _failed(self, error: OcistateError) -> float:
         """Say what went wrong; the seconds until the next try."""
-        self.memo.failures += 1
-        self.memo.unreachable = isinstance(error, Unavailable)
+        self.reconcile_state.failures += 1
+        self.reconcile_state.unreachable = isinstance(error, Unavailable)
         old = self.status.condition("Ready")
         words = self._words(error, old)
         self._attempt(words)
@@ -510,9 +521,12 @@ class Pass(Looking):
         self._condition("Ready", "False", error.reason, words)
         if old is None or (old.reason, old.message) != (error.reason, words[:1024]):
             self.services.event(self.stack, "Warning", error.reason, words)
-        if way_back(self.status, self.stack, self._digest) and self.memo.healthy_by is not None:
+        if (
+            way_back(self.status, self.stack, self._digest)
+            and self.reconcile_state.healthy_by is not None
+        ):
             # Not later than when it is time to go back.
-            left = max(self.memo.healthy_by - self.services.elapsed(), 1.0)
+            left = max(self.reconcile_state.healthy_by - self.services.elapsed(), 1.0)
             return min(self._backoff(longest), left)
         return self._backoff(longest)
 
@@ -523,9 +537,9 @@ class Pass(Looking):
         known += [attempt.error] if attempt is not None and attempt.error else []
         return next((each for each in known if same_trouble(each, words[:1024])), words)
 
-    def _tell(self, done: Applied, *, changed: bool) -> None:
+    def _emit_applied_events(self, done: Applied, *, changed: bool) -> None:
         if done.drifted:
-            self.memo.repairs += len(done.drifted)
+            self.reconcile_state.repairs += len(done.drifted)
             names = ", ".join(done.drifted[:5])
             self.services.event(self.stack, "Normal", "DriftCorrected", f"put back: {names}")
         elif changed and done.touched:
@@ -548,5 +562,5 @@ class Pass(Looking):
 
     def _backoff(self, longest: float = _LONGEST_BACKOFF) -> float:
         longest = max(min(longest, self.stack.source.interval), 1.0)
-        delay: float = min(longest, 0.5 * 2.0 ** min(self.memo.failures, 20))
+        delay: float = min(longest, 0.5 * 2.0 ** min(self.reconcile_state.failures, 20))
         return delay * (1 + 0.2 * self.jitter())

@@ -10,19 +10,19 @@ from ocistate.api.status import (
     HeldBack,
     HistoryEntry,
     LastHealthy,
-    Status,
+    StackStatus,
     moment_of,
     rfc3339,
 )
 
 
-def was_healthy(status: Status, digest: str) -> bool:
+def was_healthy(status: StackStatus, digest: str) -> bool:
     """Whether a digest has been healthy since it was applied: it is not to blame for trouble."""
     newest = status.history[0] if status.history else None
     return newest is not None and newest.digest == digest and newest.outcome == "healthy"
 
 
-def way_back(status: Status, stack: Stack, digest: str) -> LastHealthy | None:
+def way_back(status: StackStatus, stack: Stack, digest: str) -> LastHealthy | None:
     """What to go back to from a digest that is not healthy in time; None: stay."""
     last = status.last_healthy
     if stack.on_failure != "rollback" or last is None or last.digest == digest:
@@ -31,8 +31,8 @@ def way_back(status: Status, stack: Stack, digest: str) -> LastHealthy | None:
 
 
 def hold_back(
-    status: Status, stack: Stack, digest: str, reason: str, *, revision: str, now: datetime
-) -> Status:
+    status: StackStatus, stack: Stack, digest: str, reason: str, *, revision: str, now: datetime
+) -> StackStatus:
     """The status of a Stack that leaves a digest again."""
     held = HeldBack(
         digest=digest,
@@ -45,7 +45,7 @@ def hold_back(
     return replace(status, held_back=held).with_history(entry)
 
 
-def is_held(status: Status, stack: Stack, digest: str) -> bool:
+def is_held(status: StackStatus, stack: Stack, digest: str) -> bool:
     """Whether a digest that the pointer names is one not to be tried again."""
     held = status.held_back
     return (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ocistate.api.status import Status, Truth
+from ocistate.api.status import StackStatus, Truth
 from ocistate.errors import OcistateError
 from ocistate.ops.signing.verify import Verified
 
@@ -20,7 +20,7 @@ UNKNOWN = "could not be verified under the policies that there are now"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunningTrust:
     """What the policies make of the digest that runs: trusted, refused, or not looked at yet."""
 
     trust: Verified | None = None
@@ -41,9 +41,9 @@ class Standing:
         return UNKNOWN if self.trust is None else self.trust.summary
 
 
-def say_running(
-    status: Status, standing: Standing, *, now: datetime, generation: int, newer: bool
-) -> tuple[Status, str]:
+def with_running_trust(
+    status: StackStatus, standing: RunningTrust, *, now: datetime, generation: int, newer: bool
+) -> tuple[StackStatus, str]:
     """The status with what is thought of the running digest, and what is news of it, or nothing.
 
     ``newer``: the condition tells of what the pointer names, as it was verified a moment ago.

@@ -15,14 +15,14 @@ from typing import Final
 
 from ocistate.agent.reconcile.cache import ContentCache
 from ocistate.agent.reconcile.channel import follow_channel
-from ocistate.agent.reconcile.context import Memo, Rules, Services
+from ocistate.agent.reconcile.context import ReconcileState, Services, TrustInputs
 from ocistate.agent.reconcile.rollback import is_held
-from ocistate.agent.reconcile.running import REASON, Standing, say_running
+from ocistate.agent.reconcile.running import REASON, RunningTrust, with_running_trust
 from ocistate.agent.reconcile.step import as_step, now_at
 from ocistate.api.stack import Stack
 from ocistate.api.status import (
     Current,
-    Status,
+    StackStatus,
     Truth,
 )
 from ocistate.errors import (
@@ -58,12 +58,12 @@ async def in_time(repository: Reference) -> AsyncIterator[None]:
 
 
 @dataclass(slots=True)
-class Looking:
+class SourceResolution:
     """What a pass knows, and how it finds out what is wanted."""
 
     stack: Stack
-    status: Status
-    memo: Memo
+    status: StackStatus
+    reconcile_state: ReconcileState
     services: Services
     jitter: Callable[[], float]
     _digest: str = ""
@@ -72,29 +72,29 @@ class Looking:
     """What runs has been looked after, though the registry is out of reach."""
     _said: bool = False
     """Whether this pass has verified what the pointer names, and said so."""
-    _rules: Rules = ("", ())
+    _rules: TrustInputs = ("", ())
 
     async def _wanted(self) -> tuple[Content, Verified]:
         """What the pointer names, verified: as it was seen within the interval, or anew."""
         if self._is_fresh() and (known := await self._known()) is not None:
             return known
         async with await self.services.connect_store(self.stack) as store:
-            self.memo.look_again = False
+            self.reconcile_state.resolve_again = False
             pointed = await self._resolve(store)
-            self.memo.looked = None
+            self.reconcile_state.looked = None
             at = self.services.elapsed()
             self._choose(pointed)
             trust = await self._verify(store, self._digest)
-            self._say_verified(trust)
+            self._set_verified_condition(trust)
             content = await self._content(store)
-        self.memo.looked = (self.stack, pointed, at)
+        self.reconcile_state.looked = (self.stack, pointed, at)
         return content, trust
 
     async def _known(self) -> tuple[Content, Verified] | None:
         """What the pointer named when it was looked at last, if all of it is at hand."""
-        if self.memo.looked is None or self.memo.looked[0] != self.stack:
+        if self.reconcile_state.looked is None or self.reconcile_state.looked[0] != self.stack:
             return None
-        self._choose(self.memo.looked[1])
+        self._choose(self.reconcile_state.looked[1])
         trust, content = self._trust_of(self._digest), await self._at_hand(self._digest)
         return None if trust is None or content is None else (content, trust)
 
@@ -106,15 +106,15 @@ class Looking:
         else:
             if self.status.held_back is not None:
                 self.status = replace(self.status, held_back=None)
-            self._digest, self._tag = pointed, self.memo.tag
+            self._digest, self._tag = pointed, self.reconcile_state.tag
         now_at(self._digest)
 
     def _is_fresh(self) -> bool:
-        return not self.memo.look_again and self._age() < self.stack.source.interval
+        return not self.reconcile_state.resolve_again and self._age() < self.stack.source.interval
 
     def _age(self) -> float:
         """Seconds since the last look; for ever, when there is none."""
-        looked = self.memo.looked
+        looked = self.reconcile_state.looked
         return math.inf if looked is None else self.services.elapsed() - looked[2]
 
     @as_step("resolve")
@@ -122,16 +122,18 @@ class Looking:
         source = self.stack.source
         async with in_time(source.records):
             if not source.channel:
-                self.memo.tag = await self._tag_in(store) if source.semver else source.tag
-                return (await store.resolve(source.digest or self.memo.tag)).digest
-            self.memo.tag = ""
+                self.reconcile_state.tag = (
+                    await self._tag_in(store) if source.semver else source.tag
+                )
+                return (await store.resolve(source.digest or self.reconcile_state.tag)).digest
+            self.reconcile_state.tag = ""
             pointed = await follow_channel(
                 self.stack,
                 store,
                 connect=self.services.connect_store,
                 policies=self.services.policies(),
                 followed=self.status.channels,
-                last=self.memo.pointed,
+                last=self.reconcile_state.pointed,
                 now=self.services.now(),
                 cluster=self.services.cluster,
             )
@@ -139,14 +141,14 @@ class Looking:
             # Kept before it is used: what was accepted once is never gone back behind.
             await self.services.save(self.stack, replace(self.status, channels=pointed.followed))
             self.status = replace(self.status, channels=pointed.followed)
-        self.memo.pointed = pointed
+        self.reconcile_state.pointed = pointed
         if self.status.current is not None:
             self.status = replace(self.status, current=self._numbered(self.status.current))
         return pointed.digest
 
     def _numbered(self, current: Current) -> Current:
         """What is applied, with the channel's record that names it now."""
-        pointed = self.memo.pointed
+        pointed = self.reconcile_state.pointed
         if not self.stack.source.channel or pointed is None or pointed.digest != current.digest:
             return current
         epoch, sequence = pointed.record.record.number
@@ -172,11 +174,11 @@ class Looking:
                     store, digest, self.services.policies(), policy_name=self.stack.policy or None
                 )
             except (TrustError, ConfigError) as error:
-                self.memo.refused = (self._rules, digest, error)
+                self.reconcile_state.refused = (self._rules, digest, error)
                 raise
-            self.memo.trusted = {
+            self.reconcile_state.trusted = {
                 known: outcome
-                for known, outcome in self.memo.trusted.items()
+                for known, outcome in self.reconcile_state.trusted.items()
                 if known in self._worth_keeping()
             } | {digest: (self._rules, trust)}
         return trust
@@ -186,7 +188,7 @@ class Looking:
         known = (self.status.current, self.status.last_healthy)
         return {each.digest for each in known if each is not None}
 
-    def _say_verified(self, trust: Verified) -> None:
+    def _set_verified_condition(self, trust: Verified) -> None:
         self._said = True
         if trust.mode == "off":
             self._condition("Verified", "Unknown", "VerificationOff", trust.summary)
@@ -198,8 +200,8 @@ class Looking:
     async def _verify_running(self) -> None:
         """Verify what runs, where the pass came to an end before it was asked: with another
         artifact that fails, or a Stack that is suspended, there may be no other occasion."""
-        current, refused = self.status.current, self.memo.refused
-        if current is None or current.digest == self._digest or self.memo.unreachable:
+        current, refused = self.status.current, self.reconcile_state.refused
+        if current is None or current.digest == self._digest or self.reconcile_state.unreachable:
             return
         known = refused is not None and refused[:2] == (self._rules, current.digest)
         if known or self._trust_of(current.digest) is not None:
@@ -211,17 +213,17 @@ class Looking:
             ):
                 await self._verify(store, current.digest)
 
-    def _say_running(self) -> None:
+    def _set_running_trust_condition(self) -> None:
         """Say whether what runs is trusted by the policies that there are now."""
         if self.status.current is None:
             return
-        digest, refused = self.status.current.digest, self.memo.refused
+        digest, refused = self.status.current.digest, self.reconcile_state.refused
         trust, refusal = self._trust_of(digest), None
         if trust is None and refused is not None and refused[:2] == (self._rules, digest):
             refusal = refused[2]
-        self.status, news = say_running(
+        self.status, news = with_running_trust(
             self.status,
-            Standing(trust, refusal),
+            RunningTrust(trust, refusal),
             now=self.services.now(),
             generation=self.stack.generation,
             newer=self._said,
@@ -231,7 +233,7 @@ class Looking:
 
     def _trust_of(self, digest: str) -> Verified | None:
         """The outcome of an earlier verification, if the policies are still the same."""
-        rules, trust = self.memo.trusted.get(digest, (None, None))
+        rules, trust = self.reconcile_state.trusted.get(digest, (None, None))
         return trust if rules == self._rules else None
 
     async def _last_good(self, digest: str, *, ask: bool) -> Content | None:
@@ -252,36 +254,36 @@ class Looking:
 
     async def _at_hand(self, digest: str) -> Content | None:
         """A content that is in memory or on disk, else None."""
-        if self.memo.content is None or self.memo.content.digest != digest:
+        if self.reconcile_state.content is None or self.reconcile_state.content.digest != digest:
             content = await self._cache().load(digest)
             if content is None:
                 return None
-            self.memo.content = content
-        return self.memo.content
+            self.reconcile_state.content = content
+        return self.reconcile_state.content
 
     @as_step("fetch")
     async def _content(self, store: Store) -> Content:
         content = await self._at_hand(self._digest)
         if content is None:
             content = await self._fetch(store, self._digest)
-        elif self.memo.unkept == self._digest:
-            self._say_kept(content, await self._cache().keep(store, content.manifest))
+        elif self.reconcile_state.unkept == self._digest:
+            self._set_cached_condition(content, await self._cache().keep(store, content.manifest))
         return content
 
     async def _fetch(self, store: Store, digest: str) -> Content:
         content, trouble = await self._cache().fetch(store, digest)
-        self.memo.content = content
-        self._say_kept(content, trouble)
+        self.reconcile_state.content = content
+        self._set_cached_condition(content, trouble)
         return content
 
-    def _say_kept(self, content: Content, trouble: str) -> None:
+    def _set_cached_condition(self, content: Content, trouble: str) -> None:
         """Without room for a copy on disk a rollout goes on, and each look tries again."""
         digest = content.digest
-        if trouble and self.memo.unkept != digest:
+        if trouble and self.reconcile_state.unkept != digest:
             self.services.event(
                 self.stack, "Warning", "NotKept", f"no copy of {digest} on disk: {trouble}"
             )
-        self.memo.unkept = digest if trouble else ""
+        self.reconcile_state.unkept = digest if trouble else ""
 
     def _cache(self) -> ContentCache:
         return self.services.cache(self.stack)

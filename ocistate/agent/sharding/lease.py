@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ocistate.api.stack import GROUP
+from ocistate.objects import StackKey
 from ocistate.text import whole_number
 
 ROLE_LABEL: Final = f"{GROUP}/lease"
@@ -27,7 +28,7 @@ _PREFIX: Final = {"shard": "ocistate-shard-", "member": "ocistate-agent-"}
 _FORGOTTEN_AFTER: Final = 10.0
 
 
-def shard_of(key: tuple[str, str], shards: int) -> int:
+def shard_of(key: StackKey, shards: int) -> int:
     """The shard of a Stack, from its namespace and name: the same for everybody."""
     digest = hashlib.sha256("/".join(key).encode()).digest()
     return int.from_bytes(digest[:8]) % shards
@@ -39,7 +40,7 @@ def lease_name(role: str, which: int | str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class ObservedLease:
     """A Lease as one watcher sees it. ``since``: when, by its own clock, it saw it change last."""
 
     name: str
@@ -63,8 +64,8 @@ class Seen:
 
 
 def see(
-    objects: Iterable[Mapping[str, Any]], before: Mapping[str, Seen], now: float
-) -> dict[str, Seen]:
+    objects: Iterable[Mapping[str, Any]], before: Mapping[str, ObservedLease], now: float
+) -> dict[str, ObservedLease]:
     """What a list of Leases tells, by name; one that has not changed keeps its ``since``."""
     found = {}
     for obj in objects:
@@ -72,7 +73,7 @@ def see(
         name, version = metadata["name"], metadata["resourceVersion"]
         old = before.get(name)
         number = (metadata.get("annotations") or {}).get(SHARDS_ANNOTATION, "")
-        found[name] = Seen(
+        found[name] = ObservedLease(
             name=name,
             role=(metadata.get("labels") or {}).get(ROLE_LABEL, ""),
             holder=spec.get("holderIdentity") or "",
@@ -85,7 +86,7 @@ def see(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class LeaseDecision:
     """What one agent should do now, by shard."""
 
     take: tuple[int, ...] = ()
@@ -97,8 +98,8 @@ class Choice:
 
 
 def choose(
-    seen: Mapping[str, Seen], held: Iterable[int], *, me: str, shards: int, now: float
-) -> Choice:
+    seen: Mapping[str, ObservedLease], held: Iterable[int], *, me: str, shards: int, now: float
+) -> LeaseDecision:
     """Decide from what is seen.
 
     Agents that were started with another number of shards deal the Stacks out in another way, and
@@ -111,7 +112,7 @@ def choose(
     first = by_shard.get(0)
     others = {n: each for n, each in by_shard.items() if each.live(now) and each.holder != me}
     if first is not None and first.shards != shards and (0 in others or mine - {0}):
-        return Choice(give=tuple(sorted(mine)))
+        return LeaseDecision(give=tuple(sorted(mine)))
     strangers = any(each.shards != shards for each in others.values())
     agreed = first is not None and first.shards == shards
     members = {each.holder for each in seen.values() if each.role == "member" and each.live(now)}
@@ -126,7 +127,7 @@ def choose(
     )
     # Those with the highest numbers go first, so that shard 0 does not wander.
     surplus = sorted(mine, reverse=True)[: max(0, len(mine) - share)]
-    return Choice(
+    return LeaseDecision(
         take=tuple(wanted[: max(0, share - len(mine))]),
         give=tuple(surplus),
         work=frozenset(mine - set(surplus)) if agreed and not strangers else frozenset(),

@@ -23,7 +23,7 @@ from ocistate.agent.sharding.lease import (
     ROLE_LABEL,
     SHARDS_ANNOTATION,
     VALID_SHARE,
-    Seen,
+    ObservedLease,
     choose,
     lease_name,
     see,
@@ -32,7 +32,7 @@ from ocistate.agent.sharding.lease import (
 from ocistate.errors import LeaseLost, OcistateError
 from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError
-from ocistate.objects import ObjectId
+from ocistate.objects import ObjectId, StackKey
 
 log = logging.getLogger("ocistate.agent")
 
@@ -81,15 +81,15 @@ class Shards:
     """Until when, by our clock, each Lease is surely ours."""
     _working: set[int] = field(default_factory=set)
     _ending: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    _seen: dict[str, Seen] = field(default_factory=dict)
+    _seen: dict[str, ObservedLease] = field(default_factory=dict)
     _trouble: str = ""
 
-    def mine(self, key: tuple[str, str]) -> bool:
+    def mine(self, key: StackKey) -> bool:
         """Whether a pass for a Stack may start."""
         shard = shard_of(key, self.count)
         return shard not in self._ending and self._holds(shard)
 
-    def check(self, key: tuple[str, str]) -> None:
+    def check(self, key: StackKey) -> None:
         """Raises LeaseLost unless a Stack is ours to write, at this very moment."""
         shard = shard_of(key, self.count)
         if not self._holds(shard):
@@ -132,7 +132,7 @@ class Shards:
                 await self._write("member", self.identity)
             for shard in list(self._held):
                 await self._renew(shard)
-            await self._look()
+            await self._observe()
         for attempt in range(2 if taking else 1):
             choice = choose(self._seen, self._held, me=self.identity, shards=self.count, now=_now())
             if taking:
@@ -140,7 +140,7 @@ class Shards:
                     for shard in choice.take if attempt == 0 else ():
                         await self._take(shard)
                     if choice.take and attempt == 0:
-                        await self._look()
+                        await self._observe()
                         continue
             for shard in sorted(choice.work - self._working):
                 await self._begin(shard)
@@ -152,7 +152,7 @@ class Shards:
                 await self.client.delete(self._id(name))
             return
 
-    async def _look(self) -> None:
+    async def _observe(self) -> None:
         resource = await self.client.kind(_GROUP, "Lease")
         listing = await self.client.list(resource, self.namespace, label_selector=ROLE_LABEL)
         self._seen = see(listing.items, self._seen, _now())
@@ -179,7 +179,7 @@ class Shards:
             if error.status != 409:
                 raise
             # An earlier renewal, whose answer was lost, also changed it: then it is still ours.
-            await self._look()
+            await self._observe()
             now = self._seen.get(lease_name("shard", shard))
             if now is None or now.holder != self.identity:
                 self._end(shard, "another agent has taken it")
@@ -187,7 +187,9 @@ class Shards:
         if shard in self._held:
             self._held[shard] = begun + self.seconds * VALID_SHARE
 
-    async def _write(self, role: str, which: int | str, *, replacing: Seen | None = None) -> None:
+    async def _write(
+        self, role: str, which: int | str, *, replacing: ObservedLease | None = None
+    ) -> None:
         """Put our name and the time into a Lease. Raises StatusError 409 if it changed since."""
         name = lease_name(role, which)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from ocistate.api.stack import Source, Stack
-from ocistate.api.status import Status, status_from_dict, status_to_dict
+from ocistate.api.status import StackStatus, status_from_dict, status_to_dict
 from ocistate.durable import write_file
 from ocistate.errors import ConfigError
+from ocistate.objects import StackKey
 from ocistate.reference import Reference
 
 
@@ -68,12 +69,12 @@ class StateFolder:
             self._lock.close()
             self._lock = None
 
-    def load(self, key: tuple[str, str]) -> Status:
+    def load(self, key: StackKey) -> StackStatus:
         """A Stack's last status; an empty one when there is none. Raises ConfigError."""
         kept = self._read(key)
-        return status_from_dict(kept.get("status")) if kept else Status()
+        return status_from_dict(kept.get("status")) if kept else StackStatus()
 
-    def save(self, stack: Stack, status: Status) -> None:
+    def save(self, stack: Stack, status: StackStatus) -> None:
         """Keep a Stack's status, and what it takes to remove its objects. Raises ConfigError."""
         value = {
             "status": status_to_dict(status),
@@ -93,13 +94,13 @@ class StateFolder:
                 hint="check the permissions and the space left",
             ) from None
 
-    def put_aside(self, key: tuple[str, str]) -> None:
+    def put_aside(self, key: StackKey) -> None:
         """Start anew with a Stack whose state can't be read, keeping that for a person to see."""
         path = self._path("stacks", key)
         with contextlib.suppress(OSError):
             path.rename(path.with_suffix(".broken"))
 
-    def departed(self, key: tuple[str, str]) -> Stack | None:
+    def departed(self, key: StackKey) -> Stack | None:
         """A Stack that is declared no more, with just what its removal needs."""
         kept = self._read(key)
         if kept is None:
@@ -118,12 +119,12 @@ class StateFolder:
             deleting=True,
         )
 
-    def target_name(self, key: tuple[str, str]) -> str:
+    def target_name(self, key: StackKey) -> str:
         """Where a Stack belongs; empty: in the agent's own cluster. Raises ConfigError."""
         stack = self.departed(key)
         return stack.target_name if stack is not None else ""
 
-    def _read(self, key: tuple[str, str]) -> dict[str, Any] | None:
+    def _read(self, key: StackKey) -> dict[str, Any] | None:
         path = self._path("stacks", key)
         try:
             value = json.loads(path.read_bytes())
@@ -141,24 +142,26 @@ class StateFolder:
             )
         return value
 
-    def forget(self, key: tuple[str, str]) -> None:
+    def forget(self, key: StackKey) -> None:
         """Remove all that is kept of a Stack; what names it goes last, in case of a cut."""
         shutil.rmtree(self.content(key), ignore_errors=True)
         self._path("stacks", key).unlink(missing_ok=True)
 
-    def known(self) -> list[tuple[str, str]]:
+    def known(self) -> list[StackKey]:
         """The Stacks something is kept of."""
         names = (path.name.removesuffix(".json") for path in (self.root / "stacks").glob("*.json"))
-        return sorted((namespace, name) for namespace, _, name in (n.partition(".") for n in names))
+        return sorted(
+            StackKey(namespace, name) for namespace, _, name in (n.partition(".") for n in names)
+        )
 
-    def record(self, key: tuple[str, str]) -> Path:
+    def record(self, key: StackKey) -> Path:
         """Where a folder target remembers its files."""
         return self._path("targets", key)
 
-    def content(self, key: tuple[str, str]) -> Path:
+    def content(self, key: StackKey) -> Path:
         """Where a Stack's last good content is kept."""
         return self.root / "content" / f"{key[0]}.{key[1]}"
 
-    def _path(self, folder: str, key: tuple[str, str]) -> Path:
+    def _path(self, folder: str, key: StackKey) -> Path:
         # A namespace has no dot in it, so that the name is unambiguous.
         return self.root / folder / f"{key[0]}.{key[1]}.json"

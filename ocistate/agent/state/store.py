@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Protocol
 
 from ocistate.api.stack import Stack
-from ocistate.api.status import Status
+from ocistate.api.status import StackStatus
 from ocistate.oci import StoreOptions
 
 
-class Keeper(Protocol):
+class StatusStore(Protocol):
     """Keeps what must be remembered of Stacks, and what their objects alone tell of them."""
 
     async def prepare(self, stack: Stack) -> None:
         """See to it that the Stack is not gone before its objects are dealt with."""
         ...
 
-    async def save(self, stack: Stack, status: Status) -> None:
+    async def save(self, stack: Stack, status: StackStatus) -> None:
         """Keep a status. Raises errors of the tree."""
         ...
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ocistate.agent.targets.folder import FolderTarget
+from ocistate.agent.targets.folder import OwnedFolder
 from ocistate.api.stack import ALLOW_PRUNE, Stack
-from ocistate.apply.desired.prepare import IgnoreRule
+from ocistate.apply.desired.prepare import IgnoredFields
 from ocistate.apply.plan import guard_removal
 from ocistate.errors import ConfigError, TargetError
 from ocistate.health.vanishing import Run
@@ -105,10 +105,10 @@ class Target(Protocol):
         ...
 
 
-class Places(Protocol):
+class TargetFactory(Protocol):
     """Makes the place a Stack belongs in."""
 
-    def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
+    def stack_target(self, stack: Stack, wake: Callable[[float], None]) -> Target:
         """The place; ``wake`` is called, with a delay in seconds, when something changed there."""
         ...
 
@@ -121,9 +121,9 @@ class Places(Protocol):
         ...
 
 
-def ignore_rules(stack: Stack) -> list[IgnoreRule]:
+def ignore_rules(stack: Stack) -> list[IgnoredFields]:
     """The fields a Stack leaves to others. Raises ConfigError for those that it cannot."""
-    return [IgnoreRule(kind=r.kind, name=r.name, pointers=r.pointers) for r in stack.ignore]
+    return [IgnoredFields(kind=r.kind, name=r.name, pointers=r.pointers) for r in stack.ignore]
 
 
 def allow_hint(digest: str) -> str:
@@ -146,11 +146,11 @@ def select_path(content: Content, path: str) -> Mapping[str, bytes]:
 
 
 @dataclass(slots=True)
-class FolderPlace:
+class FolderTarget:
     """A folder as a Stack's target: its files are put there as they are in the artifact."""
 
     stack: Stack
-    target: FolderTarget
+    target: OwnedFolder
 
     def kinds(self, content: Content) -> tuple[str, ...]:
         return ()

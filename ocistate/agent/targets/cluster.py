@@ -22,7 +22,7 @@ from ocistate.api.stack import DEFAULT_APPLIER, Stack
 from ocistate.api.status import MOST_RUNS
 from ocistate.apply.barred import Barred
 from ocistate.apply.desired.confine import confine
-from ocistate.apply.desired.prepare import Desired, Mode, Wanted, prepare
+from ocistate.apply.desired.prepare import ApplyMode, Desired, DesiredObject, prepare
 from ocistate.apply.executor import IS_THERE, Options, apply
 from ocistate.apply.ownership import Marked, mark_all
 from ocistate.apply.plan import (
@@ -36,24 +36,24 @@ from ocistate.apply.plan import (
     plan_deletion,
     without,
 )
-from ocistate.apply.result import Outcome, Result, State
+from ocistate.apply.result import ApplyOutcome, ObjectState, Result
 from ocistate.apply.unlisted import blind, is_broken, is_custom
 from ocistate.apply.waves import hold_waves
 from ocistate.artifact.known import KnownDocuments
 from ocistate.errors import ClusterError, ClusterUnavailable, MassPrune, OcistateError
-from ocistate.health.evaluate import Health, Status, Summary, summarize
+from ocistate.health.evaluate import Health, HealthStatus, Summary, summarize
 from ocistate.health.vanishing import Ending, Lifetime, Run, Runs
 from ocistate.install.manifests import VIEW_LABEL
 from ocistate.kube.client import KubeClient, service_account
 from ocistate.kube.discovery import kind_text
 from ocistate.kube.errors import StatusError
 from ocistate.kube.rights import DeleteRights
-from ocistate.objects import ObjectId, Resource
+from ocistate.objects import GroupKind, ObjectId, Resource, StackKey
 from ocistate.ops.artifact.fetch import Content
 from ocistate.watch.conflicts import Contest, Contested
 from ocistate.watch.explain import explain
 from ocistate.watch.informer import LIST_SECONDS, Watches
-from ocistate.watch.store import Change, OwnedObjects, What
+from ocistate.watch.store import ChangeKind, ObjectChange, OwnedObjects
 
 log = logging.getLogger("ocistate.agent")
 
@@ -67,17 +67,15 @@ _GATHER_SECONDS: Final = 0.2
 _TRIM_SECONDS: Final = 2.0
 """A kind that nobody needs may be needed again at once, as when a Stack is made anew."""
 
-Kind = tuple[str, str]
 
-
-def kind_of(text: str) -> Kind:
+def kind_of(text: str) -> GroupKind:
     """The inverse of ``kind_text``."""
     kind, _, group = text.partition(".")
-    return (group, kind)
+    return GroupKind(group, kind)
 
 
 @dataclass(slots=True)
-class ClusterPlaces:
+class ClusterTargetFactory:
     """One cluster, shared by all Stacks that belong in it: one watch a kind for all together.
 
     ``impersonate`` has each Stack's writes done as a service account of its own namespace; without
@@ -89,9 +87,9 @@ class ClusterPlaces:
     impersonate: bool = True
     namespaces: tuple[str, ...] | None = None
     """Where all of this happens, and nowhere else; None: everywhere."""
-    givers: Callable[[Stack], Collection[str]] = lambda stack: ()
+    adoptable_owners: Callable[[Stack], Collection[str]] = lambda stack: ()
     """The owners that a Stack may take objects over from."""
-    takers: Callable[[Stack], Collection[str]] = lambda stack: ()
+    handover_owners: Callable[[Stack], Collection[str]] = lambda stack: ()
     """The owners that a Stack leaves its objects to."""
     called: Callable[[Stack, str], str] = lambda stack, owner: owner
     """How a Stack may hear of another owner; empty where it may not."""
@@ -99,7 +97,7 @@ class ClusterPlaces:
     """What a Stack's status says of contested objects."""
     runs_of: Callable[[Stack], Sequence[Run]] = lambda stack: ()
     """What a Stack's status says of objects that were meant to vanish."""
-    fence: Callable[[tuple[str, str]], None] | None = None
+    fence: Callable[[StackKey], None] | None = None
     """Raises before a write that is another agent's to do."""
     noticed: Callable[[OcistateError | None], None] = lambda trouble: None
     """Told when a watch has trouble, and by None when that is over."""
@@ -111,9 +109,9 @@ class ClusterPlaces:
     documents: dict[str, KnownDocuments] = field(default_factory=dict)
     """By Stack: what its last artifact held, so that of the next only what is new is parsed."""
     _wakes: dict[str, Callable[[float], None]] = field(default_factory=dict)
-    _needs: dict[str, frozenset[Kind]] = field(default_factory=dict)
+    _needs: dict[str, frozenset[GroupKind]] = field(default_factory=dict)
     """By Stack: the kinds that must be seen for it."""
-    _watched: set[Kind] = field(default_factory=set)
+    _watched: set[GroupKind] = field(default_factory=set)
     """Those of them that are watched; the others are listed."""
     _trimming: asyncio.Task[None] | None = None
 
@@ -126,14 +124,14 @@ class ClusterPlaces:
             on_trouble=lambda kind, trouble: self.noticed(trouble),
         )
 
-    def place(self, stack: Stack, wake: Callable[[float], None]) -> ClusterPlace:
+    def stack_target(self, stack: Stack, wake: Callable[[float], None]) -> ClusterTarget:
         """The place of one Stack."""
         if stack.uid not in self._wakes:
             for contest in self.contests(stack):
                 self.contested.resume(contest)
             self.runs[stack.uid] = Runs.of(self.runs_of(stack))
         self._wakes[stack.uid] = wake
-        return ClusterPlace(self, stack)
+        return ClusterTarget(self, stack)
 
     def wake_in(self, stack: Stack, after: float) -> None:
         """Have a Stack looked at in some seconds."""
@@ -163,7 +161,7 @@ class ClusterPlaces:
             self._share()
             self._trim_soon()
 
-    def need(self, stack: Stack, kinds: Collection[Kind]) -> None:
+    def need(self, stack: Stack, kinds: Collection[GroupKind]) -> None:
         """Watch these kinds for a Stack; those that it needed before are let go after a while."""
         before = self._needs.get(stack.uid, frozenset())
         self._needs[stack.uid] = frozenset(kinds)
@@ -199,16 +197,16 @@ class ClusterPlaces:
             names = ", ".join(sorted(map(kind_text, ended)))
             log.info("no Stack needs these kinds any more, they are not watched: %s", names)
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: ObjectChange) -> None:
         wake = self._wakes.get(change.owner)
         if wake is None:
             # The last of an owner that is gone: another one may wait for the name.
-            heirs = self.owned.wanting(change.id) if change.what is What.GONE else ()
+            heirs = self.owned.wanting(change.id) if change.what is ChangeKind.GONE else ()
             for heir in heirs:
                 if heir in self._wakes:
                     self._wakes[heir](_GATHER_SECONDS)
             return
-        if change.what is What.HEALTH or change.what is What.APPEARED:
+        if change.what is ChangeKind.HEALTH or change.what is ChangeKind.APPEARED:
             wake(_GATHER_SECONDS)
         else:
             # Another writer that never stops is not fought at full speed.
@@ -216,10 +214,10 @@ class ClusterPlaces:
 
 
 @dataclass(slots=True)
-class ClusterPlace:
+class ClusterTarget:
     """One Stack's objects in a cluster."""
 
-    places: ClusterPlaces
+    cluster: ClusterTargetFactory
     stack: Stack
     _desired: Desired | None = None
     _digest: str = ""
@@ -234,11 +232,11 @@ class ClusterPlace:
     """What the place was equal to, but for what `OwnedObjects.changed` names."""
     _there: set[ObjectId] = field(default_factory=set)
     """Others' objects that ``ifnotpresent`` is content with."""
-    _mortal: tuple[Wanted, ...] = ()
+    _mortal: tuple[DesiredObject, ...] = ()
     """What is meant to vanish."""
     _optional: frozenset[ObjectId] = frozenset()
     """What need not be there, or not be ours."""
-    _kinds: frozenset[Kind] = frozenset()
+    _kinds: frozenset[GroupKind] = frozenset()
     _before: frozenset[ObjectId] = frozenset()
     """What was wanted before, and is not now: it was ours, whatever its label says."""
     _rights: DeleteRights = field(default_factory=DeleteRights)
@@ -247,21 +245,21 @@ class ClusterPlace:
     """Which state of the cluster what is remembered here is of: `OwnedObjects.worlds`."""
 
     def kinds(self, content: Content) -> tuple[str, ...]:
-        named = {(e.id.group, e.id.kind) for e in content.inventory.resources}
-        mine = self.places.owned.mine(self.stack.uid)
+        named = {GroupKind(e.id.group, e.id.kind) for e in content.inventory.resources}
+        mine = self.cluster.owned.mine(self.stack.uid)
         # What it has left behind, since it is protected or pruning is off, goes with the Stack.
-        left = {(id.group, id.kind) for id, live in mine.items() if not live.deleting}
+        left = {GroupKind(id.group, id.kind) for id, live in mine.items() if not live.deleting}
         # So may go what cannot be seen just now.
-        unseen = set(self._broken({kind_of(text) for text in self.places.kinds_of(self.stack)}))
+        unseen = set(self._broken({kind_of(text) for text in self.cluster.kinds_of(self.stack)}))
         return tuple(sorted(map(kind_text, named | left | unseen)))
 
     async def drifted(self, content: Content) -> Sequence[str]:
-        owned = self.places.owned
+        owned = self.cluster.owned
         self._planned = None
         if self._world != owned.worlds:
             self._world, self._clean, self._settled = owned.worlds, None, None
             self._there.clear()
-        self._doubt_overruled()
+        self._mark_overruled_dirty()
         if self._clean == (content.digest, owned.revision(self.stack.uid)):
             return ()
         desired = await self._prepare(content)
@@ -303,18 +301,18 @@ class ClusterPlace:
         troubles = [f"{id}: {health.message}" for id, health in summary.worst[:3]]
         if blind := self._unseen_kinds(self._kinds):
             who, way = "the agent", f"a ClusterRole with the label {VIEW_LABEL} gives it the right"
-            if not self.places.impersonate:
+            if not self.cluster.impersonate:
                 who, way = "the kubeconfig's user", "it needs the rights to list and watch them"
             troubles.append(
                 f"{who} may not list {', '.join(blind)}: neither drift there nor what to prune is "
                 f"seen ({way})"
             )
-        broken = self._broken({kind_of(text) for text in self.places.kinds_of(self.stack)})
+        broken = self._broken({kind_of(text) for text in self.cluster.kinds_of(self.stack)})
         troubles += [
             f"{kind_text(kind)} cannot be listed, and nothing of it is pruned: {error.message}"
             for kind, error in broken.items()
         ]
-        if listed := sorted(map(kind_text, self._kinds & self.places.watches.listed)):
+        if listed := sorted(map(kind_text, self._kinds & self.cluster.watches.listed)):
             names = ", ".join(listed[:3]) + (" …" if len(listed) > 3 else "")
             troubles.append(
                 f"{len(listed)} of its {len(self._kinds)} kinds are too many to be watched, and "
@@ -334,7 +332,7 @@ class ClusterPlace:
             return ""
         for id, _ in self._summary(self._desired).worst[:1]:
             try:
-                found = await explain(self.places.client, id)
+                found = await explain(self.cluster.client, id)
             except ClusterError as error:
                 log.debug("cannot explain %s: %s", id, error, extra={"stack": self.stack})
                 return ""
@@ -342,17 +340,17 @@ class ClusterPlace:
                 return f"{found[0]}: {found[1].message}"
         return ""
 
-    def _doubt_overruled(self) -> None:
+    def _mark_overruled_dirty(self) -> None:
         """Send again what admission overruled, when it is time: it may let us have our way now."""
-        contested, owned = self.places.contested, self.places.owned
+        contested, owned = self.cluster.contested, self.cluster.owned
         if self.stack.drift != "correct":
             return
         for id in contested.due(owned.mine(self.stack.uid)):
-            owned.doubt(id)
+            owned.mark_dirty(id)
 
     def _vanished(self) -> Vanished:
         """What was meant to vanish and has, with the health that it left; and what to remember."""
-        owned, runs = self.places.owned, self.places.runs.setdefault(self.stack.uid, Runs())
+        owned, runs = self.cluster.owned, self.cluster.runs.setdefault(self.stack.uid, Runs())
         mine = owned.mine(self.stack.uid)
         gone: dict[ObjectId, Health] = {}
         for wanted in self._mortal:
@@ -377,18 +375,20 @@ class ClusterPlace:
 
     def _contests(self, desired: Desired) -> tuple[Contest, ...]:
         """What is contested now; it is looked at again when that may have changed."""
-        contested, mine = self.places.contested, self.places.owned.mine(self.stack.uid)
+        contested, mine = self.cluster.contested, self.cluster.owned.mine(self.stack.uid)
         found = contested.of(desired.by_id)
         moving = [contested.moves_in(each) for each in found if each.id in mine]
         if moving and self.stack.drift == "correct":
-            self.places.wake_in(self.stack, max(min(moving), 0.1))
+            self.cluster.wake_in(self.stack, max(min(moving), 0.1))
         return found
 
-    def _note(self, plan: Plan, outcome: Outcome) -> None:
+    def _note(self, plan: Plan, outcome: ApplyOutcome) -> None:
         """What admission made of what was sent, and what of it is meant to vanish."""
-        contested = self.places.contested
-        runs = self.places.runs.setdefault(self.stack.uid, Runs())
-        written = {r.id for r in outcome.results if r.state in (State.APPLIED, State.UNCHANGED)}
+        contested = self.cluster.contested
+        runs = self.cluster.runs.setdefault(self.stack.uid, Runs())
+        written = {
+            r.id for r in outcome.results if r.state in (ObjectState.APPLIED, ObjectState.UNCHANGED)
+        }
         for action in plan.write:
             wanted = action.wanted
             if wanted and wanted.id in written and wanted.lifetime is Lifetime.ONCE:
@@ -397,47 +397,49 @@ class ClusterPlace:
             if action.wanted and action.live and action.live.marker != action.wanted.marker:
                 contested.forget(action.id)  # nobody has said anything to this yet
         for result in outcome.results:
-            if result.state is State.DELETED:
+            if result.state is ObjectState.DELETED:
                 contested.forget(result.id)
-            elif result.state in (State.APPLIED, State.UNCHANGED):
+            elif result.state in (ObjectState.APPLIED, ObjectState.UNCHANGED):
                 contested.answered(result.id, result.overruled)
 
     def _summary(self, desired: Desired) -> Summary:
         """Of the health of all; what is there and healthy is only counted."""
-        owned = self.places.owned
+        owned = self.cluster.owned
         mine = owned.mine(self.stack.uid)
         left, gone = self._optional - mine.keys(), self._vanished().gone
         absent = desired.by_id.keys() - mine.keys() - left
         bad = [(id, gone.get(id) or owned.health(id)) for id in absent]
-        bad = [(id, health) for id, health in bad if health.status is not Status.HEALTHY]
+        bad = [(id, health) for id, health in bad if health.status is not HealthStatus.HEALTHY]
         ill = owned.unwell(self.stack.uid)
         bad += [(id, health) for id, health in ill.items() if id in desired.by_id]
         if self._held:
             bad = [each for each in bad if each[0] not in self._held] + [*self._held.items()]
         return summarize(bad, healthy=len(desired.by_id) - len(left) - len(bad))
 
-    def _unseen_kinds(self, desired: Collection[Kind]) -> list[str]:
-        known = {kind_of(text) for text in self.places.kinds_of(self.stack)}.union(desired)
+    def _unseen_kinds(self, desired: Collection[GroupKind]) -> list[str]:
+        known = {kind_of(text) for text in self.cluster.kinds_of(self.stack)}.union(desired)
         return sorted(
-            kind_text((group, kind))
-            for (group, kind, _), error in self.places.watches.troubles.items()
-            if (group, kind) in known and isinstance(error, StatusError) and error.status == 403
+            kind_text(GroupKind(group, kind))
+            for (group, kind, _), error in self.cluster.watches.troubles.items()
+            if GroupKind(group, kind) in known
+            and isinstance(error, StatusError)
+            and error.status == 403
         )
 
-    def _broken(self, kinds: Collection[Kind]) -> dict[Kind, OcistateError]:
+    def _broken(self, kinds: Collection[GroupKind]) -> dict[GroupKind, OcistateError]:
         """Those of these kinds that cannot be listed, and why."""
         return {
-            key[:2]: error
-            for key, error in self.places.watches.troubles.items()
-            if key[:2] in kinds and is_custom(*key[:2]) and is_broken(error)
+            kind: error
+            for key, error in self.cluster.watches.troubles.items()
+            if (kind := GroupKind(*key[:2])) in kinds and is_custom(*kind) and is_broken(error)
         }
 
     async def remove(self) -> Removed:
         owner = self.stack.uid
-        kinds = {kind_of(text) for text in self.places.kinds_of(self.stack)}
-        self.places.owned.undesire(owner)
-        await self._see(kinds | self.places.owned.kinds(owner))
-        mine = dict(self.places.owned.mine(owner))
+        kinds = {kind_of(text) for text in self.cluster.kinds_of(self.stack)}
+        self.cluster.owned.undesire(owner)
+        await self._see(kinds | self.cluster.owned.kinds(owner))
+        mine = dict(self.cluster.owned.mine(owner))
         plan = await self._confirmed(plan_deletion(owner, mine))
         outcome = await self._carry_out(plan)
         if error := outcome.error():
@@ -452,7 +454,7 @@ class ClusterPlace:
         kept = {
             result.id: mine[result.id]
             for result in outcome.results
-            if result.state is State.SKIPPED and not mine[result.id].deleting
+            if result.state is ObjectState.SKIPPED and not mine[result.id].deleting
         }
         errors = await self._let_go(kept)
         told = [
@@ -463,13 +465,13 @@ class ClusterPlace:
         ]
         if unseen := self._unseen_kinds(()):
             told.append(f"whatever there is of {', '.join(unseen)}, which may not be listed")
-        count = sum(result.state is State.DELETED for result in outcome.results)
+        count = sum(result.state is ObjectState.DELETED for result in outcome.results)
         return Removed(count=count, kept=tuple(told))
 
     async def release(self) -> None:
         # With our label left on, the next Stack would be told that they belong to another one.
-        await self._see({kind_of(text) for text in self.places.kinds_of(self.stack)})
-        mine = self.places.owned.mine(self.stack.uid)
+        await self._see({kind_of(text) for text in self.cluster.kinds_of(self.stack)})
+        mine = self.cluster.owned.mine(self.stack.uid)
         for id, error in (await self._let_go(dict(mine))).items():
             log.warning("cannot release %s: %s", id, error, extra={"stack": self.stack})
 
@@ -480,7 +482,7 @@ class ClusterPlace:
             for id, live in objects.items()
         ]
         errors: dict[ObjectId, ClusterError] = {}
-        for each, error in await mark_all(self.places.writer(self.stack), marked):
+        for each, error in await mark_all(self.cluster.writer(self.stack), marked):
             if isinstance(error, StatusError):
                 if error.status not in _NOT_OURS_ANY_MORE:
                     errors[each.id] = error
@@ -489,7 +491,7 @@ class ClusterPlace:
         return errors
 
     def forget(self) -> None:
-        self.places.forget(self.stack)
+        self.cluster.forget(self.stack)
 
     async def _prepare(self, content: Content) -> Desired:
         """What is wanted, told to the watches before they list, so that they can compare."""
@@ -497,8 +499,8 @@ class ClusterPlace:
         if desired is None or self._digest != content.digest or desired.unknown:
             stack = self.stack
             max_age = 1.0 if desired is not None and desired.unknown else None
-            served = await self.places.client.kinds(max_age=max_age)
-            documents = self.places.documents.setdefault(stack.uid, KnownDocuments())
+            served = await self.cluster.client.kinds(max_age=max_age)
+            documents = self.cluster.documents.setdefault(stack.uid, KnownDocuments())
             resources = await asyncio.to_thread(_read, content, stack.source.path, documents)
             desired = prepare(
                 resources,
@@ -509,8 +511,8 @@ class ClusterPlace:
                 force_namespace=stack.force_namespace,
                 ignore=ignore_rules(stack),
             )
-            if self.places.namespaces is not None:
-                desired = confine(desired, self.places.namespaces)
+            if self.cluster.namespaces is not None:
+                desired = confine(desired, self.cluster.namespaces)
             if self._desired is not None:
                 self._before |= self._desired.by_id.keys()
             self._before -= desired.by_id.keys()
@@ -518,24 +520,27 @@ class ClusterPlace:
             self._there.clear()
             self._kinds = desired.kinds
             self._held = {}
-            self.places.watches.want(self._kinds)  # also wakes those for kinds that were not there
+            self.cluster.watches.want(self._kinds)  # also wakes those for kinds that were not there
             self._optional = frozenset(
                 each.id
                 for each in desired.wanted
-                if each.mode in (Mode.IGNORE, Mode.IF_NOT_PRESENT)
+                if each.mode in (ApplyMode.IGNORE, ApplyMode.IF_NOT_PRESENT)
             )
             self._mortal = tuple(w for w in desired.wanted if w.lifetime is not Lifetime.KEPT)
-            runs = self.places.runs.setdefault(stack.uid, Runs())
+            runs = self.cluster.runs.setdefault(stack.uid, Runs())
             runs.keep([wanted.id for wanted in self._mortal])
-            self.places.owned.desire(desired)
-        known = {kind_of(text) for text in self.places.kinds_of(self.stack)}
+            self.cluster.owned.desire(desired)
+        known = {kind_of(text) for text in self.cluster.kinds_of(self.stack)}
         await self._check(known | self._kinds)
         return desired
 
-    async def _check(self, kinds: set[Kind]) -> None:
+    async def _check(self, kinds: set[GroupKind]) -> None:
         """See the kinds by the Stack's own rules of health; anew where these have changed."""
-        owned, watches = self.places.owned, self.places.watches
-        old, new = owned.checks(self.stack.uid), {(c.group, c.kind): c for c in self.stack.checks}
+        owned, watches = self.cluster.owned, self.cluster.watches
+        old, new = (
+            owned.checks(self.stack.uid),
+            {GroupKind(c.group, c.kind): c for c in self.stack.checks},
+        )
         other = {kind for kind in {*old, *new} if old.get(kind) != new.get(kind)}
         owned.check(self.stack.uid, new)
         again = other & kinds & watches.kinds
@@ -551,9 +556,9 @@ class ClusterPlace:
                 owned.check(self.stack.uid, old)
                 raise
 
-    async def _see(self, kinds: set[Kind]) -> None:
-        watches = self.places.watches
-        self.places.need(self.stack, kinds)
+    async def _see(self, kinds: set[GroupKind]) -> None:
+        watches = self.cluster.watches
+        self.cluster.need(self.stack, kinds)
         if not await watches.synced(kinds, timeout=_SYNC_SECONDS):
             troubles = "; ".join(str(e) for e in watches.troubles.values())
             raise ClusterUnavailable(
@@ -563,7 +568,7 @@ class ClusterPlace:
             )
 
     async def _plan(self, desired: Desired) -> Plan:
-        owned = self.places.owned
+        owned = self.cluster.owned
         revision = owned.revision(self.stack.uid)
         known, self._planned = self._planned, None
         if known is not None and known[0] is desired and known[1] == revision:
@@ -573,9 +578,9 @@ class ClusterPlace:
             owned.mine(self.stack.uid),
             owned.all,
             prune=self.stack.prune,
-            waits=self.places.contested.waits,
-            adopt_from=self.places.givers(self.stack),
-            handed_to=self.places.takers(self.stack),
+            waits=self.cluster.contested.waits,
+            adopt_from=self.cluster.adoptable_owners(self.stack),
+            handed_to=self.cluster.handover_owners(self.stack),
             there=self._there,
             done=self._vanished().gone,
             only=owned.changed(self.stack.uid) if self._settled is desired else None,
@@ -584,9 +589,9 @@ class ClusterPlace:
         return await self._confirmed(plan)
 
     def _called(self, owner: str) -> str:
-        name = self.places.called(self.stack, owner)
+        name = self.cluster.called(self.stack, owner)
         # An agent for one namespace can't tell a Stack of another one from one that is gone.
-        return "" if self.places.namespaces is not None and name == owner else name
+        return "" if self.cluster.namespaces is not None and name == owner else name
 
     async def _confirmed(self, plan: Plan) -> Plan:
         """The plan without what only claims to be this Stack's.
@@ -598,12 +603,12 @@ class ClusterPlace:
         doubtful = {a.id for a in plan.prune if a.id not in self._before and a.id not in wanted}
         if not doubtful:
             return plan
-        allowed = await self._rights.over(self.places.writer(self.stack), doubtful)
+        allowed = await self._rights.over(self.cluster.writer(self.stack), doubtful)
         return without(plan, doubtful - allowed)
 
     async def _carry_out_waves(
         self, plan: Plan, desired: Desired, *, prune: bool
-    ) -> tuple[Outcome, int | None]:
+    ) -> tuple[ApplyOutcome, int | None]:
         """Carry out what is due of a plan; and the wave that the rest waits for."""
         self._held = {}
         if not prune:
@@ -612,7 +617,7 @@ class ClusterPlace:
             return await self._carry_out(plan), None  # a repair waits for nobody
         results: list[Result] = []
         while True:
-            gone, owned = self._vanished().gone, self.places.owned
+            gone, owned = self._vanished().gone, self.cluster.owned
             healths = functools.partial(_health_of, gone, owned)
             due, wave = hold_waves(plan, desired, healths)
             outcome = await self._carry_out(due)
@@ -623,22 +628,22 @@ class ClusterPlace:
             if not prune:
                 plan = replace(plan, prune=())
         if wave is not None:
-            waits = Health(Status.PROGRESSING, f"waits until wave {wave} is healthy")
+            waits = Health(HealthStatus.PROGRESSING, f"waits until wave {wave} is healthy")
             written = {action.id for action in due.write}
             self._held = {a.id: waits for a in plan.write if a.id not in written}
-        return Outcome(results=tuple(results)), wave
+        return ApplyOutcome(results=tuple(results)), wave
 
-    async def _carry_out(self, plan: Plan) -> Outcome:
-        owned = self.places.owned
+    async def _carry_out(self, plan: Plan) -> ApplyOutcome:
+        owned = self.cluster.owned
         with owned.expecting(plan):
             outcome = await apply(
-                self.places.writer(self.stack),
+                self.cluster.writer(self.stack),
                 plan,
                 Options(on_result=owned.note, barred=self._barred),
             )
         self._note(plan, outcome)
         if any(result.id.kind == "CustomResourceDefinition" for result in outcome.results):
-            self.places.watches.want(self._kinds)  # those that were not served are, maybe
+            self.cluster.watches.want(self._kinds)  # those that were not served are, maybe
         self._there |= {
             result.id for result in outcome.results if result.reason == IS_THERE and not result.live
         }
@@ -662,24 +667,28 @@ def _waiting(plan: Plan) -> bool:
 
 
 def _applied(
-    plan: Plan, outcome: Outcome, *, changed: bool, wave: int | None, runs: tuple[Run, ...]
+    plan: Plan, outcome: ApplyOutcome, *, changed: bool, wave: int | None, runs: tuple[Run, ...]
 ) -> Applied:
-    def count(verb: Verb, *states: State) -> int:
+    def count(verb: Verb, *states: ObjectState) -> int:
         return sum(r.verb is verb and r.state in states for r in outcome.results)
 
-    unchanged = sum(r.state is State.UNCHANGED for r in outcome.results)
+    unchanged = sum(r.state is ObjectState.UNCHANGED for r in outcome.results)
     return Applied(
         runs=runs,
-        created=count(Verb.CREATE, State.APPLIED),
-        changed=count(Verb.CHANGE, State.APPLIED),
+        created=count(Verb.CREATE, ObjectState.APPLIED),
+        changed=count(Verb.CHANGE, ObjectState.APPLIED),
         kept=len(plan.keep) + plan.untouched + unchanged,
-        pruned=sum(r.state is State.DELETED for r in outcome.results),
+        pruned=sum(r.state is ObjectState.DELETED for r in outcome.results),
         # In the same order each time, so that the status stays the same.
         errors=tuple(sorted(str(r.error or r.reason) for r in outcome.failed)),
         waiting="" if wave is None else f"the others wait until wave {wave} is healthy",
         drifted=()
         if changed
-        else tuple(str(r.id) for r in outcome.results if r.state in (State.APPLIED, State.DELETED)),
+        else tuple(
+            str(r.id)
+            for r in outcome.results
+            if r.state in (ObjectState.APPLIED, ObjectState.DELETED)
+        ),
     )
 
 

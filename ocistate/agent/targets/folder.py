@@ -41,7 +41,7 @@ class FileAction:
 
 
 @dataclass(slots=True)
-class FolderTarget:
+class OwnedFolder:
     """One Stack's files in a folder. ``record`` is where it remembers which they are."""
 
     folder: Path

@@ -16,7 +16,7 @@ from typing import Final
 from ocistate.api.stack import Stack
 from ocistate.errors import ClusterUnavailable, ConfigError
 from ocistate.kube.client import KubeClient
-from ocistate.kube.kubeconfig import Access, access_from_text, find_access
+from ocistate.kube.kubeconfig import ClusterAccess, access_from_text, find_access
 from ocistate.objects import ObjectId
 from ocistate.reach import Reach
 
@@ -31,7 +31,7 @@ class SecretKubeconfigs:
     reader: Callable[[Stack], KubeClient]
     reach: Reach
 
-    async def __call__(self, stack: Stack) -> Access:
+    async def __call__(self, stack: Stack) -> ClusterAccess:
         """Raises ClusterError, ConfigError."""
         text = await self._read(stack)
         chosen = stack.context or None
@@ -62,7 +62,7 @@ class FileKubeconfigs:
     kubeconfig: Path | None
     context: str | None
 
-    async def __call__(self, stack: Stack) -> Access:
+    async def __call__(self, stack: Stack) -> ClusterAccess:
         """Raises ConfigError."""
         try:
             if stack.kubeconfig is not None:

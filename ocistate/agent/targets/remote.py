@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ocistate.agent.targets.base import Applied, HealthReport, Removed, Target
-from ocistate.agent.targets.cluster import ClusterPlace, ClusterPlaces
+from ocistate.agent.targets.cluster import ClusterTarget, ClusterTargetFactory
 from ocistate.api.stack import Stack
 from ocistate.errors import ClusterUnavailable, ConfigError, OcistateError
 from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import kind_text
 from ocistate.kube.errors import StatusError
-from ocistate.kube.kubeconfig import Access
+from ocistate.kube.kubeconfig import ClusterAccess
 from ocistate.kube.transport import Transport
+from ocistate.objects import GroupKind
 from ocistate.ops.artifact.fetch import Content
 
 log = logging.getLogger("ocistate.agent")
@@ -40,7 +41,7 @@ class _Cluster:
     """One kubeconfig's cluster."""
 
     client: KubeClient
-    places: ClusterPlaces
+    target_factory: ClusterTargetFactory
     users: dict[str, str] = field(default_factory=dict)
     """By Stack's UID: what the Stack calls this cluster."""
     reachable: bool | None = None
@@ -50,7 +51,7 @@ class _Cluster:
     _up: bool = False
 
     def __post_init__(self) -> None:
-        self.places.noticed = self._noticed
+        self.target_factory.noticed = self._noticed
 
     async def reach(self) -> None:
         """Raises ClusterUnavailable, at once while it is known to be down; and what else keeps
@@ -82,7 +83,7 @@ class _Cluster:
         self._up = self.reachable = False
         self._down = (asyncio.get_running_loop().time() + _DOWN_SECONDS, why)
 
-    def doubt(self) -> None:
+    def probe_soon(self) -> None:
         """Something failed: look whether it is there before the next use."""
         self._up = False
 
@@ -91,13 +92,13 @@ class _Cluster:
         unknown = isinstance(trouble, StatusError) and trouble.status == 401
         if trouble is None and self._down is not None:
             self._down = None
-            self.places.wake()
+            self.target_factory.wake()
         elif self._up and (unknown or isinstance(trouble, ClusterUnavailable | ConfigError)):
-            self.doubt()
-            self.places.wake()
+            self.probe_soon()
+            self.target_factory.wake()
 
     async def aclose(self) -> None:
-        await self.places.watches.aclose()
+        await self.target_factory.watches.aclose()
         await self.client.aclose()
 
     def __str__(self) -> str:
@@ -105,24 +106,24 @@ class _Cluster:
 
 
 @dataclass(slots=True)
-class RemotePlaces:
+class RemoteTargetFactory:
     """Clusters by what their Stacks' kubeconfigs say; ``home`` for those that name none.
 
     ``find`` tells how a Stack's cluster is reached, ``connect`` makes the places of a client.
     Without a ``home``, ``find`` knows a cluster for every Stack.
     """
 
-    find: Callable[[Stack], Awaitable[Access]]
-    connect: Callable[[KubeClient], ClusterPlaces]
-    home: ClusterPlaces | None = None
+    find: Callable[[Stack], Awaitable[ClusterAccess]]
+    connect: Callable[[KubeClient], ClusterTargetFactory]
+    home: ClusterTargetFactory | None = None
     _clusters: dict[str, _Cluster] = field(default_factory=dict)
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def place(self, stack: Stack, wake: Callable[[float], None]) -> Target:
+    def stack_target(self, stack: Stack, wake: Callable[[float], None]) -> Target:
         if self.home is not None and not stack.kubeconfig_secret:
             self.leave(stack)  # it may have belonged elsewhere before
-            return self.home.place(stack, wake)
-        return RemotePlace(self, stack, wake)
+            return self.home.stack_target(stack, wake)
+        return RemoteClusterTarget(self, stack, wake)
 
     def reachable(self) -> dict[str, bool]:
         """Of each cluster but home, by the name its Stacks have for it: whether it answered."""
@@ -137,8 +138,11 @@ class RemotePlaces:
         """How much is held of all clusters, by what it is."""
         held = Counter(clusters=len(self._clusters))
         homes = (self.home,) if self.home is not None else ()
-        for places in (*homes, *(cluster.places for cluster in self._clusters.values())):
-            held.update(places.sizes())
+        for target_factory in (
+            *homes,
+            *(cluster.target_factory for cluster in self._clusters.values()),
+        ):
+            held.update(target_factory.sizes())
         return held
 
     async def cluster(self, stack: Stack) -> _Cluster:
@@ -162,7 +166,7 @@ class RemotePlaces:
     def _leave(self, mark: str, stack: Stack) -> None:
         cluster = self._clusters[mark]
         cluster.users.pop(stack.uid, None)
-        cluster.places.forget(stack)
+        cluster.target_factory.forget(stack)
         if not cluster.users:
             del self._clusters[mark]
             task = asyncio.create_task(cluster.aclose())
@@ -177,69 +181,71 @@ class RemotePlaces:
 
 
 @dataclass(slots=True)
-class RemotePlace:
+class RemoteClusterTarget:
     """A Stack's objects in another cluster."""
 
-    places: RemotePlaces
+    target_factory: RemoteTargetFactory
     stack: Stack
     wake: Callable[[float], None]
-    _at: tuple[_Cluster, ClusterPlace] | None = None
+    _at: tuple[_Cluster, ClusterTarget] | None = None
     _until: float = 0.0
 
     def kinds(self, content: Content) -> tuple[str, ...]:
         if self._at is not None:
             return self._at[1].kinds(content)
         return tuple(
-            sorted({kind_text((e.id.group, e.id.kind)) for e in content.inventory.resources})
+            sorted(
+                {kind_text(GroupKind(e.id.group, e.id.kind)) for e in content.inventory.resources}
+            )
         )
 
     async def drifted(self, content: Content) -> Sequence[str]:
-        async with self._there() as place:
-            return await place.drifted(content)
+        async with self._there() as stack_target:
+            return await stack_target.drifted(content)
 
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
-        async with self._there() as place:
-            done = await place.apply(content, changed=changed, dry_run=dry_run)
+        async with self._there() as stack_target:
+            done = await stack_target.apply(content, changed=changed, dry_run=dry_run)
             if done.errors and self._at is not None:
-                self._at[0].doubt()
+                self._at[0].probe_soon()
             return done
 
     async def health(self) -> HealthReport:
-        async with self._there() as place:
-            return await place.health()
+        async with self._there() as stack_target:
+            return await stack_target.health()
 
     async def explain(self) -> str:
-        async with self._there() as place:
-            return await place.explain()
+        async with self._there() as stack_target:
+            return await stack_target.explain()
 
     async def remove(self) -> Removed:
-        async with self._there() as place:
-            return await place.remove()
+        async with self._there() as stack_target:
+            return await stack_target.remove()
 
     async def release(self) -> None:
-        async with self._there() as place:
-            await place.release()
+        async with self._there() as stack_target:
+            await stack_target.release()
 
     def forget(self) -> None:
         self._at = None
-        self.places.leave(self.stack)
+        self.target_factory.leave(self.stack)
 
     @contextlib.asynccontextmanager
-    async def _there(self) -> AsyncIterator[ClusterPlace]:
+    async def _there(self) -> AsyncIterator[ClusterTarget]:
         now = asyncio.get_running_loop().time()
         if self._at is None or now >= self._until:
-            cluster = await self.places.cluster(self.stack)
+            cluster = await self.target_factory.cluster(self.stack)
             if self._at is None or self._at[0] is not cluster:
-                self._at = (cluster, cluster.places.place(self.stack, self.wake))
+                self._at = (cluster, cluster.target_factory.stack_target(self.stack, self.wake))
             self._until = now + _READ_SECONDS
-        cluster, place = self._at
+        cluster, stack_target = self._at
         try:
             await cluster.reach()
         except OcistateError:
             self._until = 0.0  # another kubeconfig may be there by now
             raise
         try:
-            yield place
+            yield stack_target
         except ClusterUnavailable as error:
             cluster.failed(error.message)
             self._until = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Final
 
-Kind = tuple[str, str]
+from ocistate.objects import GroupKind
 
 MOST: Final = 300
 """Each takes a connection to the API server, and there and here the memory for it."""
@@ -13,12 +13,12 @@ MOST_OF_ONE: Final = 100
 
 
 def share(
-    needs: Mapping[str, Set[Kind]],
-    watched: Set[Kind],
+    needs: Mapping[str, Set[GroupKind]],
+    watched: Set[GroupKind],
     *,
     most: int = MOST,
     most_of_one: int = MOST_OF_ONE,
-) -> set[Kind]:
+) -> set[GroupKind]:
     """The kinds to watch of those that each Stack needs.
 
     What is ``watched`` already and still needed stays so: nobody loses a watch to another Stack.

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from ocistate.agent.telemetry.instruments import EVENTS
-from ocistate.agent.telemetry.rate_limit import Bucket
+from ocistate.agent.telemetry.rate_limit import TokenBucket
 from ocistate.api.stack import API_VERSION, Stack
 from ocistate.api.status import rfc3339
 from ocistate.errors import OcistateError
@@ -33,7 +33,7 @@ _MANAGER: Final = "ocistate-agent"
 
 
 @dataclass(slots=True)
-class _Told:
+class _EmittedEvent:
     """One Event that was made, and how often it has happened since."""
 
     name: str
@@ -48,30 +48,30 @@ class Events:
 
     client: KubeClient
     clock: Callable[[], float] = lambda: asyncio.get_running_loop().time()
-    _told: dict[tuple[str, str, str], _Told] = field(default_factory=dict)
-    _buckets: dict[str, Bucket] = field(default_factory=dict)
+    _emitted: dict[tuple[str, str, str], _EmittedEvent] = field(default_factory=dict)
+    _buckets: dict[str, TokenBucket] = field(default_factory=dict)
     _held_back: dict[str, int] = field(default_factory=dict)
 
-    async def tell(self, stack: Stack, kind: str, reason: str, message: str) -> None:
+    async def emit(self, stack: Stack, kind: str, reason: str, message: str) -> None:
         """Tell one; losing it is no harm."""
         now, message = self.clock(), plain(message)
         key = (stack.uid, reason, message)
-        told = self._told.get(key)
+        emitted = self._emitted.get(key)
         try:
-            if told is not None and now - told.begun < _SAME_SECONDS:
-                told.count += 1
-                if now - told.written < _COUNT_SECONDS:
+            if emitted is not None and now - emitted.begun < _SAME_SECONDS:
+                emitted.count += 1
+                if now - emitted.written < _COUNT_SECONDS:
                     EVENTS.labels("held").inc()
                     return
-                told.written = now
+                emitted.written = now
                 EVENTS.labels("folded").inc()
-                await self._count(stack, told)
+                await self._count(stack, emitted)
             elif self._bucket(stack).take():
-                self._told = {
-                    k: each for k, each in self._told.items() if now - each.begun < _SAME_SECONDS
+                self._emitted = {
+                    k: each for k, each in self._emitted.items() if now - each.begun < _SAME_SECONDS
                 }
                 name = f"{stack.name[:200]}.{secrets.token_hex(8)}"
-                self._told[key] = _Told(name, now, now)
+                self._emitted[key] = _EmittedEvent(name, now, now)
                 if held := self._held_back.pop(stack.uid, 0):
                     message = f"{message[:950]} ({held} others were held back)"
                 EVENTS.labels("told").inc()
@@ -87,15 +87,15 @@ class Events:
         self._buckets.pop(stack.uid, None)
         self._held_back.pop(stack.uid, None)
 
-    def _bucket(self, stack: Stack) -> Bucket:
+    def _bucket(self, stack: Stack) -> TokenBucket:
         if stack.uid not in self._buckets:
-            self._buckets[stack.uid] = Bucket(_A_SECOND, _AT_ONCE, self.clock)
+            self._buckets[stack.uid] = TokenBucket(_A_SECOND, _AT_ONCE, self.clock)
         return self._buckets[stack.uid]
 
-    async def _count(self, stack: Stack, told: _Told) -> None:
+    async def _count(self, stack: Stack, emitted: _EmittedEvent) -> None:
         await self.client.patch(
-            ObjectId("", "Event", stack.namespace, told.name),
-            {"count": told.count, "lastTimestamp": rfc3339(datetime.now(UTC))},
+            ObjectId("", "Event", stack.namespace, emitted.name),
+            {"count": emitted.count, "lastTimestamp": rfc3339(datetime.now(UTC))},
             manager=_MANAGER,
             metadata_only=True,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """``rate`` a second, ``burst`` at once. ``clock`` is passed in by tests."""
 
     rate: float

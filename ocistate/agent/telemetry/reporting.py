@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from ocistate.agent.queue import Controller, Key
+from ocistate.agent.queue import Controller
 from ocistate.api.stack import Stack
-from ocistate.api.status import Status
+from ocistate.api.status import StackStatus
 from ocistate.channel.record import read_time
-from ocistate.channel.report import MAX_TEXT, Report, State
+from ocistate.channel.report import MAX_TEXT, Report, ReportedState
 from ocistate.channel.rings import Cluster
 from ocistate.errors import OcistateError, Unavailable
+from ocistate.objects import StackKey
 from ocistate.oci.store import Store
-from ocistate.ops.channel.reader import place_of
+from ocistate.ops.channel.reader import repository_of
 from ocistate.ops.channel.reports import write_report
 from ocistate.signing.keys import Signer
 from ocistate.text import plain
@@ -34,15 +35,15 @@ LEAST_SECONDS: Final = 10.0
 _LONGEST_RETRY: Final = 300.0
 _WRITE_SECONDS: Final = 10.0
 
-Connect = Callable[[Stack], Awaitable[Store]]
+ConnectStack = Callable[[Stack], Awaitable[Store]]
 
 
 def report_of(
-    stack: Stack, status: Status, *, cluster: Cluster, now: datetime, every: int
+    stack: Stack, status: StackStatus, *, cluster: Cluster, now: datetime, every: int
 ) -> Report | None:
     """What a Stack's status says of the channel it follows; None when there is nothing to say."""
     source = stack.source
-    place = place_of(source.records)
+    place = repository_of(source.records)
     followed = next(
         (f for f in status.channels if (f.channel, f.repository) == (source.channel, place)), None
     )
@@ -65,7 +66,7 @@ def report_of(
         stack=str(stack),
         channel=source.channel,
         records=place,
-        repository=place_of(source.repository),
+        repository=repository_of(source.repository),
         digest=digest,
         epoch=followed.epoch,
         sequence=followed.sequence,
@@ -83,18 +84,18 @@ class Reporter:
 
     cluster: Cluster
     signer: Signer
-    connect: Connect
+    connect: ConnectStack
     every: int = REPORT_EVERY
     now: Callable[[], datetime] = lambda: datetime.now(UTC).replace(microsecond=0)
-    _latest: dict[Key, tuple[Stack, Status]] = field(default_factory=dict)
-    _sent: dict[Key, Report] = field(default_factory=dict)
-    _failures: dict[Key, int] = field(default_factory=dict)
+    _latest: dict[StackKey, tuple[Stack, StackStatus]] = field(default_factory=dict)
+    _sent: dict[StackKey, Report] = field(default_factory=dict)
+    _failures: dict[StackKey, int] = field(default_factory=dict)
     _queue: Controller = field(init=False)
 
     def __post_init__(self) -> None:
         self._queue = Controller(reconcile=self._due, on_bug=_on_bug, workers=4)
 
-    def note(self, stack: Stack, status: Status) -> None:
+    def note(self, stack: Stack, status: StackStatus) -> None:
         """A pass has ended: tell of it, if there is anything new."""
         if stack.report is None or not stack.source.channel:
             return
@@ -106,7 +107,7 @@ class Reporter:
         if not self._failures.get(stack.key):
             self._queue.wake(stack.key, after=self._pause(sent))
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: StackKey) -> None:
         """A Stack is gone, or another agent's."""
         self._queue.forget(key)
         for known in (self._latest, self._sent, self._failures):
@@ -116,7 +117,7 @@ class Reporter:
         """Write reports until told to stop."""
         await self._queue.run(stop)
 
-    def _report(self, key: Key) -> Report | None:
+    def _report(self, key: StackKey) -> Report | None:
         stack, status = self._latest[key]
         return report_of(stack, status, cluster=self.cluster, now=self.now(), every=self.every)
 
@@ -125,7 +126,7 @@ class Reporter:
             return 0.0
         return max(0.0, LEAST_SECONDS - (self.now() - sent.at).total_seconds())
 
-    async def _due(self, key: Key) -> float | None:
+    async def _due(self, key: StackKey) -> float | None:
         if key not in self._latest:
             return None
         stack, _ = self._latest[key]
@@ -147,7 +148,7 @@ class Reporter:
             log.info("reports are taken again", extra={"stack": str(stack)})
         return float(self.every)
 
-    def _failed(self, key: Key, stack: Stack, error: OcistateError) -> float:
+    def _failed(self, key: StackKey, stack: Stack, error: OcistateError) -> float:
         count = self._failures[key] = self._failures.get(key, 0) + 1
         if count == 1:
             log.warning(
@@ -169,7 +170,7 @@ def _towards(stack: Stack) -> Stack:
     return replace(stack, source=source)
 
 
-def _state(status: Status) -> State:
+def _state(status: StackStatus) -> ReportedState:
     ready, healthy = status.condition("Ready"), status.condition("Healthy")
     if status.is_true("Ready"):
         return "Healthy"
@@ -191,5 +192,5 @@ def _time(text: str, default: datetime) -> datetime:
         return default
 
 
-def _on_bug(key: Key, error: Exception) -> None:
+def _on_bug(key: StackKey, error: Exception) -> None:
     log.error("a report failed unexpectedly", exc_info=error, extra={"stack": "/".join(key)})

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ocistate.objects import ObjectId
+from ocistate.objects import GroupKind, ObjectId
 
 _WEBHOOKS: Final = frozenset({"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"})
 
 
 def filled_in(id: ObjectId, obj: Mapping[str, Any]) -> Iterator[str]:
     """JSON pointers to such fields of an object."""
-    match (id.group, id.kind):
+    match GroupKind(id.group, id.kind):
         case ("rbac.authorization.k8s.io", "ClusterRole"):
             # The rules of an aggregated role are those of the roles that it selects.
             if obj.get("aggregationRule") and "rules" in obj:

@@ -23,7 +23,7 @@ from ocistate.documents.shapes import POINTER
 from ocistate.errors import ConfigError, InvalidManifest, OcistateError
 from ocistate.health.vanishing import ONCE, Lifetime, lifetime_of
 from ocistate.kube.errors import UNKNOWN_KIND, StatusError
-from ocistate.kube.stages import Stage, stage_of
+from ocistate.kube.stages import ApplyStage, stage_of
 from ocistate.labels import (
     ADOPTED_ANNOTATION,
     APPLY_ANNOTATION,
@@ -33,7 +33,7 @@ from ocistate.labels import (
     WAVE_ANNOTATION,
     check_owner,
 )
-from ocistate.objects import ObjectId, Resource
+from ocistate.objects import GroupKind, ObjectId, Resource
 from ocistate.text import whole_number
 
 Scope = Callable[[str, str], bool | None]
@@ -55,7 +55,7 @@ _SERVER_METADATA: Final = frozenset(
 )
 
 
-class Mode(StrEnum):
+class ApplyMode(StrEnum):
     """How an object is applied: its annotation ``ocistate.dev/apply``."""
 
     APPLY = "apply"
@@ -88,7 +88,7 @@ def _is_mark_of_others(path: Sequence[str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IgnoreRule:
+class IgnoredFields:
     """Fields left to others, as JSON pointers; an empty criterion fits every object."""
 
     pointers: tuple[str, ...]
@@ -115,16 +115,16 @@ class IgnoreRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class DesiredObject:
     """One object as it shall be. ``problem`` says why it cannot be applied, if it cannot;
     ``lifetime`` whether it is meant to vanish."""
 
     id: ObjectId
     resource: Resource
     marker: str
-    mode: Mode
+    mode: ApplyMode
     wave: int
-    stage: Stage
+    stage: ApplyStage
     pointers: tuple[str, ...] = ()
     problem: OcistateError | None = None
     lifetime: Lifetime = Lifetime.KEPT
@@ -138,14 +138,14 @@ class Desired:
     """
 
     owner: str
-    wanted: tuple[Wanted, ...]
-    by_id: Mapping[ObjectId, Wanted]
-    unknown: frozenset[tuple[str, str]]
+    wanted: tuple[DesiredObject, ...]
+    by_id: Mapping[ObjectId, DesiredObject]
+    unknown: frozenset[GroupKind]
 
     @property
-    def kinds(self) -> frozenset[tuple[str, str]]:
+    def kinds(self) -> frozenset[GroupKind]:
         """Group and kind of everything wanted."""
-        return frozenset((id.group, id.kind) for id in self.by_id)
+        return frozenset(GroupKind(id.group, id.kind) for id in self.by_id)
 
 
 def prepare(
@@ -156,7 +156,7 @@ def prepare(
     namespaced: Scope,
     namespace: str = "default",
     force_namespace: bool = False,
-    ignore: Sequence[IgnoreRule] = (),
+    ignore: Sequence[IgnoredFields] = (),
 ) -> Desired:
     """Prepare an artifact's resources for a cluster.
 
@@ -169,12 +169,12 @@ def prepare(
     check_owner(owner)
     resources = list(resources)
     defined = _defined(resources)
-    scopes: dict[tuple[str, str], bool | None] = {}
-    found: dict[ObjectId, Wanted] = {}
-    refused: list[Wanted] = []
+    scopes: dict[GroupKind, bool | None] = {}
+    found: dict[ObjectId, DesiredObject] = {}
+    refused: list[DesiredObject] = []
     for resource in resources:
         given = resource.id
-        key = (given.group, given.kind)
+        key = GroupKind(given.group, given.kind)
         if key not in scopes:
             served = namespaced(*key)
             scopes[key] = defined.get(key) if served is None else served
@@ -203,7 +203,7 @@ def prepare(
     )
 
 
-def body(wanted: Wanted, owner: str, *, adopted: bool = False) -> dict[str, Any]:
+def body(wanted: DesiredObject, owner: str, *, adopted: bool = False) -> dict[str, Any]:
     """The object to send: with its namespace, our label and marker, without ignored fields."""
     obj = wanted.resource.object
     metadata = {
@@ -249,19 +249,19 @@ def _wanted(
     id: ObjectId,
     scope: bool | None,
     artifact: str,
-    ignore: Sequence[IgnoreRule],
-) -> Wanted:
+    ignore: Sequence[IgnoredFields],
+) -> DesiredObject:
     annotations: Mapping[str, Any] = {}
     if _OUR_ANNOTATIONS in resource.json:
         annotations = (resource.object.get("metadata") or {}).get("annotations") or {}
     problem: OcistateError | None = None
-    mode, wave = Mode.APPLY, 0
+    mode, wave = ApplyMode.APPLY, 0
     lifetime = lifetime_of(id, resource.json, lambda: resource.object)
     try:
         if (text := annotations.get(APPLY_ANNOTATION)) == ONCE:
             lifetime = Lifetime.ONCE
         elif text:
-            mode = Mode(text)
+            mode = ApplyMode(text)
         if text := annotations.get(WAVE_ANNOTATION):
             wave = int(text)
     except (ValueError, TypeError):
@@ -281,10 +281,10 @@ def _wanted(
         sorted({pointer for rule in ignore if rule.fits(id) for pointer in rule.pointers})
     )
     # A Secret's own hash on the live object would let its metadata's readers guess short values.
-    marker = artifact if (id.group, id.kind) == ("", "Secret") else resource.digest
+    marker = artifact if GroupKind(id.group, id.kind) == ("", "Secret") else resource.digest
     if pointers:
         marker = digest_of(canonical_json([marker, *pointers]))
-    return Wanted(
+    return DesiredObject(
         id=id,
         resource=resource,
         marker=marker,
@@ -297,11 +297,11 @@ def _wanted(
     )
 
 
-def _defined(resources: Iterable[Resource]) -> dict[tuple[str, str], bool]:
+def _defined(resources: Iterable[Resource]) -> dict[GroupKind, bool]:
     """The kinds that the resources themselves define, and whether they are namespaced."""
     kinds = {}
     for resource in resources:
-        if (resource.id.group, resource.id.kind) == _CRD:
+        if GroupKind(resource.id.group, resource.id.kind) == _CRD:
             spec: Any = resource.object.get("spec")
             kind = defined_kind(spec)
             if kind is not None:
@@ -309,21 +309,21 @@ def _defined(resources: Iterable[Resource]) -> dict[tuple[str, str], bool]:
     return kinds
 
 
-def defined_kind(spec: Any) -> tuple[str, str] | None:
+def defined_kind(spec: Any) -> GroupKind | None:
     """Group and kind that a CRD with this spec defines; None when it does not say."""
     names = spec.get("names") if isinstance(spec, Mapping) else None
     kind = names.get("kind") if isinstance(names, Mapping) else None
     if kind and isinstance(kind, str) and spec.get("group") and isinstance(spec["group"], str):
-        return (spec["group"], kind)
+        return GroupKind(spec["group"], kind)
     return None
 
 
-def _order(wanted: Iterable[Wanted]) -> Callable[[Wanted], tuple[int, int, ObjectId]]:
+def _order(wanted: Iterable[DesiredObject]) -> Callable[[DesiredObject], tuple[int, int, ObjectId]]:
     """Waves first, stages within them; but what others need comes first unless it says a wave."""
     first = min((each.wave for each in wanted), default=0)
 
-    def key(each: Wanted) -> tuple[int, int, ObjectId]:
-        early = each.stage <= Stage.DEFINITIONS and each.wave == 0
+    def key(each: DesiredObject) -> tuple[int, int, ObjectId]:
+        early = each.stage <= ApplyStage.DEFINITIONS and each.wave == 0
         return (min(first, 0) if early else each.wave, each.stage, each.id)
 
     return key

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from ocistate.labels import FIELD_MANAGER
 
-Key = tuple[Any, ...]
+ItemKey = tuple[Any, ...]
 
 _EMPTY: Final[tuple[Any, ...]] = (None, {}, [])
 NOT_FIELDS: Final = frozenset({"apiVersion", "kind", "status"})
@@ -31,7 +31,7 @@ _NOT_METADATA: Final = frozenset({"name", "namespace"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class HeldItem:
     """What is held of a list's item: its name in the field set, its keys, and its fields."""
 
     name: str
@@ -151,14 +151,14 @@ class KeyedItems:
 
     def __init__(self, node: Mapping[str, Any]) -> None:
         self._all = [
-            Held(name=name, keys=json.loads(name[2:]), fields=node[name])
+            HeldItem(name=name, keys=json.loads(name[2:]), fields=node[name])
             for name in node
             if name.startswith("k:")
         ]
         self._names = tuple(dict.fromkeys(name for held in self._all for name in held.keys))
-        self._found: dict[tuple[str, ...], dict[Key, list[Held]]] = {}
+        self._found: dict[tuple[str, ...], dict[ItemKey, list[HeldItem]]] = {}
 
-    def assign(self, items: Sequence[Any]) -> list[Held | None]:
+    def assign(self, items: Sequence[Any]) -> list[HeldItem | None]:
         """What is held of each item; no two items have the same.
 
         A key that an item leaves out was defaulted by the server (protocol: TCP), and may be any
@@ -181,7 +181,7 @@ class KeyedItems:
         # Those that give more of their keys first: they can have no other.
         for position in sorted(range(len(items)), key=lambda each: -len(self._given(items[each]))):
             place(position, set())
-        assigned: list[Held | None] = [None] * len(items)
+        assigned: list[HeldItem | None] = [None] * len(items)
         for held in self._all:
             if held.name in taken:
                 assigned[taken[held.name]] = held
@@ -192,19 +192,19 @@ class KeyedItems:
             return ()
         return tuple(name for name in self._names if item.get(name) is not None)
 
-    def _fitting(self, item: Any) -> list[Held]:
+    def _fitting(self, item: Any) -> list[HeldItem]:
         if not isinstance(item, Mapping):
             return []
         given = self._given(item)
         if given not in self._found:
-            by_key: dict[Key, list[Held]] = {}
+            by_key: dict[ItemKey, list[HeldItem]] = {}
             for held in self._all:
                 by_key.setdefault(key_of(held.keys, given), []).append(held)
             self._found[given] = by_key
         return self._found[given].get(key_of(item, given), [])
 
 
-def key_of(item: Mapping[str, Any], names: Sequence[str]) -> Key:
+def key_of(item: Mapping[str, Any], names: Sequence[str]) -> ItemKey:
     """An item's keys, to look it up by."""
     values = [item.get(name) for name in names]
     return tuple(repr(each) if isinstance(each, (dict, list)) else each for each in values)

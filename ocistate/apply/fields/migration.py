@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
-from ocistate.apply.desired.prepare import Wanted, tokens
+from ocistate.apply.desired.prepare import DesiredObject, tokens
 from ocistate.apply.fields.managed import holds, our_fields
 from ocistate.apply.fields.unions import claim, in_the_way, union
 from ocistate.kube import codec
@@ -153,7 +153,7 @@ def merged_entries(
     return [*kept, {**ours, "fieldsV1": fields}] if ours is not None else kept
 
 
-async def leave_fields(client: KubeClient, wanted: Wanted, version: str) -> None:
+async def leave_fields(client: KubeClient, wanted: DesiredObject, version: str) -> None:
     """Hand fields that are now ignored, and that we still hold, to `LEFT_MANAGER`.
 
     Without that, applying the object without them would make the server remove or reset them.

@@ -19,9 +19,9 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
 
-from ocistate.apply.fields.managed import NOT_FIELDS, Key, KeyedItems, key_of, our_fields
+from ocistate.apply.fields.managed import NOT_FIELDS, ItemKey, KeyedItems, key_of, our_fields
 from ocistate.kube import codec
-from ocistate.objects import ObjectId, object_id
+from ocistate.objects import GroupKind, ObjectId, object_id
 
 MOST_FIELDS: Final = 10
 """So many are told of one object; the first ones show where to look."""
@@ -61,7 +61,7 @@ def overruled(sent: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, 
     At most `MOST_FIELDS`; never the values.
     """
     id: ObjectId = object_id(sent)
-    if (id.group, id.kind) in _REPACKED:
+    if GroupKind(id.group, id.kind) in _REPACKED:
         return ()
     return tuple(islice(_of_object(sent, answer, our_fields(answer["metadata"])), MOST_FIELDS))
 
@@ -110,7 +110,7 @@ def _items_differ(
     items: Sequence[Any], stored: Sequence[Any], held: Mapping[str, Any], path: str
 ) -> Iterator[str]:
     """Of a list whose items have keys, or of a set: order and others' items do not matter."""
-    keyed, places = KeyedItems(held).assign(items), _Places(stored)
+    keyed, places = KeyedItems(held).assign(items), _StoredItems(stored)
     for position, (item, ours) in enumerate(zip(items, keyed, strict=True)):
         place = f"{path}[{position}]"
         if not isinstance(item, Mapping):
@@ -123,12 +123,12 @@ def _items_differ(
             yield from min(found, key=len)
 
 
-class _Places:
+class _StoredItems:
     """The items of a stored list, by their keys or as values."""
 
     def __init__(self, stored: Sequence[Any]) -> None:
         self._stored = stored
-        self._by_keys: dict[tuple[str, ...], dict[Key, list[Any]]] = {}
+        self._by_keys: dict[tuple[str, ...], dict[ItemKey, list[Any]]] = {}
         self._values = {each for each in stored if isinstance(each, (str, int, float))}
 
     def find(self, keys: Mapping[str, Any]) -> Sequence[Any]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import REFERENCE, Connect, run_async, two_store_options
+from ocistate.cli.common.options import REFERENCE, OpenRepository, run_async, two_store_options
 from ocistate.cli.common.output import emit, note, output_option, result, warn
 from ocistate.errors import NotFound, UsageError
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
-    from ocistate.oci.copy import Report, Wanted
+    from ocistate.oci.copy import CopyItem, CopyReport
     from ocistate.oci.store import Store
 
 
@@ -49,8 +49,8 @@ def copy_command(
     channels: bool,
     jobs: int,
     dry_run: bool,
-    connect_from: Connect,
-    connect_to: Connect,
+    connect_from: OpenRepository,
+    connect_to: OpenRepository,
     output: str,
 ) -> None:
     """Copy artifacts between registries, layouts and archives, with all that refers to them.
@@ -125,21 +125,21 @@ async def _copy(
     channels: bool,
     jobs: int,
     dry_run: bool,
-) -> Report:
-    from ocistate.oci.copy import Wanted
+) -> CopyReport:
+    from ocistate.oci.copy import CopyItem
     from ocistate.oci.tags import is_channel, names_artifact, select_tags
     from ocistate.ops.repository.copy import copy_artifacts
 
     async with source_store, target_store:
-        wanted: list[Wanted] = []
+        wanted: list[CopyItem] = []
         if source.target is not None:
             tag = target.tag or source.tag
-            wanted.append(Wanted(target=source.target, tags=(tag,) if tag else ()))
+            wanted.append(CopyItem(target=source.target, tags=(tag,) if tag else ()))
         tags = None
         if patterns or channels:
             tags = await source_store.tags()
             chosen = select_tags(filter(names_artifact, tags), patterns)
-            wanted += [Wanted(target=tag, tags=(tag,)) for tag in chosen]
+            wanted += [CopyItem(target=tag, tags=(tag,)) for tag in chosen]
             if not chosen and not channels:
                 raise NotFound(
                     f"no tag of {source} matches {', '.join(patterns)}",
@@ -160,7 +160,7 @@ async def _copy(
         )
 
 
-def _summary(report: Report, dry_run: bool) -> str:
+def _summary(report: CopyReport, dry_run: bool) -> str:
     return (
         f"{'Would copy' if dry_run else 'Copied'} {_count(len(report.artifacts), 'artifact')} and "
         f"{report.referrers} that refer to them: {_count(report.manifests_sent, 'manifest')} and "
@@ -175,7 +175,9 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _facts(source: Reference, target: Reference, report: Report, dry_run: bool) -> dict[str, Any]:
+def _facts(
+    source: Reference, target: Reference, report: CopyReport, dry_run: bool
+) -> dict[str, Any]:
     return {
         "source": str(source),
         "target": str(target.base),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ocistate.cli.channel.options import ChannelTrust, channel_trust_options
+from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options
 from ocistate.cli.cluster.stacks import Where, cluster_options
 from ocistate.cli.common.differences import difference_rows, print_differences, summary_of
-from ocistate.cli.common.options import Connect, required_target, run_async, source_options
+from ocistate.cli.common.options import OpenRepository, required_target, run_async, source_options
 from ocistate.cli.common.output import emit, note, output_option, result
 from ocistate.errors import UsageError
 from ocistate.reference import Reference, parse_reference
@@ -35,8 +35,8 @@ def diff_command(
     stack_name: str,
     where: Where,
     exit_code: bool,
-    trust: ChannelTrust,
-    connect: Connect,
+    trust: ChannelTrustOptions,
+    connect: OpenRepository,
     output: str,
 ) -> int:
     """Show what differs between two artifacts, object by object and field by field.
@@ -99,7 +99,9 @@ def diff_command(
     return 1 if exit_code and differences else 0
 
 
-async def _resolve(store: Store, repository: Reference, pointer: str, trust: ChannelTrust) -> str:
+async def _resolve(
+    store: Store, repository: Reference, pointer: str, trust: ChannelTrustOptions
+) -> str:
     """The tag or digest that a pointer inside a repository means."""
     if pointer.startswith("sha256:"):
         return repository.with_digest(pointer).target or ""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import REFERENCE, Connect, run_async, store_options
+from ocistate.cli.common.options import REFERENCE, OpenRepository, run_async, store_options
 from ocistate.cli.common.output import emit, note, output_option, result, table
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
-    from ocistate.ops.repository.gc import Plan, Removal
-    from ocistate.ops.repository.retention import Decision, Rules
+    from ocistate.ops.repository.gc import CleanupPlan, Removal
+    from ocistate.ops.repository.retention import RetentionDecision, RetentionRules
 
 _UNITS = {"h": 1, "d": 24, "w": 168}
 
@@ -72,7 +72,7 @@ def gc_command(
     untagged: bool,
     dry_run: bool,
     yes: bool,
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Remove a repository's old artifacts, with the signatures and all else that refers to them.
@@ -82,7 +82,7 @@ def gc_command(
     (--undated) and what has no tag (--untagged). A tag that machines follow, such as 'prod', is a
     tag like any other here: name it.
     """
-    from ocistate.ops.repository.retention import Rules
+    from ocistate.ops.repository.retention import RetentionRules
 
     if keep is None and keep_for is None:
         raise UsageError("what to keep is not said", hint="give --keep N, --keep-for 30d or both")
@@ -95,7 +95,7 @@ def gc_command(
         )
     if not (dry_run or yes or sys.stdin.isatty()):
         raise UsageError("there is nobody to ask", hint="add --yes, or --dry-run to look first")
-    rules = Rules(
+    rules = RetentionRules(
         keep=keep or 1,
         keep_for=keep_for,
         keep_tags=keep_tags,
@@ -116,13 +116,13 @@ def gc_command(
 
 
 async def _gc(
-    connect: Connect,
+    connect: OpenRepository,
     reference: Reference,
-    rules: Rules,
+    rules: RetentionRules,
     dry_run: bool,
     yes: bool,
     output: str,
-) -> tuple[Plan, Sequence[Removal], int]:
+) -> tuple[CleanupPlan, Sequence[Removal], int]:
     from ocistate.ops.repository.gc import plan_gc, plan_removals, remove
 
     async with connect(reference) as store:
@@ -147,17 +147,17 @@ async def _gc(
             ]
         else:
             removals = await plan_removals(store, plan)
-        return plan, removals, await remove(store, removals, _tell)
+        return plan, removals, await remove(store, removals, _print_removal)
 
 
-def _tell(removal: Removal) -> None:
+def _print_removal(removal: Removal) -> None:
     artifact = removal.decision.artifact
     more = len(removal.digests) - 1
     tags = ", ".join(artifact.tags) or "no tag"
     note(f"Removed {artifact.digest[:19]} ({tags}) and {more} more manifests.")
 
 
-def _print(decisions: Sequence[Decision]) -> None:
+def _print(decisions: Sequence[RetentionDecision]) -> None:
     if not decisions:
         note("There are no artifacts to decide on.")
         return
@@ -181,15 +181,15 @@ def _shorten(tags: Sequence[str]) -> str:
     return ", ".join(tags[:3]) + more
 
 
-def _time(decision: Decision) -> str:
+def _time(decision: RetentionDecision) -> str:
     created = decision.artifact.created
     return created.strftime("%Y-%m-%dT%H:%M:%SZ") if created else ""
 
 
 def _facts(
-    reference: Reference, plan: Plan, removals: Sequence[Removal], dry_run: bool, freed: int
+    reference: Reference, plan: CleanupPlan, removals: Sequence[Removal], dry_run: bool, freed: int
 ) -> dict[str, Any]:
-    def artifact(decision: Decision) -> dict[str, Any]:
+    def artifact(decision: RetentionDecision) -> dict[str, Any]:
         return {
             "digest": decision.artifact.digest,
             "tags": list(decision.artifact.tags),

@@ -11,7 +11,7 @@ import click
 
 from ocistate.cli.common.options import (
     REFERENCE,
-    Connect,
+    OpenRepository,
     optional_trust_options,
     required_target,
     run_async,
@@ -23,7 +23,7 @@ from ocistate.reference import Reference
 if TYPE_CHECKING:
     from ocistate.oci.store import Store
     from ocistate.signing.decide import Verdict
-    from ocistate.signing.found import Found
+    from ocistate.signing.found import FoundSignature
     from ocistate.signing.policy.model import TrustPolicy
 
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def inspect_command(
     reference: Reference,
     policies: tuple[TrustPolicy, ...],
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Show an artifact: source, revision, time, signatures, resources and images.
@@ -96,7 +96,7 @@ async def _inspect(store: Store, target: str, policies: Sequence[TrustPolicy]) -
 
 
 def _signatures(
-    found: Sequence[Found], digest: str, policy: TrustPolicy | None
+    found: Sequence[FoundSignature], digest: str, policy: TrustPolicy | None
 ) -> list[dict[str, Any]]:
     """Each signature and attestation: what it claims, and what the policy makes of it."""
     from ocistate.signing.claims import read_claims
@@ -122,7 +122,7 @@ def _signatures(
 
 
 def _verdicts(
-    found: Sequence[Found], types: Sequence[str], digest: str, policy: TrustPolicy | None
+    found: Sequence[FoundSignature], types: Sequence[str], digest: str, policy: TrustPolicy | None
 ) -> list[Verdict | None]:
     """The policy's verdict on each, asked for what it claims to be."""
     if policy is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import Connect, run_async, store_options
+from ocistate.cli.common.options import OpenRepository, run_async, store_options
 from ocistate.cli.common.output import emit, note, output_option, result, table
 from ocistate.errors import UsageError
 from ocistate.reference import Reference, parse_reference
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def ls_command(
     place: str,
     everything: bool,
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """List a repository's artifacts, the newest first; or the repositories of a registry.
@@ -76,7 +76,7 @@ def registry_of(place: str) -> str | None:
     return parse_reference(f"{host}/any").registry
 
 
-def _print_repositories(registry: str, connect: Connect, output: str) -> None:
+def _print_repositories(registry: str, connect: OpenRepository, output: str) -> None:
     names = [f"{registry}/{name}" for name in run_async(repositories_of(connect, registry))]
     if output in ("json", "yaml"):
         emit([{"repository": name} for name in names], output)
@@ -89,7 +89,7 @@ def _print_repositories(registry: str, connect: Connect, output: str) -> None:
         table(("repository",), [(name,) for name in names])
 
 
-async def repositories_of(connect: Connect, registry: str) -> list[str]:
+async def repositories_of(connect: OpenRepository, registry: str) -> list[str]:
     from ocistate.oci.registry.store import RegistryStore
 
     async with connect(parse_reference(f"{registry}/any")) as store:

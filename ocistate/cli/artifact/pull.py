@@ -9,7 +9,7 @@ import click
 
 from ocistate.cli.common.options import (
     REFERENCE,
-    Connect,
+    OpenRepository,
     required_target,
     run_async,
     source_options,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     help="A new or empty folder; '-' prints all documents to stdout.",
 )
 @source_options
-def pull_command(reference: Reference, output: str, connect: Connect) -> None:
+def pull_command(reference: Reference, output: str, connect: OpenRepository) -> None:
     """Fetch an artifact's files into a new folder, all or nothing.
 
     Every digest is checked. Who signed it is not: that is 'ocistate verify', or 'apply'.

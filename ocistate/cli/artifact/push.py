@@ -11,7 +11,7 @@ import click
 
 from ocistate.cli.common.options import (
     REFERENCE,
-    Connect,
+    OpenRepository,
     parse_annotations,
     run_async,
     store_options,
@@ -95,7 +95,7 @@ def push_command(
     reference: Reference,
     sign: bool,
     load: Load | None,
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
     dry_run: bool,
     **options: Any,

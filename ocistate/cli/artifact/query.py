@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.artifact.ls import registry_of, repositories_of
-from ocistate.cli.channel.options import ChannelTrust, channel_trust_options
-from ocistate.cli.common.options import Connect, run_async, store_options
+from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options
+from ocistate.cli.common.options import OpenRepository, run_async, store_options
 from ocistate.cli.common.output import emit, note, output_option, result, table, warn
 from ocistate.errors import UsageError
 from ocistate.reference import Reference, parse_reference
 
 if TYPE_CHECKING:
-    from ocistate.ops.repository.query import Answer, Hit, Query
+    from ocistate.ops.repository.query import Hit, Query, QueryResult
 
 
 @click.command("query")
@@ -34,8 +34,8 @@ def query_command(
     places: tuple[str, ...],
     channel: str | None,
     tag: str | None,
-    trust: ChannelTrust,
-    connect: Connect,
+    trust: ChannelTrustOptions,
+    connect: OpenRepository,
     output: str,
     **criteria: Any,
 ) -> int:
@@ -68,15 +68,15 @@ def query_command(
         emit([_facts(hit) for hit in hits], output)
     elif output == "name":
         for hit in hits:
-            result(f"{hit.place.repository}@{hit.place.digest} {hit.entry.id}")
+            result(f"{hit.location.repository}@{hit.location.digest} {hit.entry.id}")
     elif hits:
         with_images = bool(query.image)
         table(
             ("repository", "at", "object", *(("images",) if with_images else ())),
             [
                 (
-                    hit.place.repository,
-                    ", ".join(hit.place.pointers) or hit.place.digest[:19],
+                    hit.location.repository,
+                    ", ".join(hit.location.pointers) or hit.location.digest[:19],
                     str(hit.entry.id),
                     *((", ".join(hit.images),) if with_images else ()),
                 )
@@ -93,23 +93,23 @@ async def _search(
     query: Query,
     channel: str | None,
     tag: str | None,
-    trust: ChannelTrust,
-    connect: Connect,
-) -> list[Answer]:
+    trust: ChannelTrustOptions,
+    connect: OpenRepository,
+) -> list[QueryResult]:
     from ocistate.ops.channel.reader import channels_in
     from ocistate.ops.repository.query import (
-        Answer,
-        Place,
-        places_of_channels,
-        places_of_tags,
+        ArtifactLocation,
+        QueryResult,
+        locations_of_channels,
+        locations_of_tags,
         search,
     )
 
     references: list[Reference] = []
-    for place in places:
-        registry = registry_of(place)
+    for location in places:
+        registry = registry_of(location)
         if registry is None:
-            references.append(parse_reference(place))
+            references.append(parse_reference(location))
         else:
             names = await repositories_of(connect, registry)
             references += [parse_reference(f"{registry}/{name}") for name in names]
@@ -120,22 +120,26 @@ async def _search(
             if reference.target is not None:
                 digest = (await store.resolve(reference.target)).digest
                 pointers = (f":{reference.tag}",) if reference.tag else ()
-                found = [Place(repository=str(reference.base), pointers=pointers, digest=digest)]
+                found = [
+                    ArtifactLocation(
+                        repository=str(reference.base), pointers=pointers, digest=digest
+                    )
+                ]
             elif tag:
-                found = await places_of_tags(store, tag)
+                found = await locations_of_tags(store, tag)
             else:
                 names = [
                     name
                     for name in channels_in(await store.tags())
                     if fnmatchcase(name, channel or "*")
                 ]
-                found, problems = await places_of_channels(
+                found, problems = await locations_of_channels(
                     store,
                     [trust.channel(name, reference, required=False) for name in names],
                 )
             answer = await search(store, found, query)
             answers.append(
-                Answer(
+                QueryResult(
                     hits=answer.hits,
                     artifacts=answer.artifacts,
                     problems=(*problems, *answer.problems),
@@ -147,9 +151,9 @@ async def _search(
 def _facts(hit: Hit) -> dict[str, Any]:
     id = hit.entry.id
     return {
-        "repository": hit.place.repository,
-        "digest": hit.place.digest,
-        "pointers": list(hit.place.pointers),
+        "repository": hit.location.repository,
+        "digest": hit.location.digest,
+        "pointers": list(hit.location.pointers),
         "apiVersion": hit.entry.api_version,
         "kind": id.kind,
         "namespace": id.namespace,

@@ -9,7 +9,7 @@ import click
 
 from ocistate.cli.common.options import (
     REFERENCE,
-    Connect,
+    OpenRepository,
     required_target,
     run_async,
     store_options,
@@ -32,7 +32,7 @@ def tag_command(
     reference: Reference,
     tags: tuple[str, ...],
     dry_run: bool,
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Give an artifact more tags. A tag that names something else is moved."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ocistate.cli.channel.options import (
-    ChannelTrust,
-    Choice,
+    ChannelTrustOptions,
+    ChosenArtifact,
     channel_trust_options,
     choice_options,
     parse_lifetime,
 )
-from ocistate.cli.common.options import Connect, run_async, store_options
+from ocistate.cli.common.options import OpenRepository, run_async, store_options
 from ocistate.cli.common.output import emit, note, output_option, result, warn
 from ocistate.cli.trust.keys import Load, required_signer, signer_facts, signer_options
 from ocistate.errors import NotFound, UsageError
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 @store_options
 @output_option("name", "json", "yaml")
 def approve_command(
-    choice: Choice,
+    choice: ChosenArtifact,
     name: str,
     reason: str,
     expires: str | None,
     load: Load | None,
-    trust: ChannelTrust,
-    connect: Connect,
+    trust: ChannelTrustOptions,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Approve that an artifact goes into a channel, as a pipeline's gate may ask for.
@@ -98,15 +98,15 @@ def approve_command(
 async def _target(store: Store, source: Channel | None, reference: Reference) -> str:
     """The tag or digest to approve; that of a channel, if its record may be followed now."""
     from ocistate.channel.trust import check_policy, check_time
-    from ocistate.ops.channel.reader import follow_numbers, place_of, read_newest
+    from ocistate.ops.channel.reader import follow_numbers, read_newest, repository_of
 
     if source is None:
         return reference.target or ""
     record = (await follow_numbers(store, source, await read_newest(store, source))).record
     check_policy(record, source.trust)
     check_time(record, datetime.now(UTC))
-    note(f"{record} names {record.digest_of(place_of(store.reference))}")
-    return record.digest_of(place_of(store.reference))
+    note(f"{record} names {record.digest_of(repository_of(store.reference))}")
+    return record.digest_of(repository_of(store.reference))
 
 
 async def _approve(
@@ -122,7 +122,7 @@ async def _approve(
 ) -> tuple[Approval, str]:
     from ocistate.channel.approval import PREDICATE, Approval
     from ocistate.channel.record import name_tag
-    from ocistate.ops.channel.reader import no_channel, place_of
+    from ocistate.ops.channel.reader import no_channel, repository_of
     from ocistate.ops.signing.sign import sign_artifact
     from ocistate.ops.signing.verify import verify_artifact
 
@@ -136,7 +136,7 @@ async def _approve(
         note(f"{subject.digest}: {verified.summary}")
     approval = Approval(
         channel=channel,
-        repository=place_of(store.reference),
+        repository=repository_of(store.reference),
         digest=subject.digest,
         reason=reason,
         at=now,

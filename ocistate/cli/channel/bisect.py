@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ocistate.cli.channel.options import ChannelTrust, channel_trust_options, read_channel
-from ocistate.cli.common.options import REPOSITORY, Connect, run_async, source_options
+from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options, read_channel
+from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, source_options
 from ocistate.cli.common.output import emit, note, output_option, result
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
-    from ocistate.channel.bisect import Step, Verdict
+    from ocistate.channel.bisect import BisectStep, ReleaseVerdict
     from ocistate.channel.history import Link
     from ocistate.oci.store import Store
 
@@ -39,8 +39,8 @@ def bisect_command(
     command: tuple[str, ...],
     good: str,
     bad: str | None,
-    trust: ChannelTrust,
-    connect: Connect,
+    trust: ChannelTrustOptions,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Find the first bad release between a good and a bad one, by halves.
@@ -79,7 +79,7 @@ def bisect_command(
 
 
 async def _links(
-    store: Store, reference: Reference, channel: str, trust: ChannelTrust
+    store: Store, reference: Reference, channel: str, trust: ChannelTrustOptions
 ) -> list[Link]:
     """The channel's links, the oldest first."""
     async with store:
@@ -101,12 +101,12 @@ def _place(links: Sequence[Link], number: str) -> int:
 
 def _search(
     reference: Reference, links: Sequence[Link], begin: int, end: int, command: Sequence[str]
-) -> tuple[Step, list[dict[str, Any]]]:
+) -> tuple[BisectStep, list[dict[str, Any]]]:
     from ocistate.channel.bisect import next_step
 
-    verdicts: dict[int, Verdict] = {}
+    verdicts: dict[int, ReleaseVerdict] = {}
     # The same artifact again is as it was: a rollback need not be tested.
-    known: dict[str, Verdict] = {
+    known: dict[str, ReleaseVerdict] = {
         _digest(reference, links[begin]): "good",
         _digest(reference, links[end]): "bad",
     }
@@ -124,7 +124,7 @@ def _search(
     return step, tried
 
 
-def _run(command: Sequence[str], reference: str, release: str) -> Verdict:
+def _run(command: Sequence[str], reference: str, release: str) -> ReleaseVerdict:
     words = [word.replace("{}", reference) for word in command]
     environ = {**os.environ, "OCISTATE_REFERENCE": reference, "OCISTATE_RELEASE": release}
     try:
@@ -143,6 +143,6 @@ def _run(command: Sequence[str], reference: str, release: str) -> Verdict:
 
 
 def _digest(reference: Reference, link: Link) -> str:
-    from ocistate.ops.channel.reader import place_of
+    from ocistate.ops.channel.reader import repository_of
 
-    return link.record.subjects.get(place_of(reference.base), "")
+    return link.record.subjects.get(repository_of(reference.base), "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.channel.options import (
-    ChannelTrust,
+    ChannelTrustOptions,
     Writing,
     channel_trust_options,
     check_unsigned,
@@ -20,7 +20,7 @@ from ocistate.cli.channel.show import list_command, show_command, verify_command
 from ocistate.cli.common.options import (
     REFERENCE,
     REPOSITORY,
-    Connect,
+    OpenRepository,
     required_target,
     run_async,
     store_options,
@@ -60,8 +60,8 @@ def init_command(
     restart: bool,
     allow_unsigned: bool,
     writing: Writing,
-    trust: ChannelTrust,
-    connect: Connect,
+    trust: ChannelTrustOptions,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Begin a channel at an artifact: its first record.
@@ -69,7 +69,7 @@ def init_command(
     With --restart its first record in the policy's epoch, whatever the channel's name holds now.
     """
     from ocistate.channel.change import begun
-    from ocistate.ops.channel.reader import place_of
+    from ocistate.ops.channel.reader import repository_of
     from ocistate.ops.channel.releases import find_candidate, pins_of
     from ocistate.ops.channel.writer import Writer
 
@@ -82,7 +82,7 @@ def init_command(
     async def begin() -> Trusted:
         found = await find_candidate(connect, reference, policies, allow_unsigned=allow_unsigned)
         note(f"{reference.with_digest(found.digest)}: {found.trust}")
-        draft = begun(name, place_of(reference), pins_of([found]), why)
+        draft = begun(name, repository_of(reference), pins_of([found]), why)
 
         def make(newest: Trusted | None) -> Record:
             if newest is not None:
@@ -113,8 +113,8 @@ def _rewrite(verb: str, text: str) -> Callable[..., Any]:
         reference: Reference,
         name: str,
         writing: Writing,
-        trust: ChannelTrust,
-        connect: Connect,
+        trust: ChannelTrustOptions,
+        connect: OpenRepository,
         output: str,
     ) -> None:
         from ocistate.ops.channel.writer import Writer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.channel.options import read_policies
-from ocistate.cli.common.options import REPOSITORY, Connect, run_async, store_options
+from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, store_options
 from ocistate.cli.common.output import emit, note, output_option, result, table
 from ocistate.errors import ConfigError
 from ocistate.reference import Reference
@@ -88,7 +88,7 @@ def status_command(
     name: str,
     reports: Reports,
     exit_code: bool,
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
 ) -> int:
     """Show what each cluster runs of a channel.
@@ -102,7 +102,7 @@ def status_command(
         emit(
             {
                 "channel": str(record),
-                "well": fleet.is_well,
+                "well": fleet.is_healthy,
                 "counts": fleet.counts(),
                 "members": [member_facts(member) for member in fleet.members],
             },
@@ -119,11 +119,11 @@ def status_command(
     counts = ", ".join(f"{count} {standing}" for standing, count in fleet.counts().items())
     behind = sum(m.report is not None and not m.current for m in fleet.members)
     note(f"{record}: {counts or 'no cluster'}" + (f"; {behind} behind" if behind else "") + ".")
-    return 1 if exit_code and not fleet.is_well else 0
+    return 1 if exit_code and not fleet.is_healthy else 0
 
 
 async def _status(
-    connect: Connect, reference: Reference, name: str, reports: Reports
+    connect: OpenRepository, reference: Reference, name: str, reports: Reports
 ) -> tuple[Record, Fleet]:
     from datetime import UTC, datetime
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel.options import ChannelTrust, channel_trust_options
+from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options
 from ocistate.cli.channel.records import record_row
-from ocistate.cli.common.options import REPOSITORY, Connect, run_async, source_options
+from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, source_options
 from ocistate.cli.common.output import emit, note, output_option, result, table, warn
 from ocistate.reference import Reference
 
@@ -36,8 +36,8 @@ def history_command(
     name: str | None,
     limit: int | None,
     git: bool,
-    trust: ChannelTrust,
-    connect: Connect,
+    trust: ChannelTrustOptions,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Show the releases of a channel, or of all: number, time, who, digest, revision, why.
@@ -68,7 +68,7 @@ async def _read(
     reference: Reference,
     name: str | None,
     limit: int | None,
-    trust: ChannelTrust,
+    trust: ChannelTrustOptions,
 ) -> list[tuple[Channel, History]]:
     from ocistate.channel.history import MAX_RECORDS
     from ocistate.ops.channel.history import RecordCache, read_history

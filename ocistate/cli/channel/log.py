@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel.options import ChannelTrust, channel_trust_options, read_channel
+from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options, read_channel
 from ocistate.cli.channel.records import record_row
 from ocistate.cli.common.differences import field_rows, print_change, print_fields, show_value
-from ocistate.cli.common.options import REPOSITORY, Connect, run_async, source_options
+from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, source_options
 from ocistate.cli.common.output import emit, note, output_option, result, table, warn
 from ocistate.errors import NotFound
 from ocistate.reference import Reference
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ocistate.objects import ObjectId
     from ocistate.oci.cached import CachedFetcher
     from ocistate.oci.store import Store
-    from ocistate.ops.channel.objects import ObjectChange, Release
+    from ocistate.ops.channel.objects import ObjectRelease, ReleaseChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,12 @@ class Past:
     """One object over a channel's releases, the newest first."""
 
     fetcher: CachedFetcher
-    releases: Sequence[Release]
+    releases: Sequence[ObjectRelease]
     id: ObjectId
 
 
 async def _read_past(
-    store: Store, reference: Reference, channel: str, resource: str, trust: ChannelTrust
+    store: Store, reference: Reference, channel: str, resource: str, trust: ChannelTrustOptions
 ) -> Past:
     """The object that is named, from the release CHANNEL@NUMBER back, or from the newest."""
     from ocistate.channel.history import find_release
@@ -84,8 +84,8 @@ def _past_options(command: Callable[..., Any]) -> Callable[..., Any]:
         reference: Reference,
         channel: str,
         resource: str,
-        trust: ChannelTrust,
-        connect: Connect,
+        trust: ChannelTrustOptions,
+        connect: OpenRepository,
         **kwargs: Any,
     ) -> Any:
         @asynccontextmanager
@@ -196,7 +196,7 @@ async def _blame(open_past: Open) -> list[dict[str, Any]]:
         return [_blamed(field, changes) for field in blame(states)]
 
 
-def _row(change: ObjectChange) -> dict[str, Any]:
+def _row(change: ReleaseChange) -> dict[str, Any]:
     from ocistate.channel.record import show_number
 
     link = change.release.link
@@ -211,7 +211,7 @@ def _row(change: ObjectChange) -> dict[str, Any]:
     }
 
 
-def _blamed(field: Blamed, changes: Sequence[ObjectChange]) -> dict[str, Any]:
+def _blamed(field: Blamed, changes: Sequence[ReleaseChange]) -> dict[str, Any]:
     row = _row(changes[field.since])
     return {
         "pointer": field.pointer,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.common.differences import difference_rows, print_differences, summary_of
-from ocistate.cli.common.options import Connect
+from ocistate.cli.common.options import OpenRepository
 from ocistate.cli.common.output import emit, note, result, warn
 from ocistate.errors import NotFound, UsageError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ocistate.ops.artifact.compare import ObjectDiff
     from ocistate.ops.channel.writer import Writer
 
-Change = Callable[["Trusted"], "Record | None"]
+NextRecord = Callable[["Trusted"], "Record | None"]
 """Makes the next record, not numbered yet, of the newest one; None where nothing is to change."""
 
 
@@ -70,7 +70,7 @@ async def newest_of(writer: Writer) -> Trusted:
 
 
 async def move(
-    connect: Connect, writer: Writer, newest: Trusted, change: Change, consent: Consent
+    connect: OpenRepository, writer: Writer, newest: Trusted, change: NextRecord, consent: Consent
 ) -> Moved:
     """Show what changes, ask, and write; on top of later records too, unless a person decided."""
     from ocistate.channel.change import succeed
@@ -114,7 +114,7 @@ async def move(
 
 
 async def _compare(
-    connect: Connect, before: Record, after: Record
+    connect: OpenRepository, before: Record, after: Record
 ) -> dict[str, tuple[ObjectDiff, ...]]:
     """What changes in the objects, by repository."""
     from ocistate.ops.artifact.compare import compare, open_side

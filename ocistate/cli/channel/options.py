@@ -33,7 +33,7 @@ _ACTORS: Final = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BITBUCKET_STEP_TRIGGERER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelTrust:
+class ChannelTrustOptions:
     """Whose records count, as ``--policy`` or ``--channel-key`` say it."""
 
     policy: str | None
@@ -64,7 +64,7 @@ class ChannelTrust:
         """
         from ocistate.channel.record import check_channel
         from ocistate.channel.trust import ChannelTrust as Trust
-        from ocistate.ops.channel.reader import Channel, channel_of, place_of
+        from ocistate.ops.channel.reader import Channel, channel_of, repository_of
         from ocistate.signing.keys import load_public_key, read_key
         from ocistate.signing.policy.model import trusted_key
 
@@ -84,7 +84,7 @@ class ChannelTrust:
             _warn_unverified()
         keys = tuple(trusted_key("", key) for key in public)
         return Channel(
-            name=check_channel(name), repository=place_of(repository), trust=Trust(keys=keys)
+            name=check_channel(name), repository=repository_of(repository), trust=Trust(keys=keys)
         )
 
 
@@ -123,7 +123,7 @@ def channel_trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(
         *args: Any, policy: str | None, channel_keys: tuple[str, ...], **kwargs: Any
     ) -> Any:
-        return command(*args, trust=ChannelTrust(policy=policy, keys=channel_keys), **kwargs)
+        return command(*args, trust=ChannelTrustOptions(policy=policy, keys=channel_keys), **kwargs)
 
     return wrapper
 
@@ -179,7 +179,7 @@ def writer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ChosenArtifact:
     """The one artifact that is meant: what a channel pins, a digest, or what a tag names."""
 
     reference: Reference
@@ -222,7 +222,9 @@ def choice_options(does: str) -> Callable[[Callable[..., Any]], Callable[..., An
             base = reference.base
             if digest or tag:
                 reference = base.with_digest(digest) if digest else base.with_tag(tag or "")
-            return command(*args, choice=Choice(reference=reference, channel=from_), **kwargs)
+            return command(
+                *args, choice=ChosenArtifact(reference=reference, channel=from_), **kwargs
+            )
 
         return wrapper
 
@@ -267,7 +269,7 @@ def actor_here() -> str:
 
 
 async def read_channel(
-    store: Store, repository: Reference, name: str | None, trust: ChannelTrust
+    store: Store, repository: Reference, name: str | None, trust: ChannelTrustOptions
 ) -> tuple[Channel, History]:
     """A channel, the only one there is when none is named, and its history.
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import Connect, run_async, store_options
+from ocistate.cli.common.options import OpenRepository, run_async, store_options
 from ocistate.cli.common.output import emit, note, output_option, result, table
 from ocistate.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ocistate.channel.gates import Outcome
+    from ocistate.channel.gates import GateOutcome
     from ocistate.channel.pipeline import Pipeline
     from ocistate.ops.channel.pipeline import StageStatus
     from ocistate.signing.keys import Signer
@@ -56,13 +56,13 @@ def check_command(file: Path, output: str) -> None:
 @_file
 @store_options
 @output_option("table", "json", "yaml")
-def status_command(file: Path, connect: Connect, output: str) -> None:
+def status_command(file: Path, connect: OpenRepository, output: str) -> None:
     """Show the stages side by side.
 
     Told are what each has, since when, and what waits for what.
     """
     pipeline, policies = load_pipeline(file)
-    _show(pipeline, run_async(_look(connect, pipeline, policies, None)), output)
+    _show(pipeline, run_async(_read(connect, pipeline, policies, None)), output)
 
 
 @pipeline_command.command("run")
@@ -76,7 +76,7 @@ def status_command(file: Path, connect: Connect, output: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would move, and write nothing.")
 @store_options
 @output_option("table", "json", "yaml")
-def run_command(file: Path, key: str, dry_run: bool, connect: Connect, output: str) -> int:
+def run_command(file: Path, key: str, dry_run: bool, connect: OpenRepository, output: str) -> int:
     """Move whatever may move, and explain each gate. Several jobs may do it at once.
 
     Waiting is no failure: the exit code is 1 only when a stage is blocked by a record, an artifact
@@ -86,7 +86,7 @@ def run_command(file: Path, key: str, dry_run: bool, connect: Connect, output: s
 
     pipeline, policies = load_pipeline(file)
     signer = load_signer_for(key)
-    found = run_async(_look(connect, pipeline, policies, signer, dry_run=dry_run))
+    found = run_async(_read(connect, pipeline, policies, signer, dry_run=dry_run))
     _show(pipeline, found, output)
     for status in found:
         if status.state == "Ready":
@@ -117,8 +117,8 @@ def load_pipeline(file: Path) -> tuple[Pipeline, tuple[TrustPolicy, ...]]:
     return pipeline, policies
 
 
-async def _look(
-    connect: Connect,
+async def _read(
+    connect: OpenRepository,
     pipeline: Pipeline,
     policies: tuple[TrustPolicy, ...],
     signer: Signer | None,
@@ -161,7 +161,7 @@ def _show(pipeline: Pipeline, found: list[StageStatus], output: str) -> None:
             note(f"{status.stage.name}: {mark} {outcome.kind}: {outcome.reason}{_when(outcome)}")
 
 
-def _when(outcome: Outcome) -> str:
+def _when(outcome: GateOutcome) -> str:
     from ocistate.channel.record import show_time
 
     if outcome.open or outcome.opens_at is None or outcome.kind == "window":

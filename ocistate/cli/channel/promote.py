@@ -9,8 +9,8 @@ import click
 
 from ocistate.cli.channel.moving import Consent, Moved, consent_options, move, newest_of, report
 from ocistate.cli.channel.options import (
-    ChannelTrust,
-    Choice,
+    ChannelTrustOptions,
+    ChosenArtifact,
     Writing,
     channel_trust_options,
     check_unsigned,
@@ -18,7 +18,13 @@ from ocistate.cli.channel.options import (
     unsigned_option,
     writer_options,
 )
-from ocistate.cli.common.options import REFERENCE, Connect, policies_of, run_async, store_options
+from ocistate.cli.common.options import (
+    REFERENCE,
+    OpenRepository,
+    policies_of,
+    run_async,
+    store_options,
+)
 from ocistate.cli.common.output import note, output_option, warn
 from ocistate.errors import ConfigError, UsageError
 from ocistate.reference import Reference
@@ -66,7 +72,7 @@ if TYPE_CHECKING:
 @store_options
 @output_option("table", "json", "yaml", "name")
 def promote_command(
-    choice: Choice,
+    choice: ChosenArtifact,
     to: str,
     others: tuple[Reference, ...],
     drop: tuple[str, ...],
@@ -75,9 +81,9 @@ def promote_command(
     artifact_keys: tuple[str, ...],
     allow_unsigned: bool,
     writing: Writing,
-    trust: ChannelTrust,
+    trust: ChannelTrustOptions,
     consent: Consent,
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Move a channel to an artifact: one signed record that every cluster follows.
@@ -129,7 +135,7 @@ def promote_command(
 
 
 async def _find(
-    connect: Connect,
+    connect: OpenRepository,
     reference: Reference,
     policies: Sequence[TrustPolicy],
     *,
@@ -194,7 +200,9 @@ def _refuse_artifact_key(signer: Signer, policies: Sequence[TrustPolicy]) -> Non
         )
 
 
-def _artifact_policies(trust: ChannelTrust, keys: tuple[str, ...]) -> tuple[TrustPolicy, ...]:
+def _artifact_policies(
+    trust: ChannelTrustOptions, keys: tuple[str, ...]
+) -> tuple[TrustPolicy, ...]:
     if trust.policy is not None and keys:
         raise UsageError("--policy and --artifact-key exclude each other")
     return policies_of(keys, None) if keys else trust.policies()

@@ -8,12 +8,12 @@ import click
 
 from ocistate.cli.channel.moving import Consent, Moved, consent_options, move, newest_of, report
 from ocistate.cli.channel.options import (
-    ChannelTrust,
+    ChannelTrustOptions,
     Writing,
     channel_trust_options,
     writer_options,
 )
-from ocistate.cli.common.options import REPOSITORY, Connect, run_async, store_options
+from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, store_options
 from ocistate.cli.common.output import output_option
 from ocistate.errors import ConfigError, NotFound
 from ocistate.reference import Reference
@@ -39,9 +39,9 @@ def rollback_command(
     name: str,
     to: str | None,
     writing: Writing,
-    trust: ChannelTrust,
+    trust: ChannelTrustOptions,
     consent: Consent,
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Move a channel back to an earlier release, and put it on hold.

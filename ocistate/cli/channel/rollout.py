@@ -12,17 +12,17 @@ import click
 
 from ocistate.cli.channel.fleet import Reports, member_facts, report_options
 from ocistate.cli.channel.options import Writing, writer_options
-from ocistate.cli.common.options import REPOSITORY, Connect, run_async, store_options
+from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, store_options
 from ocistate.cli.common.output import emit, note, output_option, result, table
 from ocistate.errors import ChannelHeld, ConfigError, Conflict, RolloutWaits
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
-    from ocistate.channel.progress import Verdict
+    from ocistate.channel.progress import RolloutVerdict
     from ocistate.channel.record import Record
     from ocistate.channel.rings import Ring, Rollout
     from ocistate.channel.trust import Trusted
-    from ocistate.ops.channel.rollout import Looked
+    from ocistate.ops.channel.rollout import RolloutSnapshot
     from ocistate.signing.keys import Signer
 
 
@@ -43,35 +43,35 @@ def read_rings(text: str | None) -> tuple[Ring, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Site:
+class _RolloutContext:
     """Which channel, whose word counts, and where the clusters' reports are."""
 
     reference: Reference
     name: str
     reports: Reports
-    connect: Connect
+    connect: OpenRepository
 
-    async def look(self, signer: Signer | None = None) -> Looked:
+    async def look(self, signer: Signer | None = None) -> RolloutSnapshot:
         """The rollout as it stands. Raises ConfigError where no cluster is enrolled."""
         return (await self._at(signer, None, None))[0]
 
     async def step(
-        self, signer: Signer, choose: Callable[[Looked], Verdict], writing: Writing
-    ) -> tuple[Looked, Verdict, Trusted]:
+        self, signer: Signer, choose: Callable[[RolloutSnapshot], RolloutVerdict], writing: Writing
+    ) -> tuple[RolloutSnapshot, RolloutVerdict, Trusted]:
         """Look, choose, and write what was chosen; the record there is then."""
         return await self._at(signer, choose, writing)
 
     async def _at(
         self,
         signer: Signer | None,
-        choose: Callable[[Looked], Verdict] | None,
+        choose: Callable[[RolloutSnapshot], RolloutVerdict] | None,
         writing: Writing | None,
-    ) -> tuple[Looked, Verdict, Trusted]:
+    ) -> tuple[RolloutSnapshot, RolloutVerdict, Trusted]:
         from datetime import UTC, datetime
 
         from ocistate.channel.trust import check_policy
         from ocistate.ops.channel.reader import no_channel, read_newest
-        from ocistate.ops.channel.rollout import look_at, take_step
+        from ocistate.ops.channel.rollout import take_snapshot, take_step
         from ocistate.ops.channel.writer import Writer
 
         channel, reporters = self.reports.channel(self.name, self.reference)
@@ -84,16 +84,16 @@ class _Site:
             if newest is None:
                 raise no_channel(store.reference, channel.name)
             check_policy(newest.record, channel.trust)
-            looked = await look_at(newest, channel, told, reporters, datetime.now(UTC))
+            snapshot = await take_snapshot(newest, channel, told, reporters, datetime.now(UTC))
             if writer is None or choose is None or writing is None:
-                return looked, "wait", newest
-            verdict = choose(looked)
+                return snapshot, "wait", newest
+            verdict = choose(snapshot)
             if verdict == "wait":
-                return looked, verdict, newest
+                return snapshot, verdict, newest
             # Another ring gets what the first one got: it comes from the same place.
             source = str(newest.record) if verdict == "back" else newest.record.source
-            why = writing.why(_reason(newest.record, verdict, looked), source=source)
-            return looked, verdict, await take_step(writer, newest, verdict, why)
+            why = writing.why(_reason(newest.record, verdict, snapshot), source=source)
+            return snapshot, verdict, await take_step(writer, newest, verdict, why)
 
 
 def _site_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,9 +105,14 @@ def _site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @store_options
     @functools.wraps(command)
     def wrapper(
-        *args: Any, reference: Reference, name: str, reports: Reports, connect: Connect, **rest: Any
+        *args: Any,
+        reference: Reference,
+        name: str,
+        reports: Reports,
+        connect: OpenRepository,
+        **rest: Any,
     ) -> Any:
-        site = _Site(reference=reference, name=name, reports=reports, connect=connect)
+        site = _RolloutContext(reference=reference, name=name, reports=reports, connect=connect)
         return command(*args, site=site, **rest)
 
     return wrapper
@@ -124,10 +129,10 @@ def rollout_command() -> None:
 @rollout_command.command("status")
 @_site_options
 @output_option("table", "json", "yaml", "name")
-def status_command(site: _Site, output: str) -> None:
+def status_command(site: _RolloutContext, output: str) -> None:
     """Show the rings, their clusters, and what is waited for."""
-    looked = run_async(site.look())
-    _print(looked, output)
+    snapshot = run_async(site.look())
+    _print(snapshot, output)
 
 
 @rollout_command.command("advance")
@@ -135,15 +140,15 @@ def status_command(site: _Site, output: str) -> None:
 @click.option("--force", is_flag=True, help="Though the open rings have not proven it yet.")
 @writer_options
 @output_option("name", "json", "yaml")
-def advance_command(site: _Site, force: bool, writing: Writing, output: str) -> None:
+def advance_command(site: _RolloutContext, force: bool, writing: Writing, output: str) -> None:
     """Open the next ring, or end the rollout when all are open.
 
     Only when every cluster of the open rings has been well on the release for the ring's soak time;
     a person may say --force.
     """
 
-    def choose(looked: Looked) -> Verdict:
-        record, rollout, step = _under_way(looked)
+    def choose(snapshot: RolloutSnapshot) -> RolloutVerdict:
+        record, rollout, step = _under_way(snapshot)
         if record.hold:
             raise ChannelHeld(
                 f"the channel {record} is on hold: {record.reason or 'no reason given'}",
@@ -165,14 +170,14 @@ def advance_command(site: _Site, force: bool, writing: Writing, output: str) -> 
 @_site_options
 @writer_options
 @output_option("name", "json", "yaml")
-def abort_command(site: _Site, writing: Writing, output: str) -> None:
+def abort_command(site: _RolloutContext, writing: Writing, output: str) -> None:
     """Go back to the stable digests everywhere.
 
     The channel is put on hold.
     """
 
-    def choose(looked: Looked) -> Verdict:
-        _under_way(looked)
+    def choose(snapshot: RolloutSnapshot) -> RolloutVerdict:
+        _under_way(snapshot)
         return "back"
 
     _report(*run_async(site.step(writing.signer(), choose, writing)), output)
@@ -182,28 +187,28 @@ def abort_command(site: _Site, writing: Writing, output: str) -> None:
 @_site_options
 @writer_options
 @output_option("name", "json", "yaml")
-def run_command(site: _Site, writing: Writing, output: str) -> int:
+def run_command(site: _RolloutContext, writing: Writing, output: str) -> int:
     """Do what is due: open the next ring, end the rollout, or go back. For a scheduled job.
 
     Several jobs may run it at once. Exits with 1 when the rollout went back.
     """
 
-    def choose(looked: Looked) -> Verdict:
-        return looked.step.verdict if looked.step is not None else "wait"
+    def choose(snapshot: RolloutSnapshot) -> RolloutVerdict:
+        return snapshot.step.verdict if snapshot.step is not None else "wait"
 
     signer = writing.signer()
     try:
-        looked, verdict, written = run_async(site.step(signer, choose, writing))
+        snapshot, verdict, written = run_async(site.step(signer, choose, writing))
     except Conflict as error:
         note(f"{error.message}: nothing is left to do here.")
-        looked = run_async(site.look(signer))
-        verdict, written = "wait", looked.newest
-    _report(looked, verdict, written, output)
+        snapshot = run_async(site.look(signer))
+        verdict, written = "wait", snapshot.newest
+    _report(snapshot, verdict, written, output)
     return 1 if verdict == "back" else 0
 
 
-def _under_way(looked: Looked) -> Any:
-    record, step = looked.newest.record, looked.step
+def _under_way(snapshot: RolloutSnapshot) -> Any:
+    record, step = snapshot.newest.record, snapshot.step
     if record.rollout is None or step is None:
         raise ConfigError(
             f"no rollout is under way in {record}", hint="'ocistate promote --rings …' begins one"
@@ -211,18 +216,20 @@ def _under_way(looked: Looked) -> Any:
     return record, record.rollout, step
 
 
-def _reason(record: Record, verdict: Verdict, looked: Looked) -> str:
+def _reason(record: Record, verdict: RolloutVerdict, snapshot: RolloutSnapshot) -> str:
     """Why it was done, for the record, where nobody says so."""
-    _, rollout, step = _under_way(looked)
+    _, rollout, step = _under_way(snapshot)
     done = {"advance": "opens the next ring", "finish": "ends the rollout", "back": "goes back"}
     because = "; ".join(step.why) if step.verdict == verdict else "by hand"
     return f"{done[verdict]} after {rollout.newest.name}: {because}"[:1000]
 
 
-def _report(looked: Looked, verdict: Verdict, written: Trusted, output: str) -> None:
+def _report(
+    snapshot: RolloutSnapshot, verdict: RolloutVerdict, written: Trusted, output: str
+) -> None:
     from ocistate.cli.channel.records import record_row
 
-    record, step = written.record, looked.step
+    record, step = written.record, snapshot.step
     if verdict == "wait":
         why = "; ".join(step.why) if step is not None else "no rollout is under way"
         note(f"{record} stays as it is: {why}.")
@@ -240,14 +247,14 @@ def _report(looked: Looked, verdict: Verdict, written: Trusted, output: str) -> 
         emit({**row, "did": verdict, "why": list(step.why) if step else []}, output)
 
 
-def _print(looked: Looked, output: str) -> None:
-    record, rollout, step = looked.newest.record, looked.newest.record.rollout, looked.step
+def _print(snapshot: RolloutSnapshot, output: str) -> None:
+    record, rollout, step = snapshot.newest.record, snapshot.newest.record.rollout, snapshot.step
     if output == "name":
         result(str(record))
     elif output in ("json", "yaml"):
-        emit(_facts(looked), output)
+        emit(_facts(snapshot), output)
     elif rollout is not None:
-        table(("ring", "takes", "soak", "state", "clusters"), _rows(looked, rollout))
+        table(("ring", "takes", "soak", "state", "clusters"), _rows(snapshot, rollout))
         table(
             ("cluster", "stack", "ring", "state", "digest", "message"),
             [
@@ -259,7 +266,7 @@ def _print(looked: Looked, output: str) -> None:
                     member.report.digest[:19] if member.report else "",
                     member.problem,
                 )
-                for member in looked.fleet.members
+                for member in snapshot.fleet.members
             ],
         )
     if rollout is None or step is None:
@@ -274,10 +281,10 @@ def _print(looked: Looked, output: str) -> None:
         note(f"{record}, {rollout}: {due[step.verdict]}: {'; '.join(step.why)}")
 
 
-def _rows(looked: Looked, rollout: Rollout) -> list[tuple[str, ...]]:
+def _rows(snapshot: RolloutSnapshot, rollout: Rollout) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for place, ring in enumerate(rollout.rings):
-        inside = [m for m in looked.fleet.members if m.ring == place and m.cluster]
+        inside = [m for m in snapshot.fleet.members if m.ring == place and m.cluster]
         well = sum(m.standing == "Healthy" and m.current for m in inside)
         takes = ",".join(f"{k}={v}" for k, v in ring.labels.items()) or f"{ring.percent}%"
         rows.append(
@@ -292,11 +299,11 @@ def _rows(looked: Looked, rollout: Rollout) -> list[tuple[str, ...]]:
     return rows
 
 
-def _facts(looked: Looked) -> dict[str, Any]:
+def _facts(snapshot: RolloutSnapshot) -> dict[str, Any]:
     from ocistate.channel.record import show_time
     from ocistate.channel.rings import write_rollout
 
-    record, rollout, step = looked.newest.record, looked.newest.record.rollout, looked.step
+    record, rollout, step = snapshot.newest.record, snapshot.newest.record.rollout, snapshot.step
     return {
         "channel": str(record),
         "hold": record.hold,
@@ -309,6 +316,6 @@ def _facts(looked: Looked) -> dict[str, Any]:
                 "ring": rollout.rings[member.ring].name if rollout and member.cluster else "",
                 "open": rollout is None or rollout.is_open(member.ring),
             }
-            for member in looked.fleet.members
+            for member in snapshot.fleet.members
         ],
     }

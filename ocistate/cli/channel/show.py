@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel.options import ChannelTrust, channel_trust_options
+from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options
 from ocistate.cli.channel.records import record_row
 from ocistate.cli.common.options import (
     REPOSITORY,
-    Connect,
+    OpenRepository,
     run_async,
     source_options,
     store_options,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 @output_option("table", "json", "yaml", "name")
 def list_command(
     reference: Reference,
-    trust: ChannelTrust,
-    connect: Connect,
+    trust: ChannelTrustOptions,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """List a repository's channels, and what each of them pins now."""
@@ -63,7 +63,9 @@ def list_command(
         )
 
 
-async def _list(store: Store, reference: Reference, trust: ChannelTrust) -> list[dict[str, Any]]:
+async def _list(
+    store: Store, reference: Reference, trust: ChannelTrustOptions
+) -> list[dict[str, Any]]:
     from ocistate.ops.channel.reader import channels_in
 
     async with store:
@@ -83,11 +85,11 @@ async def _row(
     store: Store,
     reference: Reference,
     name: str,
-    trust: ChannelTrust,
+    trust: ChannelTrustOptions,
 ) -> dict[str, Any]:
     from ocistate.channel.record import show_number
     from ocistate.channel.trust import check_policy, check_time
-    from ocistate.ops.channel.reader import place_of, read_newest
+    from ocistate.ops.channel.reader import read_newest, repository_of
     from ocistate.ops.channel.releases import find_record
 
     signer, state = "", "not verified"
@@ -108,7 +110,7 @@ async def _row(
             record, digest = await find_record(store, channel), ""
     except OcistateError as error:
         return {"channel": name, "state": error.reason, "problem": str(error)}
-    here = place_of(reference)
+    here = repository_of(reference)
     made = record.artifacts.get(here)
     return {
         **record_row(record, digest, signer),
@@ -129,8 +131,8 @@ async def _row(
 def show_command(
     reference: Reference,
     name: str,
-    trust: ChannelTrust,
-    connect: Connect,
+    trust: ChannelTrustOptions,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Show a channel's newest record, verified.
@@ -189,8 +191,8 @@ def show_command(
 def verify_command(
     reference: Reference,
     name: str,
-    trust: ChannelTrust,
-    connect: Connect,
+    trust: ChannelTrustOptions,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Prove a channel and the whole line behind it.
@@ -237,6 +239,6 @@ def verify_command(
         f"{trusted.signer}."
     )
     if output == "name":
-        from ocistate.ops.channel.reader import place_of
+        from ocistate.ops.channel.reader import repository_of
 
-        result(str(reference.with_digest(record.digest_of(place_of(reference)))))
+        result(str(reference.with_digest(record.digest_of(repository_of(reference)))))

@@ -11,7 +11,7 @@ import click
 from ocistate.cli.common.differences import field_rows, print_fields
 from ocistate.cli.common.options import (
     REFERENCE,
-    Connect,
+    OpenRepository,
     required_target,
     run_async,
     source_options,
@@ -53,7 +53,7 @@ _SIGNS = {"create": "+", "change": "~", "prune": "-", "refuse": "!", "skip": "·
 def apply_command(
     reference: Reference,
     policies: tuple[TrustPolicy, ...],
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
     **options: Any,
 ) -> None:

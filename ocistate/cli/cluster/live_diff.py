@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from ocistate.cli.cluster.stacks import Where, find_stack
 from ocistate.cli.common.differences import field_rows, print_change, print_fields
-from ocistate.cli.common.options import Connect, required_target, run_async
+from ocistate.cli.common.options import OpenRepository, required_target, run_async
 from ocistate.cli.common.output import emit, note, note_unlisted, result
 from ocistate.errors import NoStack
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
     from ocistate.api.stack import Stack
-    from ocistate.apply.desired.prepare import IgnoreRule
+    from ocistate.apply.desired.prepare import IgnoredFields
     from ocistate.ops.cluster.live import LiveDiff
 
 
 def show_live_diff(
     reference: Reference | None,
-    connect: Connect,
+    connect: OpenRepository,
     where: Where,
     stack_name: str,
     exit_code: bool,
@@ -57,7 +57,7 @@ def _row(each: LiveDiff) -> dict[str, Any]:
 
 
 async def _compare(
-    reference: Reference | None, connect: Connect, where: Where, stack_name: str
+    reference: Reference | None, connect: OpenRepository, where: Where, stack_name: str
 ) -> tuple[str, tuple[LiveDiff, ...]]:
     from ocistate.agent.targets.base import ignore_rules, select_path
     from ocistate.api.stack import parse_stack
@@ -77,20 +77,20 @@ async def _compare(
             content = await fetch_content(store, await fetch_manifest(store, target))
             repository = store.reference.name
         owner, into, force = owner_of(repository, namespace, ""), namespace, False
-        givers: list[str] = []
-        ignore: list[IgnoreRule] = []
+        adoptable_owners: list[str] = []
+        ignore: list[IgnoredFields] = []
         chosen = list(content.resources().values())
         if stack is not None:
             owner, into = stack.uid, stack.target_namespace or stack.namespace
             force, ignore = stack.force_namespace, ignore_rules(stack)
             for home, name in stack.adopt_from:
                 with suppress(NoStack):
-                    givers.append(parse_stack(await find_stack(client, home, name)).uid)
+                    adoptable_owners.append(parse_stack(await find_stack(client, home, name)).uid)
             files = select_path(content, stack.source.path)
             chosen = [each for each in chosen if each.path in files]
         found = await diff_live(
             client, chosen, owner=owner, digest=content.digest, namespace=into,
-            force_namespace=force, ignore=ignore, adopt_from=givers,
+            force_namespace=force, ignore=ignore, adopt_from=adoptable_owners,
             on_unlisted=lambda kind, error: note_unlisted({kind: error}),
         )  # fmt: skip
         status = status_from_dict(obj.get("status"))

@@ -15,7 +15,7 @@ from ocistate.cli.common.output import emit, note, output_option, result, table
 from ocistate.errors import ApplyFailed, ClusterError, NoStack, OwnershipConflict, UsageError
 
 if TYPE_CHECKING:
-    from ocistate.apply.ownership import Found, Marked
+    from ocistate.apply.ownership import Marked, MarkedObjects
     from ocistate.kube.client import KubeClient
 
 _ONE_SHOT: Final = "cli-"
@@ -58,7 +58,7 @@ def list_command(where: Where, stacks_context: str | None, output: str) -> None:
 
     Everywhere, or in one namespace with -n.
     """
-    found, living = run_async(_look(where, stacks_context))
+    found, living = run_async(_read(where, stacks_context))
     rows = [_row(owner, objects) for owner, objects in _orphaned(found, living).items()]
     if output != "table":
         emit(rows, output)
@@ -103,7 +103,7 @@ def give_command(
     With -n only those in one namespace.
     """
     facts = run_async(_change(where, stacks_context, owner, stack, dry_run=dry_run, yes=yes))
-    _tell(facts, output)
+    _print_facts(facts, output)
 
 
 @orphans_command.command("release")
@@ -120,10 +120,12 @@ def release_command(
     With -n only those in one namespace.
     """
     facts = run_async(_change(where, stacks_context, owner, "", dry_run=dry_run, yes=yes))
-    _tell(facts, output)
+    _print_facts(facts, output)
 
 
-async def _look(where: Where, stacks_context: str | None) -> tuple[Found, Mapping[str, str]]:
+async def _read(
+    where: Where, stacks_context: str | None
+) -> tuple[MarkedObjects, Mapping[str, str]]:
     from ocistate.apply.ownership import find_marked
 
     async with where.open() as (client, _):
@@ -157,14 +159,14 @@ async def _change(
             )
         facts: dict[str, Any] = {"owner": owner, "stack": stack, "dryRun": dry_run}
         if dry_run:
-            return {**facts, "objects": [_told(each, "") for each in found.objects]}
+            return {**facts, "objects": [_as_fact(each, "") for each in found.objects]}
         if not yes:
             _confirm(owner, stack, found)
         done = await mark_all(client, found.objects, to=to)
-        return {**facts, "objects": [_told(each, str(error or "")) for each, error in done]}
+        return {**facts, "objects": [_as_fact(each, str(error or "")) for each, error in done]}
 
 
-def _confirm(owner: str, stack: str, found: Found) -> None:
+def _confirm(owner: str, stack: str, found: MarkedObjects) -> None:
     for each in found.objects[:20]:
         note(f"  {each.id}")
     if (more := len(found.objects) - 20) > 0:
@@ -217,7 +219,7 @@ async def _uid_of(
     return str(metadata["uid"])
 
 
-def _orphaned(found: Found, living: Mapping[str, str]) -> dict[str, list[Marked]]:
+def _orphaned(found: MarkedObjects, living: Mapping[str, str]) -> dict[str, list[Marked]]:
     return {
         owner: objects for owner, objects in sorted(found.by_owner().items()) if owner not in living
     }
@@ -238,11 +240,11 @@ def _kind(owner: str) -> str:
     return "stack" if _UID.fullmatch(owner) else "files"
 
 
-def _told(marked: Marked, error: str) -> dict[str, str]:
+def _as_fact(marked: Marked, error: str) -> dict[str, str]:
     return {"object": str(marked.id), "error": error}
 
 
-def _tell(facts: dict[str, Any], output: str) -> None:
+def _print_facts(facts: dict[str, Any], output: str) -> None:
     failed = [each for each in facts["objects"] if each["error"]]
     if output != "table":
         emit(facts, output)
@@ -257,6 +259,6 @@ def _tell(facts: dict[str, Any], output: str) -> None:
         )
 
 
-def _note_unseen(found: Found) -> None:
+def _note_unseen(found: MarkedObjects) -> None:
     if found.unseen:
         note(f"May not be listed, and not looked at: {', '.join(found.unseen)}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ocistate.oci.store import Store
     from ocistate.signing.policy.model import TrustPolicy
 
-Connect = Callable[[Reference], "Store"]
+OpenRepository = Callable[[Reference], "Store"]
 """Opens the store that holds a reference's repository."""
 
 T = TypeVar("T")
@@ -172,7 +172,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _connect(options: StoreOptions) -> Connect:
+def _connect(options: StoreOptions) -> OpenRepository:
     def connect(reference: Reference) -> Store:
         from ocistate.oci import open_store
 

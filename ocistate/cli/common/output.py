@@ -15,16 +15,17 @@ from typing import Any, Literal, TypeVar
 import click
 
 from ocistate.errors import OcistateError
+from ocistate.objects import GroupKind
 from ocistate.text import plain, plain_json
 
 _LONG = 100
 """From how many items on a list is printed densely."""
 
-Format = Literal["json", "yaml", "table", "name"]
+OutputFormat = Literal["json", "yaml", "table", "name"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def output_option(*formats: Format) -> Callable[[F], F]:
+def output_option(*formats: OutputFormat) -> Callable[[F], F]:
     """``-o/--output`` with the formats a verb offers, the first being the default."""
     return click.option(
         "-o",
@@ -92,7 +93,7 @@ def _color() -> bool | None:
     return sys.stderr.isatty() or None
 
 
-def note_unlisted(unlisted: Mapping[tuple[str, str], OcistateError]) -> None:
+def note_unlisted(unlisted: Mapping[GroupKind, OcistateError]) -> None:
     """Name kinds that are broken, and left out."""
     from ocistate.kube.discovery import kind_text
 

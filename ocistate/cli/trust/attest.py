@@ -11,7 +11,7 @@ import click
 
 from ocistate.cli.common.options import (
     REFERENCE,
-    Connect,
+    OpenRepository,
     required_target,
     run_async,
     store_options,
@@ -48,7 +48,7 @@ def attest_command(
     kind: str,
     predicate: str,
     load: Load | None,
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Attest something of an artifact: its provenance, its SBOM, the outcome of a test.

@@ -8,7 +8,7 @@ import click
 
 from ocistate.cli.common.options import (
     REFERENCE,
-    Connect,
+    OpenRepository,
     required_target,
     run_async,
     store_options,
@@ -41,7 +41,7 @@ def sign_command(
     reference: Reference,
     load: Load | None,
     form: str,
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Sign an artifact by its digest.

@@ -9,7 +9,7 @@ import click
 
 from ocistate.cli.common.options import (
     REFERENCE,
-    Connect,
+    OpenRepository,
     required_target,
     run_async,
     source_options,
@@ -39,7 +39,7 @@ def verify_command(
     policies: tuple[TrustPolicy, ...],
     attestation: str | None,
     verbose: bool,
-    connect: Connect,
+    connect: OpenRepository,
     output: str,
 ) -> None:
     """Check that an artifact is signed by whom --key or --policy trusts.

@@ -32,7 +32,7 @@ from ocistate.errors import (
     UnsafeContent,
 )
 from ocistate.nofollow import open_below, open_regular
-from ocistate.oci.local.indexed import LAYOUT_FILE, MAX_INDEX_BYTES, IndexedStore, Listing
+from ocistate.oci.local.indexed import LAYOUT_FILE, MAX_INDEX_BYTES, IndexedStore, IndexListing
 from ocistate.oci.local.layout import LayoutStore
 from ocistate.oci.model import Descriptor, Index, Manifest
 from ocistate.oci.source import BlobSource
@@ -92,7 +92,7 @@ class ArchiveStore(IndexedStore):
     async def sweep(self) -> int:
         return 0  # only what is needed is written
 
-    def _listing(self) -> Listing:
+    def _listing(self) -> IndexListing:
         if self._new is not None:
             return self._new.layout._listing()
         old = self._opened()
@@ -145,7 +145,7 @@ class ArchiveStore(IndexedStore):
     def _gather(self) -> _Gathered:
         if self._new is None:
             old = self._opened()
-            self._new = _Gathered.begin(self._path, old.listing if old else Listing.empty())
+            self._new = _Gathered.begin(self._path, old.listing if old else IndexListing.empty())
         return self._new
 
     def _write(self, new: _Gathered) -> None:
@@ -278,7 +278,7 @@ class _Tar:
             raise StoreError(f"{self._path} cannot be read: {error.strerror}") from None
         return found
 
-    def _read_listing(self) -> Listing:
+    def _read_listing(self) -> IndexListing:
         entry = self._entries.get("index.json")
         if entry is None:
             raise ProtocolError(
@@ -289,7 +289,7 @@ class _Tar:
             raise LimitExceeded(
                 f"the index of {self._path} is larger than {MAX_INDEX_BYTES // 1024**2} MiB"
             )
-        return Listing.parse(self._pread(entry.start, entry.size))
+        return IndexListing.parse(self._pread(entry.start, entry.size))
 
 
 class _Gathered:
@@ -304,7 +304,7 @@ class _Gathered:
         self._lock = lock
 
     @classmethod
-    def begin(cls, archive: Path, listing: Listing) -> Self:
+    def begin(cls, archive: Path, listing: IndexListing) -> Self:
         """Gather for an archive that lists so much already; blobs of an earlier try are there."""
         folder = archive.parent / f".{archive.name}.partial"
         try:

@@ -34,14 +34,14 @@ MAX_INDEX_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """One entry of an index.json: its JSON as it stands there, and what of it counts here."""
 
     value: Mapping[str, Any]
     descriptor: Descriptor
     tag: str | None
 
-    def tagged(self, tag: str | None) -> Entry:
+    def tagged(self, tag: str | None) -> IndexEntry:
         """The same entry under another tag or none; whatever else stands in it stays."""
         notes = {key: text for key, text in self.descriptor.annotations.items() if key != REF_NAME}
         if tag:
@@ -49,37 +49,37 @@ class Entry:
         value = {key: item for key, item in self.value.items() if key != "annotations"}
         if notes:
             value["annotations"] = notes
-        return Entry(value, replace(self.descriptor, annotations=notes), tag)
+        return IndexEntry(value, replace(self.descriptor, annotations=notes), tag)
 
 
-class Listing:
+class IndexListing:
     """An index.json, read once: its entries, found by tag and by digest."""
 
     __slots__ = ("_by_digest", "_by_tag", "_document", "entries")
 
-    def __init__(self, document: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+    def __init__(self, document: Mapping[str, Any], entries: Iterable[IndexEntry]) -> None:
         self._document = document
         self.entries = tuple(entries)
         self._by_tag = {entry.tag: entry for entry in reversed(self.entries) if entry.tag}
         self._by_digest = {entry.descriptor.digest: entry for entry in reversed(self.entries)}
 
     @classmethod
-    def empty(cls) -> Listing:
+    def empty(cls) -> IndexListing:
         """The listing of a layout that holds nothing yet."""
         return cls({"schemaVersion": 2, "mediaType": INDEX}, ())
 
     @classmethod
-    def parse(cls, raw: bytes) -> Listing:
+    def parse(cls, raw: bytes) -> IndexListing:
         """Read an index.json. Raises ProtocolError."""
         index = parse_index(raw)
         values = parse_json(raw)
         entries = [
-            Entry(value, descriptor, _tag(descriptor))
+            IndexEntry(value, descriptor, _tag(descriptor))
             for value, descriptor in zip(values["manifests"], index.manifests, strict=True)
         ]
         return cls({key: item for key, item in values.items() if key != "manifests"}, entries)
 
-    def find(self, target: str) -> Entry | None:
+    def find(self, target: str) -> IndexEntry | None:
         """What a tag or a digest names."""
         where = self._by_digest if DIGEST_PATTERN.fullmatch(target) else self._by_tag
         return where.get(target)
@@ -89,7 +89,7 @@ class Listing:
         """All tags, sorted."""
         return sorted(self._by_tag)
 
-    def with_entry(self, descriptor: Descriptor, tag: str | None) -> Listing:
+    def with_entry(self, descriptor: Descriptor, tag: str | None) -> IndexListing:
         """With one more entry, or the same where it is listed already.
 
         A tag is taken from whatever has it; an untagged entry gives way to the tagged one, as other
@@ -104,20 +104,20 @@ class Listing:
             entries = list(self.without(tag).entries)
         else:
             entries = list(self.entries)
-        entry = known or Entry(descriptor.to_dict(), descriptor, None)
+        entry = known or IndexEntry(descriptor.to_dict(), descriptor, None)
         kept = [e for e in entries if e.descriptor.digest != descriptor.digest or e.tag is not None]
-        return Listing(self._document, [*kept, entry.tagged(tag)])
+        return IndexListing(self._document, [*kept, entry.tagged(tag)])
 
-    def without(self, target: str) -> Listing:
+    def without(self, target: str) -> IndexListing:
         """Without a tag, whose manifest stays; or without a digest and all its tags."""
         if DIGEST_PATTERN.fullmatch(target):
             kept = [entry for entry in self.entries if entry.descriptor.digest != target]
-            return Listing(self._document, kept)
+            return IndexListing(self._document, kept)
         kept = [entry for entry in self.entries if entry.tag != target]
         gone = self._by_tag.get(target)
         if gone is not None and all(e.descriptor.digest != gone.descriptor.digest for e in kept):
             kept.append(gone.tagged(None))
-        return Listing(self._document, kept)
+        return IndexListing(self._document, kept)
 
     def to_bytes(self) -> bytes:
         """The index.json: the same entries make the same bytes."""
@@ -132,7 +132,7 @@ class IndexedStore(ABC):
         self._reference = reference.base
         self._referring: dict[str, tuple[str, Descriptor] | None] = {}
         self._indexes: dict[str, tuple[Descriptor, ...]] = {}
-        self._scanned: tuple[Listing, Mapping[str, Sequence[Descriptor]]] | None = None
+        self._scanned: tuple[IndexListing, Mapping[str, Sequence[Descriptor]]] | None = None
 
     async def mount_blob(self, descriptor: Descriptor, origin: Reference) -> bool:
         return False  # there are no other repositories beside this one
@@ -151,7 +151,7 @@ class IndexedStore(ABC):
     async def close(self) -> None: ...
 
     @abstractmethod
-    def _listing(self) -> Listing:
+    def _listing(self) -> IndexListing:
         """The index as it is now. Raises StoreError."""
 
     @abstractmethod

@@ -22,7 +22,7 @@ from ocistate.canonical import DIGEST_PATTERN
 from ocistate.durable import sync_folder, write_file
 from ocistate.errors import DigestMismatch, LimitExceeded, NotFound, ProtocolError, StoreError
 from ocistate.nofollow import folder_below, open_below
-from ocistate.oci.local.indexed import LAYOUT_FILE, MAX_INDEX_BYTES, IndexedStore, Listing
+from ocistate.oci.local.indexed import LAYOUT_FILE, MAX_INDEX_BYTES, IndexedStore, IndexListing
 from ocistate.oci.model import Descriptor, Index, Manifest
 from ocistate.oci.source import BlobSource, read_source
 from ocistate.reference import Reference
@@ -38,7 +38,7 @@ class LayoutStore(IndexedStore):
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference)
         self._root = Path(reference.repository)
-        self._known: tuple[tuple[int, int, int], Listing] | None = None
+        self._known: tuple[tuple[int, int, int], IndexListing] | None = None
 
     async def close(self) -> None:
         """Nothing is kept open."""
@@ -99,7 +99,7 @@ class LayoutStore(IndexedStore):
         except OSError:
             return False
 
-    def _listing(self) -> Listing:
+    def _listing(self) -> IndexListing:
         path = self._root / "index.json"
         try:
             with open_below(self._root, path.name) as stream:
@@ -109,10 +109,10 @@ class LayoutStore(IndexedStore):
                     return self._known[1]
                 if facts.st_size > MAX_INDEX_BYTES:
                     raise LimitExceeded(f"{path} is larger than {MAX_INDEX_BYTES // 1024**2} MiB")
-                listing = Listing.parse(stream.read())
+                listing = IndexListing.parse(stream.read())
         except FileNotFoundError:
             if (self._root / "oci-layout").exists():
-                return Listing.empty()
+                return IndexListing.empty()
             raise NotFound(
                 f"{self._root} is not an OCI image layout", hint="push something into it first"
             ) from None
@@ -145,7 +145,7 @@ class LayoutStore(IndexedStore):
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}") from None
 
-    def _save(self, listing: Listing) -> None:
+    def _save(self, listing: IndexListing) -> None:
         path = self._root / "index.json"
         write_file(path, listing.to_bytes())
         self._known = (_state(path.stat()), listing)

@@ -13,8 +13,8 @@ from ocistate.canonical import parse_json
 from ocistate.errors import ProtocolError
 from ocistate.oci.registry.answers import read_body, unavailable
 from ocistate.oci.registry.challenges import (
-    Access,
     Challenge,
+    RegistryAccess,
     check_realm,
     parse_challenges,
     refused,
@@ -36,7 +36,7 @@ class Authorizer:
     base: str
     client: Callable[[str], httpx.AsyncClient]
     clock: Callable[[], float]
-    access: Access
+    access: RegistryAccess
     repository: str = ""
     docker_config: bytes | None = field(default=None, repr=False)
 
@@ -98,7 +98,7 @@ class Authorizer:
         response = await client.send(request, stream=True)
         try:
             if response.status_code in (400, 401, 403):
-                self.access.doubt()
+                self.access.forget_open_access()
                 raise refused(self.host, credentials is not None, doing)
             if response.status_code != 200:
                 why = f"its token server answered {response.status_code}"

@@ -69,7 +69,7 @@ class Tokens:
 
 
 @dataclass(slots=True)
-class Access:
+class RegistryAccess:
     """What a registry was seen to ask for, and what was shown and bought there.
 
     It may only be shared by those who have the very same credentials. ``seconds`` is how long
@@ -103,9 +103,9 @@ class Access:
         """The registry does not let us in with this: another token may be allowed what this one is
         not, and there may be other credentials by now."""
         self.tokens.drop(authorization.removeprefix("Bearer "))
-        self.doubt()
+        self.forget_open_access()
 
-    def doubt(self) -> None:
+    def forget_open_access(self) -> None:
         """Look for credentials again before they are used."""
         if not self._given:
             self._until = -math.inf

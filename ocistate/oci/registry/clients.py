@@ -18,7 +18,7 @@ from typing import Final, Self
 
 import httpx2 as httpx
 
-from ocistate.oci.registry.challenges import Access
+from ocistate.oci.registry.challenges import RegistryAccess
 
 _KEEP_SECONDS: Final = 3600.0
 _LOOK_SECONDS: Final = 300.0
@@ -35,7 +35,7 @@ class Clients:
         self._clients: dict[Hashable, tuple[httpx.AsyncClient, float]] = {}
         """With when each was asked for last, in that order."""
         self._closing: set[asyncio.Task[None]] = set()
-        self._accesses: dict[Hashable, tuple[Access, float]] = {}
+        self._accesses: dict[Hashable, tuple[RegistryAccess, float]] = {}
         self._clock = clock
         self._sweep_at = 0.0
 
@@ -55,7 +55,7 @@ class Clients:
             task.add_done_callback(self._closing.discard)
         return client
 
-    def access(self, key: Hashable) -> Access:
+    def access(self, key: Hashable) -> RegistryAccess:
         """What was learned and bought by those with this key; those not used for an hour go."""
         now = self._clock()
         if now >= self._sweep_at:
@@ -63,7 +63,7 @@ class Clients:
             self._accesses = {k: each for k, each in kept if now - each[1] < _KEEP_SECONDS}
             self._sweep_at = now + _KEEP_SECONDS / 2
         known = self._accesses.get(key)
-        access = known[0] if known is not None else Access(seconds=_LOOK_SECONDS)
+        access = known[0] if known is not None else RegistryAccess(seconds=_LOOK_SECONDS)
         self._accesses[key] = (access, now)
         return access
 

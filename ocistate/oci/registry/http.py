@@ -36,7 +36,7 @@ from ocistate.oci.registry.answers import (
     unavailable,
 )
 from ocistate.oci.registry.authorize import Authorizer
-from ocistate.oci.registry.challenges import Access, refused
+from ocistate.oci.registry.challenges import RegistryAccess, refused
 from ocistate.oci.registry.clients import no_cookies
 from ocistate.oci.registry.links import check_link
 from ocistate.oci.registry.tls import Trust, find_trust
@@ -57,7 +57,7 @@ httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SmallResponse:
     """A small answer, read whole."""
 
     status: int
@@ -86,7 +86,7 @@ class Http:
     _clients: dict[tuple[str, bool, bool], httpx.AsyncClient] = field(
         default_factory=dict, repr=False
     )
-    _access: Access = field(init=False, repr=False)
+    _access: RegistryAccess = field(init=False, repr=False)
     _authorizer: Authorizer = field(init=False, repr=False)
     _warned: set[str] = field(default_factory=set, repr=False)
 
@@ -103,7 +103,7 @@ class Http:
         self.base = f"{'http' if plain else 'https'}://{endpoint}"
         shared = self.options.clients
         if credentials is not None or shared is None:
-            self._access = Access()
+            self._access = RegistryAccess()
             if credentials is not None:
                 self._access.give(credentials)
         else:
@@ -182,7 +182,7 @@ class Http:
         accept: tuple[int, ...] = (200,),
         repeat: bool = True,
         seconds: float | None = None,
-    ) -> Answer:
+    ) -> SmallResponse:
         """One request and its whole answer, of at most ``limit`` bytes.
 
         ``path`` may be a URL that the registry named; credentials go along only to the registry
@@ -202,7 +202,7 @@ class Http:
                         content = (await anext(response.aiter_raw(), b""))[:0]
                     else:
                         content = await read_body(response, limit, doing)
-                    return Answer(
+                    return SmallResponse(
                         response.status_code, response.headers, content, str(response.url)
                     )
         except TimeoutError:
@@ -305,9 +305,9 @@ class Http:
             try:
                 response = await client.send(request, stream=True)
             except BaseException:
-                self._told(method, 0)
+                self._observe(method, 0)
                 raise
-            self._told(method, response.status_code)
+            self._observe(method, response.status_code)
             location = response.headers.get("location")
             if method not in ("GET", "HEAD") or not response.is_redirect or not location:
                 return response
@@ -315,7 +315,7 @@ class Http:
             url = self.check_location(url, location)
         raise ProtocolError(f"{self.host} redirects more than {_MAX_REDIRECTS} times")
 
-    def _told(self, method: str, status: int) -> None:
+    def _observe(self, method: str, status: int) -> None:
         if self.options.on_answer is not None:
             self.options.on_answer(method, status)
 

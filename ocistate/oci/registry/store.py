@@ -36,7 +36,7 @@ from ocistate.oci.model import (
 )
 from ocistate.oci.options import StoreOptions
 from ocistate.oci.registry.download import download
-from ocistate.oci.registry.http import Answer, Http
+from ocistate.oci.registry.http import Http, SmallResponse
 from ocistate.oci.registry.upload import Uploader
 from ocistate.oci.source import BlobSource
 from ocistate.oci.store import MAX_MANIFEST_BYTES
@@ -131,7 +131,7 @@ class RegistryStore:
                 await self._list_by_tag(manifest, subject)
         return descriptor
 
-    async def _put_manifest(self, manifest: Manifest | Index, target: str) -> Answer:
+    async def _put_manifest(self, manifest: Manifest | Index, target: str) -> SmallResponse:
         answer = await self._send(
             "PUT",
             f"manifests/{target}",
@@ -372,7 +372,7 @@ class RegistryStore:
         push: bool = False,
         delete: bool = False,
         **more: Any,
-    ) -> Answer:
+    ) -> SmallResponse:
         url = path if path.startswith(("/", "http")) else f"/v2/{self._name}/{path}"
         scope = self._scope(push=push, delete=delete)
         return await self._http.send(method, url, scope=scope, doing=doing, **more)
@@ -392,7 +392,7 @@ class RegistryStore:
                 hint="the registry or something in between is broken or was tampered with",
             )
 
-    def _next(self, answer: Answer) -> str:
+    def _next(self, answer: SmallResponse) -> str:
         """RFC 8288: the ``Link`` to the next page; it must stay on this registry."""
         link = httpx.Response(200, headers=answer.headers).links.get("next", {}).get("url")
         if not link:
@@ -408,7 +408,7 @@ def _media_type(headers: httpx.Headers) -> str:
     return kind.partition(";")[0].strip().lower()
 
 
-def _json(answer: Answer, doing: str) -> Any:
+def _json(answer: SmallResponse, doing: str) -> Any:
     try:
         return parse_json(answer.body)
     except ValueError:

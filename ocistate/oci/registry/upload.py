@@ -23,7 +23,7 @@ from ocistate.errors import (
     Unavailable,
 )
 from ocistate.oci.model import Descriptor
-from ocistate.oci.registry.http import Answer, Body, Http
+from ocistate.oci.registry.http import Body, Http, SmallResponse
 from ocistate.oci.source import BlobSource, read_source
 from ocistate.text import whole_number
 
@@ -98,7 +98,7 @@ class Uploader:
         )
         return self._session(answer, doing)
 
-    def _session(self, answer: Answer, doing: str) -> _Session:
+    def _session(self, answer: SmallResponse, doing: str) -> _Session:
         location = answer.headers.get("location", "")
         if not location:
             raise ProtocolError(f"{doing}: no Location to upload to")
@@ -204,7 +204,7 @@ class Uploader:
         except StoreError:
             return  # it is the registry's to clean up
 
-    def _next(self, answer: Answer, session: _Session) -> str:
+    def _next(self, answer: SmallResponse, session: _Session) -> str:
         location = answer.headers.get("location")
         return self.http.check_location(answer.url, location) if location else session.url
 
@@ -212,7 +212,7 @@ class Uploader:
         return self.http.options.whole * (1 + size / _BYTES_PER_WHOLE)
 
 
-def _received(answer: Answer, otherwise: int, blob: Descriptor) -> int:
+def _received(answer: SmallResponse, otherwise: int, blob: Descriptor) -> int:
     """The offset to go on at: ``Range: 0-N`` is what has come through. Raises ProtocolError."""
     begin, _, end = answer.headers.get("range", "").removeprefix("bytes=").partition("-")
     last = whole_number(end)

@@ -7,7 +7,7 @@ import subprocess
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ocistate.channel.record import Provenance
+from ocistate.channel.record import RecordProvenance
 from ocistate.text import plain
 
 _COMMIT: Final = re.compile(r"(?:^|@)sha1:([0-9a-f]{40})(?:-dirty)?$")
@@ -30,7 +30,9 @@ def compare_url(source: str, old: str, new: str) -> str:
     return f"https://{parts.hostname}{path}{marker}{old}...{new}"
 
 
-def commits_between(before: Provenance | None, after: Provenance | None) -> dict[str, Any]:
+def commits_between(
+    before: RecordProvenance | None, after: RecordProvenance | None
+) -> dict[str, Any]:
     """``range``, ``url`` and ``log``: a line a commit, where this folder's repository has them."""
     nothing: dict[str, Any] = {"range": "", "url": "", "log": []}
     if before is None or after is None:

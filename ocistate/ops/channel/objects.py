@@ -11,15 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ocistate.artifact.diff import Change
-from ocistate.artifact.inventory import Entry, Inventory
+from ocistate.artifact.diff import ChangeType
+from ocistate.artifact.inventory import Inventory, InventoryEntry
 from ocistate.artifact.pick import pick_resources
 from ocistate.channel.history import Link
 from ocistate.errors import InputError, NotFound, OcistateError, StoreError
 from ocistate.objects import ObjectId
 from ocistate.oci.store import Fetcher
 from ocistate.ops.artifact.fetch import fetch_content, fetch_inventory, fetch_manifest
-from ocistate.ops.channel.reader import place_of
+from ocistate.ops.channel.reader import repository_of
 
 _AT_ONCE: Final = 8
 
@@ -62,7 +62,7 @@ def parse_object_name(text: str) -> ObjectName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
+class ObjectRelease:
     """A release as one repository sees it: its link, the digest it pins there, its inventory.
 
     ``inventory`` is None when the artifact cannot be read, and ``problem`` says why.
@@ -75,23 +75,23 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectChange:
+class ReleaseChange:
     """A release that changed an object, and the release before it that has another state."""
 
-    release: Release
-    change: Change
-    before: Entry | None
-    after: Entry | None
-    earlier: Release | None
+    release: ObjectRelease
+    change: ChangeType
+    before: InventoryEntry | None
+    after: InventoryEntry | None
+    earlier: ObjectRelease | None
 
 
-async def read_releases(store: Fetcher, links: Iterable[Link]) -> list[Release]:
+async def read_releases(store: Fetcher, links: Iterable[Link]) -> list[ObjectRelease]:
     """The releases of some links, in their order; each artifact is read once.
 
     An artifact that is gone makes a release without inventory; a registry that cannot be reached
     raises StoreError.
     """
-    place = place_of(store.reference)
+    place = repository_of(store.reference)
     gate = asyncio.Semaphore(_AT_ONCE)
     digests = {link.record.subjects.get(place, "") for link in links} - {""}
 
@@ -112,11 +112,13 @@ async def read_releases(store: Fetcher, links: Iterable[Link]) -> list[Release]:
     for link in links:
         digest = link.record.subjects.get(place, "")
         inventory, problem = found.get(digest, (None, f"it says nothing of {place}"))
-        releases.append(Release(link=link, digest=digest, inventory=inventory, problem=problem))
+        releases.append(
+            ObjectRelease(link=link, digest=digest, inventory=inventory, problem=problem)
+        )
     return releases
 
 
-def find_object(releases: Sequence[Release], name: ObjectName) -> ObjectId:
+def find_object(releases: Sequence[ObjectRelease], name: ObjectName) -> ObjectId:
     """The one object of a name in any of the releases. Raises InputError when none or several."""
     ids = {
         entry.id
@@ -137,7 +139,7 @@ def find_object(releases: Sequence[Release], name: ObjectName) -> ObjectId:
     return ids.pop()
 
 
-def object_changes(releases: Sequence[Release], id: ObjectId) -> list[ObjectChange]:
+def object_changes(releases: Sequence[ObjectRelease], id: ObjectId) -> list[ReleaseChange]:
     """The releases, newest first as given, that changed an object; unreadable ones are passed
     over."""
     readable = [release for release in releases if release.inventory is not None]
@@ -147,16 +149,20 @@ def object_changes(releases: Sequence[Release], id: ObjectId) -> list[ObjectChan
         after, before = entry_in(release, id), entry_in(earlier, id)
         if (after.digest if after else "") == (before.digest if before else ""):
             continue
-        change: Change = "added" if before is None else "removed" if after is None else "changed"
+        change: ChangeType = (
+            "added" if before is None else "removed" if after is None else "changed"
+        )
         changes.append(
-            ObjectChange(
+            ReleaseChange(
                 release=release, change=change, before=before, after=after, earlier=earlier
             )
         )
     return changes
 
 
-async def read_object(store: Fetcher, release: Release | None, id: ObjectId) -> dict[str, Any]:
+async def read_object(
+    store: Fetcher, release: ObjectRelease | None, id: ObjectId
+) -> dict[str, Any]:
     """An object as a release has it; empty when the release does not. Raises StoreError."""
     entry = entry_in(release, id)
     if release is None or entry is None:
@@ -165,7 +171,7 @@ async def read_object(store: Fetcher, release: Release | None, id: ObjectId) -> 
     return pick_resources(content.files, [entry])[id].object
 
 
-def entry_in(release: Release | None, id: ObjectId) -> Entry | None:
+def entry_in(release: ObjectRelease | None, id: ObjectId) -> InventoryEntry | None:
     """How a release's inventory lists an object."""
     if release is None or release.inventory is None:
         return None

@@ -23,12 +23,12 @@ from ocistate.channel.gates import (
     Changes,
     Facts,
     Gate,
+    GateOutcome,
     Healthy,
-    Outcome,
     evaluate,
 )
-from ocistate.channel.pipeline import Pipeline, Stage
-from ocistate.channel.record import Provenance, Record, read_number_text
+from ocistate.channel.pipeline import Pipeline, PipelineStage
+from ocistate.channel.record import Record, RecordProvenance, read_number_text
 from ocistate.channel.trust import Trusted, check_policy, check_time
 from ocistate.errors import (
     ArtifactError,
@@ -48,20 +48,20 @@ from ocistate.ops.channel.reader import (
     channel_of,
     fetch_record,
     follow_numbers,
-    place_of,
     read_newest,
+    repository_of,
 )
 from ocistate.ops.channel.reports import read_fleet
 from ocistate.ops.channel.writer import Writer
 from ocistate.ops.signing.gather import gather_signatures
 from ocistate.ops.signing.verify import verify_artifact
 from ocistate.semver import newest, parse_range
-from ocistate.signing.found import Found
+from ocistate.signing.found import FoundSignature
 from ocistate.signing.keys import Signer
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.policy.select import select_policy
 
-State = Literal["Current", "Ready", "Waiting", "Held", "Blocked", "Moved"]
+StageState = Literal["Current", "Ready", "Waiting", "Held", "Blocked", "Moved"]
 """``Current``: it has what feeds it. ``Ready``: all gates are open. ``Waiting``: one is closed.
 ``Held``: it, or what feeds it, is on hold or being rolled out. ``Blocked``: a record, or the
 artifact, is not to be believed or not there. ``Moved``: it was moved just now."""
@@ -75,7 +75,7 @@ _BROKEN: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class StageHead:
     """What a channel has: its newest record, and since when it names the digest it names.
 
     ``origins`` are where the records since then say that the digest came from.
@@ -93,7 +93,7 @@ class Feed:
 
     digest: str
     origin: str
-    held: Held | None = None
+    held: StageHead | None = None
 
     @property
     def mark(self) -> str:
@@ -108,13 +108,13 @@ class StageStatus:
     ``revision`` is what it has was made from, ``made`` what feeds it, None until that is read.
     """
 
-    stage: Stage
-    state: State
-    held: Held | None = None
+    stage: PipelineStage
+    state: StageState
+    held: StageHead | None = None
     revision: str = ""
     feed: Feed | None = None
-    made: Provenance | None = None
-    outcomes: tuple[Outcome, ...] = ()
+    made: RecordProvenance | None = None
+    outcomes: tuple[GateOutcome, ...] = ()
     why: str = ""
 
 
@@ -166,7 +166,7 @@ class PipelineRun:
                 return replace(status, state="Blocked", why=str(error))
             if written is None:
                 continue
-            held = Held(
+            held = StageHead(
                 newest=written,
                 digest=status.feed.digest,
                 since=written.record.issued_at,
@@ -200,7 +200,7 @@ class PipelineRun:
         )
         if (await self._feed(place)).mark != feed.mark:
             return None
-        pins = {place_of(self.store.reference): (feed.digest, status.made)}
+        pins = {repository_of(self.store.reference): (feed.digest, status.made)}
 
         def make(old: Trusted | None) -> Record | None:
             assert old is not None  # the base is checked before this is asked
@@ -228,15 +228,15 @@ class PipelineRun:
         except _BROKEN as error:
             return replace(status, state="Blocked", why=str(error))
 
-    async def _judge(self, status: StageStatus, held: Held, feed: Feed) -> StageStatus:
+    async def _judge(self, status: StageStatus, held: StageHead, feed: Feed) -> StageStatus:
         now = self.clock()
         gates = status.stage.gates
         verified = await verify_artifact(self.store, feed.digest, self.policies)
-        signed = Outcome(kind="signature", open=True, reason=verified.summary)
+        signed = GateOutcome(kind="signature", open=True, reason=verified.summary)
         inventory = await self._inventory(feed.digest)
         facts = Facts(
             now=now,
-            repository=place_of(self.store.reference),
+            repository=repository_of(self.store.reference),
             channel=status.stage.channel,
             digest=feed.digest,
             feeder=feed.held.newest.record.channel if feed.held else feed.origin,
@@ -251,18 +251,18 @@ class PipelineRun:
         return replace(
             status,
             state="Ready" if all(outcome.open for outcome in outcomes) else "Waiting",
-            made=Provenance(source=inventory.source, revision=inventory.revision),
+            made=RecordProvenance(source=inventory.source, revision=inventory.revision),
             outcomes=(signed, *outcomes),
         )
 
-    def _writer(self, stage: Stage, signer: Signer) -> Writer:
+    def _writer(self, stage: PipelineStage, signer: Signer) -> Writer:
         channel = self._channel(stage.channel)
         return Writer(store=self.store, channel=channel, signer=signer, settle=self.settle)
 
     def _channel(self, name: str) -> Channel:
         return channel_of(name, self.store.reference, self.policies)
 
-    async def _held(self, name: str) -> Held:
+    async def _held(self, name: str) -> StageHead:
         """What a channel has now: the newest record by number, whatever the name was moved to."""
         channel = self._channel(name)
         top = await follow_numbers(self.store, channel, await read_newest(self.store, channel))
@@ -271,7 +271,7 @@ class PipelineRun:
                 f"{top.record} names {len(top.record.subjects)} repositories, and a pipeline moves "
                 "one: move sets with 'ocistate promote'"
             )
-        here = place_of(self.store.reference)
+        here = repository_of(self.store.reference)
         digest = top.record.digest_of(here)
         first, origins = top.record, [top.record.source]
         for _ in range(_MAX_WALK):
@@ -285,7 +285,7 @@ class PipelineRun:
                 break
             first = before
             origins.append(first.source)
-        return Held(newest=top, digest=digest, since=first.issued_at, origins=tuple(origins))
+        return StageHead(newest=top, digest=digest, since=first.issued_at, origins=tuple(origins))
 
     async def _feed(self, place: int) -> Feed:
         feeder = self.pipeline.feeder(place)
@@ -320,7 +320,7 @@ class PipelineRun:
     def _policy(self) -> TrustPolicy:
         return select_policy(self.policies, self.store.reference.name)
 
-    async def _found(self, gates: Sequence[Gate], digest: str) -> tuple[Found, ...]:
+    async def _found(self, gates: Sequence[Gate], digest: str) -> tuple[FoundSignature, ...]:
         if not any(isinstance(gate, Approvals | Attested) for gate in gates):
             return ()
         legacy = self._policy.allow_legacy
@@ -334,12 +334,12 @@ class PipelineRun:
         return await read_fleet(self.store, self._channel(record.channel), reporters, record, now)
 
 
-def _made(held: Held) -> Provenance:
+def _made(held: StageHead) -> RecordProvenance:
     record = held.newest.record
-    return record.artifacts.get(min(record.subjects), Provenance())
+    return record.artifacts.get(min(record.subjects), RecordProvenance())
 
 
-def _hold(held: Held, feed: Feed) -> str:
+def _hold(held: StageHead, feed: Feed) -> str:
     """What keeps a digest from going on, a hold or a rollout; empty when nothing does."""
     for record in (held.newest.record, feed.held.newest.record if feed.held else None):
         if record is not None and record.hold:
@@ -352,7 +352,7 @@ def _hold(held: Held, feed: Feed) -> str:
 _ORIGIN: Final = re.compile(r"([a-z0-9-]+)@([0-9.]+)")
 
 
-def _check_memory(held: Held, feed: Feed) -> None:
+def _check_memory(held: StageHead, feed: Feed) -> None:
     """That a feeding channel is not shown older than a stage has seen it. Raises RecordReplayed.
 
     The stage's own signed records tell what it was fed from: a memory for jobs that have none.

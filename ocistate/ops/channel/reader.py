@@ -18,7 +18,7 @@ from ocistate.channel.trust import (
     ChannelTrust,
     Trusted,
     authenticate,
-    check_place,
+    check_repository,
     highest,
 )
 from ocistate.errors import (
@@ -50,7 +50,7 @@ class Channel:
     def check(self, raw: bytes, digest: str) -> Trusted:
         """A record of this channel, signed by one of its keys; of any age and epoch."""
         trusted = authenticate(raw, digest, self.trust)
-        check_place(trusted.record, self.name, self.repository)
+        check_repository(trusted.record, self.name, self.repository)
         return trusted
 
 
@@ -74,10 +74,10 @@ def channel_of(
     trust = ChannelTrust(
         keys=policy.channel_keys, epoch=policy.epoch, min_sequence=policy.min_sequence
     )
-    return Channel(name=check_channel(name), repository=place_of(repository), trust=trust)
+    return Channel(name=check_channel(name), repository=repository_of(repository), trust=trust)
 
 
-def place_of(reference: Reference) -> str:
+def repository_of(reference: Reference) -> str:
     """A repository's name as records have it: a layout's or archive's is its absolute path."""
     if reference.scheme == "oci":
         return reference.name

@@ -8,12 +8,24 @@ from pathlib import Path
 
 from ocistate.channel.change import Pins
 from ocistate.channel.history import Link, find_release
-from ocistate.channel.record import Provenance, Record, name_tag, parse_record, read_number_text
+from ocistate.channel.record import (
+    Record,
+    RecordProvenance,
+    name_tag,
+    parse_record,
+    read_number_text,
+)
 from ocistate.errors import ForeignRecord, NotFound, NotSigned, Untrusted
 from ocistate.oci.store import Store
 from ocistate.ops.artifact.fetch import fetch_inventory, fetch_manifest
 from ocistate.ops.channel.history import read_history
-from ocistate.ops.channel.reader import Channel, fetch_record, place_of, read_newest, read_number
+from ocistate.ops.channel.reader import (
+    Channel,
+    fetch_record,
+    read_newest,
+    read_number,
+    repository_of,
+)
 from ocistate.ops.signing.gather import gather_signatures
 from ocistate.ops.signing.verify import verify_artifact
 from ocistate.reference import Reference, parse_reference
@@ -21,7 +33,7 @@ from ocistate.signing.claims import read_claims
 from ocistate.signing.envelope import parse_bundle, parse_statement
 from ocistate.signing.policy.model import TrustPolicy
 
-Connect = Callable[[Reference], Store]
+ConnectRepository = Callable[[Reference], Store]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +42,7 @@ class Candidate:
 
     place: str
     digest: str
-    made: Provenance
+    made: RecordProvenance
     trust: str
 
 
@@ -48,7 +60,7 @@ def pins_of(candidates: Sequence[Candidate]) -> Pins:
 
 
 async def find_candidate(
-    connect: Connect,
+    connect: ConnectRepository,
     reference: Reference,
     policies: Sequence[TrustPolicy],
     *,
@@ -68,8 +80,8 @@ async def find_candidate(
         elif not allow_unsigned:
             await _check_signed(store, digest)
         inventory = await fetch_inventory(store, await fetch_manifest(store, digest))
-    made = Provenance(source=inventory.source, revision=inventory.revision)
-    return Candidate(place=place_of(reference), digest=digest, made=made, trust=trust)
+    made = RecordProvenance(source=inventory.source, revision=inventory.revision)
+    return Candidate(place=repository_of(reference), digest=digest, made=made, trust=trust)
 
 
 async def _check_signed(store: Store, digest: str) -> None:
@@ -114,7 +126,7 @@ async def find_link(store: Store, channel: Channel, wanted: str) -> Link:
 async def find_digest(store: Store, channel: Channel, wanted: str = "") -> str:
     """The digest that a channel, or one of its releases, pins for the store's repository."""
     record = await find_record(store, channel, wanted)
-    return record.digest_of(place_of(store.reference))
+    return record.digest_of(repository_of(store.reference))
 
 
 async def _find_unverified(store: Store, channel: Channel, wanted: str) -> Record:

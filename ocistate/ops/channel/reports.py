@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from ocistate.channel.fleet import Fleet, Seen, assess
+from ocistate.channel.fleet import Fleet, TaggedReport, assess
 from ocistate.channel.record import Record
 from ocistate.channel.report import (
     MAX_REPORT_BYTES,
@@ -53,13 +53,13 @@ async def write_report(store: Store, report: Report, signer: Signer) -> str:
 
 async def read_reports(
     store: Store, channel: Channel, reporters: Sequence[TrustedKey]
-) -> list[Seen]:
+) -> list[TaggedReport]:
     """All reports on a channel that a repository holds, each verified or told of why not.
 
     The repository need not be the channel's own. Raises StoreError.
     """
 
-    async def one(tag: str) -> Seen | None:
+    async def one(tag: str) -> TaggedReport | None:
         try:
             raw = await _fetch(store, tag)
             report = verify_report(
@@ -71,14 +71,16 @@ async def read_reports(
         except NotFound:
             return None
         except (TrustError, ProtocolError, DigestMismatch, LimitExceeded) as error:
-            return Seen(tag=tag, problem=error.message)
+            return TaggedReport(tag=tag, problem=error.message)
         except OcistateError:
             raise
         except Exception as error:  # one cluster's report must not hide those of all others
-            return Seen(tag=tag, problem=f"it cannot be read: {type(error).__name__}")
+            return TaggedReport(tag=tag, problem=f"it cannot be read: {type(error).__name__}")
         if tag != report_tag(report.channel, report.cluster, report.stack):
-            return Seen(tag=tag, problem=f"it holds the report of {report.cluster}'s own tag")
-        return Seen(tag=tag, report=report)
+            return TaggedReport(
+                tag=tag, problem=f"it holds the report of {report.cluster}'s own tag"
+            )
+        return TaggedReport(tag=tag, report=report)
 
     found = await each(report_tags(await store.tags(), channel.name), one)
     return [item for item in found if item is not None]

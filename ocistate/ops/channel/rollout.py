@@ -8,8 +8,8 @@ from datetime import datetime
 
 from ocistate.channel.change import Why, ring_opened, rollout_aborted, rollout_ended
 from ocistate.channel.fleet import Fleet
-from ocistate.channel.progress import Step, Verdict, decide
-from ocistate.channel.record import Provenance, Record
+from ocistate.channel.progress import RolloutStep, RolloutVerdict, decide
+from ocistate.channel.record import Record, RecordProvenance
 from ocistate.channel.trust import Trusted
 from ocistate.errors import NotFound
 from ocistate.oci.store import Store
@@ -23,30 +23,30 @@ _LOOK_BACK = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class RolloutSnapshot:
     """A channel's newest record, its clusters, and what is due; None without a rollout."""
 
     newest: Trusted
     fleet: Fleet
-    step: Step | None
+    step: RolloutStep | None
 
 
-async def look_at(
+async def take_snapshot(
     newest: Trusted,
     channel: Channel,
-    told: Store,
+    report_store: Store,
     reporters: Sequence[TrustedKey],
     now: datetime,
-) -> Looked:
+) -> RolloutSnapshot:
     """What is due in a channel, by the reports that the store ``told`` holds. Raises StoreError."""
     record = newest.record
-    fleet = await read_fleet(told, channel, reporters, record, now)
+    fleet = await read_fleet(report_store, channel, reporters, record, now)
     rollout = record.rollout
     step = decide(record, rollout, fleet, now) if rollout is not None else None
-    return Looked(newest=newest, fleet=fleet, step=step)
+    return RolloutSnapshot(newest=newest, fleet=fleet, step=step)
 
 
-async def take_step(writer: Writer, newest: Trusted, verdict: Verdict, why: Why) -> Trusted:
+async def take_step(writer: Writer, newest: Trusted, verdict: RolloutVerdict, why: Why) -> Trusted:
     """Write what a verdict asks for on top of the record that it was made about, and of no other.
 
     Raises Conflict when somebody wrote meanwhile, ConfigError without a rollout, what ``write``
@@ -64,7 +64,7 @@ async def take_step(writer: Writer, newest: Trusted, verdict: Verdict, why: Why)
     return await writer.write(make, base=newest.digest)
 
 
-async def _stable_artifacts(writer: Writer, record: Record) -> Mapping[str, Provenance]:
+async def _stable_artifacts(writer: Writer, record: Record) -> Mapping[str, RecordProvenance]:
     """What the stable digests were made from, as the record says that last pinned them."""
     if record.rollout is None:
         return {}

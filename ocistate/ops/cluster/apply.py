@@ -10,15 +10,15 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ocistate.apply.desired.prepare import Desired, Mode, Wanted, prepare
+from ocistate.apply.desired.prepare import ApplyMode, Desired, DesiredObject, prepare
 from ocistate.apply.executor import Options, apply
 from ocistate.apply.observe import observe
 from ocistate.apply.plan import Plan, make_plan
-from ocistate.apply.result import Outcome, Result
-from ocistate.apply.unlisted import Kind, blind
+from ocistate.apply.result import ApplyOutcome, Result
+from ocistate.apply.unlisted import blind
 from ocistate.errors import ClusterError
 from ocistate.kube.client import KubeClient
-from ocistate.objects import ObjectId
+from ocistate.objects import GroupKind, ObjectId
 from ocistate.ops.artifact.fetch import Content
 from ocistate.watch.wait import Waited, lets_on, wait_healthy
 
@@ -40,7 +40,7 @@ class Planned:
 
     desired: Desired
     plan: Plan
-    unlisted: Mapping[Kind, ClusterError]
+    unlisted: Mapping[GroupKind, ClusterError]
 
 
 async def plan_apply(
@@ -61,7 +61,7 @@ async def plan_apply(
         namespaced=kinds.namespaced,
         namespace=namespace,
     )
-    unlisted: dict[Kind, ClusterError] = {}
+    unlisted: dict[GroupKind, ClusterError] = {}
     mine, others = await observe(client, desired, on_unlisted=unlisted.__setitem__)
     desired = blind(desired, unlisted)
     plan = make_plan(desired, mine, others, prune=prune, adopt_from=adopt_from)
@@ -75,7 +75,7 @@ async def carry_out(
     dry_run: bool,
     on_result: Callable[[Result], None],
     wave_timeout: float | None = None,
-) -> Outcome:
+) -> ApplyOutcome:
     """Apply and prune. With ``dry_run`` the API server checks everything and stores nothing.
 
     With ``wave_timeout``, in seconds, each wave waits until the one before is healthy.
@@ -108,6 +108,6 @@ async def wait_applied(client: KubeClient, planned: Planned, timeout: float) -> 
     return await wait_healthy(client, ids, owner=desired.owner, timeout=timeout, desired=desired)
 
 
-def _is_judged(wanted: Wanted) -> bool:
+def _is_judged(wanted: DesiredObject) -> bool:
     """Whether its health is ours to wait for: what ifnotpresent found there is somebody else's."""
-    return wanted.mode not in (Mode.IGNORE, Mode.IF_NOT_PRESENT)
+    return wanted.mode not in (ApplyMode.IGNORE, ApplyMode.IF_NOT_PRESENT)

@@ -7,18 +7,25 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ocistate.apply.desired.prepare import Desired, IgnoreRule, Mode, Wanted, body, prepare
+from ocistate.apply.desired.prepare import (
+    ApplyMode,
+    Desired,
+    DesiredObject,
+    IgnoredFields,
+    body,
+    prepare,
+)
 from ocistate.apply.executor import RECREATED
 from ocistate.apply.observe import observe
 from ocistate.apply.plan import make_plan
 from ocistate.apply.preview import Preview, preview
-from ocistate.apply.unlisted import Kind, blind
+from ocistate.apply.unlisted import blind
 from ocistate.artifact.diff import FieldChange, diff_objects, mask_secrets
 from ocistate.errors import ClusterError
 from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError
 from ocistate.kube.refusals import explained, is_immutable
-from ocistate.objects import ObjectId, Resource
+from ocistate.objects import GroupKind, ObjectId, Resource
 
 _AT_ONCE: Final = 8
 
@@ -42,9 +49,9 @@ async def diff_live(
     digest: str,
     namespace: str,
     force_namespace: bool = False,
-    ignore: Sequence[IgnoreRule] = (),
+    ignore: Sequence[IgnoredFields] = (),
     adopt_from: Collection[str] = (),
-    on_unlisted: Callable[[Kind, ClusterError], None],
+    on_unlisted: Callable[[GroupKind, ClusterError], None],
 ) -> tuple[LiveDiff, ...]:
     """Dry-run every object on the server and compare it with what is there.
 
@@ -53,7 +60,7 @@ async def diff_live(
     difference; the values of Secrets are masked. ``on_unlisted`` is told of kinds that are broken,
     and left out. Raises ClusterError.
     """
-    unlisted: dict[Kind, ClusterError] = {}
+    unlisted: dict[GroupKind, ClusterError] = {}
     kinds = await client.kinds()
     desired = prepare(
         resources,
@@ -73,7 +80,7 @@ async def diff_live(
     new_namespaces = {each.id.name for each in desired.wanted if each.id.kind == "Namespace"}
     left = {action.id for action in plan.skip}
 
-    async def one(wanted: Wanted) -> LiveDiff | None:
+    async def one(wanted: DesiredObject) -> LiveDiff | None:
         async with limit:
             return await _one(client, desired, wanted, new_namespaces)
 
@@ -93,10 +100,10 @@ def field_changes(preview: Preview) -> tuple[FieldChange, ...]:
 
 
 async def _one(
-    client: KubeClient, desired: Desired, wanted: Wanted, new_namespaces: set[str]
+    client: KubeClient, desired: Desired, wanted: DesiredObject, new_namespaces: set[str]
 ) -> LiveDiff | None:
     version = wanted.resource.api_version.rpartition("/")[2]
-    if wanted.mode is Mode.IF_NOT_PRESENT:
+    if wanted.mode is ApplyMode.IF_NOT_PRESENT:
         there = await client.get(wanted.id, version=version, metadata_only=True)
         if there is not None:
             return None
@@ -107,7 +114,7 @@ async def _one(
         # What the artifact itself brings is not there yet for a dry run.
         if wanted.id.namespace in new_namespaces and error.status == 404:
             return LiveDiff(id=wanted.id, change="added")
-        if wanted.mode is Mode.RECREATE and is_immutable(error):
+        if wanted.mode is ApplyMode.RECREATE and is_immutable(error):
             return LiveDiff(id=wanted.id, change="changed", error=RECREATED)
         return LiveDiff(id=wanted.id, change="refused", error=explained(error).message)
     if found.before is None:

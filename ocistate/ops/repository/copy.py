@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ocistate.channel.record import Record, name_tag, number_tag, parse_record
 from ocistate.errors import ChannelError, ChannelFork, NotFound, ProtocolError, TrustError
-from ocistate.oci.copy import AT_ONCE, Report, Wanted, copy
+from ocistate.oci.copy import AT_ONCE, CopyItem, CopyReport, copy
 from ocistate.oci.parallel import each
 from ocistate.oci.store import Store
 from ocistate.oci.tags import is_channel
@@ -27,13 +27,13 @@ class Tagged:
 async def copy_artifacts(
     source: Store,
     target: Store,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[CopyItem],
     *,
     channels: bool = False,
     tags: Sequence[str] | None = None,
     dry_run: bool = False,
     at_once: int = AT_ONCE,
-) -> Report:
+) -> CopyReport:
     """Copy artifacts; with ``channels`` all records too, and what the newest ones pin.
 
     ``tags`` are the source's, where they are known. Records are copied as they are: who follows
@@ -55,9 +55,9 @@ async def copy_artifacts(
         source,
         target,
         [
-            [*wanted, *[Wanted(target=digest) for digest in await _pinned(source, names)]],
-            [Wanted(target=item.digest, tags=(item.tag,)) for item in numbered],
-            [Wanted(target=item.digest, tags=(item.tag,)) for item in names],
+            [*wanted, *[CopyItem(target=digest) for digest in await _pinned(source, names)]],
+            [CopyItem(target=item.digest, tags=(item.tag,)) for item in numbered],
+            [CopyItem(target=item.digest, tags=(item.tag,)) for item in names],
         ],
         dry_run=dry_run,
         at_once=at_once,

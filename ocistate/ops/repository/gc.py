@@ -29,24 +29,29 @@ from ocistate.oci.tags import (
 )
 from ocistate.ops.repository.copy import read_records
 from ocistate.ops.repository.listing import CREATED, read_created
-from ocistate.ops.repository.retention import Artifact, Decision, Rules, decide_retention
+from ocistate.ops.repository.retention import (
+    Artifact,
+    RetentionDecision,
+    RetentionRules,
+    decide_retention,
+)
 
 _MAX_NESTING = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class CleanupPlan:
     """What is kept and what goes, by ``decisions``; ``tags`` are all that the repository has.
 
     ``needed`` are the digests that are not touched, whatever refers to them or lists them.
     """
 
-    decisions: Sequence[Decision]
+    decisions: Sequence[RetentionDecision]
     needed: frozenset[str]
     tags: frozenset[str]
 
     @property
-    def doomed(self) -> list[Decision]:
+    def doomed(self) -> list[RetentionDecision]:
         """What goes, the oldest last."""
         return [decision for decision in self.decisions if not decision.keep]
 
@@ -56,12 +61,12 @@ class Removal:
     """One artifact that goes. ``digests`` are the manifests that go with it, itself the last;
     ``targets`` are those and the tags, in the order in which they are deleted."""
 
-    decision: Decision
+    decision: RetentionDecision
     digests: tuple[str, ...]
     targets: tuple[str, ...]
 
 
-async def plan_gc(store: Store, rules: Rules, now: datetime) -> Plan:
+async def plan_gc(store: Store, rules: RetentionRules, now: datetime) -> CleanupPlan:
     """Decide on each artifact of a repository. Raises StoreError, and ArtifactError for a channel's
     record that cannot be read: what it names is then not known, and nothing may be removed.
     """
@@ -89,10 +94,10 @@ async def plan_gc(store: Store, rules: Rules, now: datetime) -> Plan:
         if decision.keep:
             needed |= {decision.artifact.digest, *decision.artifact.needs}
     needed |= await _parts(store, needed)
-    return Plan(decisions=decisions, needed=frozenset(needed), tags=frozenset(tags))
+    return CleanupPlan(decisions=decisions, needed=frozenset(needed), tags=frozenset(tags))
 
 
-async def plan_removals(store: Store, plan: Plan) -> list[Removal]:
+async def plan_removals(store: Store, plan: CleanupPlan) -> list[Removal]:
     """What goes with each artifact that goes."""
     return await each(plan.doomed, lambda decision: _removal(store, plan, decision), at_once=8)
 
@@ -154,7 +159,7 @@ async def _parts(store: Store, roots: set[str]) -> set[str]:
     return seen
 
 
-async def _removal(store: Store, plan: Plan, decision: Decision) -> Removal:
+async def _removal(store: Store, plan: CleanupPlan, decision: RetentionDecision) -> Removal:
     """An artifact and what goes with it, deepest first, without what something else needs."""
     family: dict[str, tuple[str, ...]] = {decision.artifact.digest: decision.artifact.tags}
     waiting = [decision.artifact.digest]
@@ -176,7 +181,7 @@ async def _removal(store: Store, plan: Plan, decision: Decision) -> Removal:
     return Removal(decision=decision, digests=tuple(reversed(family)), targets=tuple(targets))
 
 
-async def _carriers(store: Store, plan: Plan, digest: str) -> dict[str, tuple[str, ...]]:
+async def _carriers(store: Store, plan: CleanupPlan, digest: str) -> dict[str, tuple[str, ...]]:
     """The manifests that carry an artifact's older signatures, with their tags.
 
     A description (``.sbom``) may serve several artifacts: of that only the tag goes.

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ocistate.artifact.diff import mask_secret
 from ocistate.artifact.images import images_of
-from ocistate.artifact.inventory import Entry, Inventory
+from ocistate.artifact.inventory import Inventory, InventoryEntry
 from ocistate.artifact.pick import pick_resources
 from ocistate.errors import (
     ChannelError,
@@ -66,7 +66,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ArtifactLocation:
     """Where an artifact was found: the pointers (channel with number, or tag) that name it."""
 
     repository: str
@@ -78,13 +78,13 @@ class Place:
 class Hit:
     """An object that fits, and its images that fit where images were asked for."""
 
-    place: Place
-    entry: Entry
+    location: ArtifactLocation
+    entry: InventoryEntry
     images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class QueryResult:
     """What was found, how many artifacts were looked at, and what could not be."""
 
     hits: tuple[Hit, ...]
@@ -92,9 +92,9 @@ class Answer:
     problems: tuple[str, ...]
 
 
-async def places_of_channels(
+async def locations_of_channels(
     store: Store, channels: Iterable[Channel]
-) -> tuple[list[Place], list[str]]:
+) -> tuple[list[ArtifactLocation], list[str]]:
     """What channels name now, one place a digest, and why some could not be followed.
 
     A channel with keys in its trust is only believed when one of them signed its record.
@@ -112,7 +112,7 @@ async def places_of_channels(
     return _places(store, found), problems
 
 
-async def places_of_tags(store: Store, glob: str) -> list[Place]:
+async def locations_of_tags(store: Store, glob: str) -> list[ArtifactLocation]:
     """What the tags of a glob name now, one place a digest; records and signatures are left out."""
     found: dict[str, list[str]] = {}
     for tag in await store.tags():
@@ -122,49 +122,52 @@ async def places_of_tags(store: Store, glob: str) -> list[Place]:
     return _places(store, found)
 
 
-async def search(store: Store, places: Sequence[Place], query: Query) -> Answer:
+async def search(store: Store, locations: Sequence[ArtifactLocation], query: Query) -> QueryResult:
     """Look into artifacts of one repository. Raises StoreError when it cannot be reached."""
     fetcher = CachedFetcher.of(store)
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(place: Place) -> tuple[list[Hit], str]:
+    async def one(location: ArtifactLocation) -> tuple[list[Hit], str]:
         async with gate:
             try:
-                return await _look(fetcher, place, query), ""
+                return await _search(fetcher, location, query), ""
             except NotFound as error:
-                return [], f"{place.repository}, {', '.join(place.pointers)}: {error.message}"
+                return [], f"{location.repository}, {', '.join(location.pointers)}: {error.message}"
             except StoreError:
                 raise
             except OcistateError as error:
-                return [], f"{place.repository}, {', '.join(place.pointers)}: {error.message}"
+                return [], f"{location.repository}, {', '.join(location.pointers)}: {error.message}"
 
-    answers = await asyncio.gather(*map(one, places))
-    return Answer(
+    answers = await asyncio.gather(*map(one, locations))
+    return QueryResult(
         hits=tuple(hit for hits, _ in answers for hit in hits),
-        artifacts=len(places),
+        artifacts=len(locations),
         problems=tuple(problem for _, problem in answers if problem),
     )
 
 
-async def _look(fetcher: Fetcher, place: Place, query: Query) -> list[Hit]:
-    manifest = await fetch_manifest(fetcher, place.digest)
+async def _search(fetcher: Fetcher, location: ArtifactLocation, query: Query) -> list[Hit]:
+    manifest = await fetch_manifest(fetcher, location.digest)
     inventory = await fetch_inventory(fetcher, manifest)
     entries = _candidates(inventory, query)
     if not entries or not (query.image or query.where):
-        return [Hit(place=place, entry=entry) for entry in entries]
+        return [Hit(location=location, entry=entry) for entry in entries]
     content = await fetch_content(fetcher, manifest)
     picked = pick_resources(content.files, entries)
-    return await asyncio.to_thread(_judge, place, entries, picked, query)
+    return await asyncio.to_thread(_judge, location, entries, picked, query)
 
 
-def _candidates(inventory: Inventory, query: Query) -> list[Entry]:
+def _candidates(inventory: Inventory, query: Query) -> list[InventoryEntry]:
     if query.image and not any(query.fits_image(image.name) for image in inventory.images):
         return []
     return [entry for entry in inventory.resources if query.fits(entry.id)]
 
 
 def _judge(
-    place: Place, entries: Sequence[Entry], picked: dict[ObjectId, Resource], query: Query
+    location: ArtifactLocation,
+    entries: Sequence[InventoryEntry],
+    picked: dict[ObjectId, Resource],
+    query: Query,
 ) -> list[Hit]:
     hits = []
     for entry in entries:
@@ -177,7 +180,7 @@ def _judge(
                 continue
         if query.where and not _is_where(query.where, obj):
             continue
-        hits.append(Hit(place=place, entry=entry, images=images))
+        hits.append(Hit(location=location, entry=entry, images=images))
     return hits
 
 
@@ -191,8 +194,8 @@ def _is_where(expression: str, obj: Any) -> bool:
         return False  # a field that this object does not have
 
 
-def _places(store: Store, found: Mapping[str, Sequence[str]]) -> list[Place]:
+def _places(store: Store, found: Mapping[str, Sequence[str]]) -> list[ArtifactLocation]:
     return [
-        Place(repository=str(store.reference), pointers=tuple(pointers), digest=digest)
+        ArtifactLocation(repository=str(store.reference), pointers=tuple(pointers), digest=digest)
         for digest, pointers in found.items()
     ]

@@ -12,7 +12,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class RetentionRules:
     """What is kept: the ``keep`` newest, those younger than ``keep_for``, those with a tag.
 
     ``keep_tags`` are globs and ranges of versions. What does not say when it was created is kept,
@@ -38,7 +38,7 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class RetentionDecision:
     """What becomes of an artifact, and why."""
 
     artifact: Artifact
@@ -47,8 +47,8 @@ class Decision:
 
 
 def decide_retention(
-    artifacts: Iterable[Artifact], rules: Rules, pinned: Mapping[str, str], now: datetime
-) -> list[Decision]:
+    artifacts: Iterable[Artifact], rules: RetentionRules, pinned: Mapping[str, str], now: datetime
+) -> list[RetentionDecision]:
     """Keep or remove each artifact, the newest first. ``pinned`` says of digests who names them.
 
     An artifact is removed only when nothing at all speaks for it. What a kept one needs is kept.
@@ -57,7 +57,7 @@ def decide_retention(
     ordered = sorted(artifacts, key=lambda a: (a.created or _NEVER, a.digest), reverse=True)
     newest = {artifact.digest for artifact in [a for a in ordered if a.tags][: rules.keep]}
     decisions = {
-        artifact.digest: Decision(artifact=artifact, keep=bool(reason), reason=reason)
+        artifact.digest: RetentionDecision(artifact=artifact, keep=bool(reason), reason=reason)
         for artifact in ordered
         for reason in (_reason(artifact, newest, rules, pinned, now),)
     }
@@ -68,12 +68,16 @@ def decide_retention(
             needed = decisions.get(digest)
             if needed is not None and not needed.keep:
                 reason = f"{_name(holder)} needs it"
-                decisions[digest] = Decision(artifact=needed.artifact, keep=True, reason=reason)
+                decisions[digest] = RetentionDecision(
+                    artifact=needed.artifact, keep=True, reason=reason
+                )
                 waiting.append(needed.artifact)
     return [
         item
         if item.keep
-        else Decision(artifact=item.artifact, keep=False, reason=_against(item.artifact, rules))
+        else RetentionDecision(
+            artifact=item.artifact, keep=False, reason=_against(item.artifact, rules)
+        )
         for item in decisions.values()
     ]
 
@@ -81,7 +85,7 @@ def decide_retention(
 def _reason(
     artifact: Artifact,
     newest: Collection[str],
-    rules: Rules,
+    rules: RetentionRules,
     pinned: Mapping[str, str],
     now: datetime,
 ) -> str:
@@ -101,14 +105,14 @@ def _reason(
     return f"younger than {show_age(rules.keep_for)}" if young else ""
 
 
-def _against(artifact: Artifact, rules: Rules) -> str:
+def _against(artifact: Artifact, rules: RetentionRules) -> str:
     first = f"not {_newest(rules)}" if artifact.tags else "it has no tag"
     if artifact.created is None:
         return f"{first} and does not say when it was created"
     return first + ("" if rules.keep_for is None else f" and older than {show_age(rules.keep_for)}")
 
 
-def _newest(rules: Rules) -> str:
+def _newest(rules: RetentionRules) -> str:
     return "the newest" if rules.keep == 1 else f"one of the {rules.keep} newest"
 
 

@@ -16,7 +16,7 @@ from ocistate.oci.model import Descriptor, Manifest
 from ocistate.oci.store import Store
 from ocistate.oci.tags import legacy_tag
 from ocistate.signing.envelope import BUNDLE_TYPE, ENVELOPE_TYPE, MAX_BUNDLE_BYTES
-from ocistate.signing.found import Format, Found
+from ocistate.signing.found import FoundSignature, SignatureFormat
 from ocistate.signing.simple import MAX_PAYLOAD_BYTES, SIMPLE_TYPE
 
 MAX_SIGNATURES: Final = 512
@@ -30,7 +30,7 @@ _EMBEDDED: Final = 16 * 1024
 _AT_ONCE: Final = 8
 _CREATED: Final = "org.opencontainers.image.created"
 _BROKEN: Final = (NotFound, DigestMismatch, ProtocolError, LimitExceeded)
-_OLDER: Final[tuple[tuple[str, str, Format, int], ...]] = (
+_OLDER: Final[tuple[tuple[str, str, SignatureFormat, int], ...]] = (
     (".sig", SIMPLE_TYPE, "simple", MAX_PAYLOAD_BYTES),
     (".att", ENVELOPE_TYPE, "dsse", MAX_BUNDLE_BYTES),
 )
@@ -40,12 +40,14 @@ _OLDER: Final[tuple[tuple[str, str, Format, int], ...]] = (
 class _Lead:
     """A signature that was found, and the blob its bytes are in; None where it has an error."""
 
-    found: Found
+    found: FoundSignature
     blob: Descriptor | None = None
     limit: int = 0
 
 
-async def gather_signatures(store: Store, digest: str, *, legacy: bool = False) -> list[Found]:
+async def gather_signatures(
+    store: Store, digest: str, *, legacy: bool = False
+) -> list[FoundSignature]:
     """All signatures and attestations of an artifact, bounded in number and size.
 
     With ``legacy`` those in the older formats too. One that cannot be read is returned with its
@@ -82,7 +84,7 @@ async def _bundles(store: Store, digest: str) -> list[_Lead]:
 
 
 async def _bundle(store: Store, digest: str, descriptor: Descriptor) -> _Lead:
-    found = Found(origin=descriptor.digest)
+    found = FoundSignature(origin=descriptor.digest)
     try:
         manifest = await store.fetch_manifest(descriptor.digest)
     except _BROKEN as error:
@@ -104,10 +106,10 @@ async def _bundle(store: Store, digest: str, descriptor: Descriptor) -> _Lead:
 
 
 async def _older(
-    store: Store, tag: str, media_type: str, format_: Format, limit: int
+    store: Store, tag: str, media_type: str, format_: SignatureFormat, limit: int
 ) -> list[_Lead]:
     """The layers of the manifest at a tag, one signature each; the newest come last in it."""
-    found = Found(origin=tag, format=format_)
+    found = FoundSignature(origin=tag, format=format_)
     try:
         manifest = await store.fetch_manifest(tag)
     except NotFound:
@@ -128,7 +130,7 @@ async def _older(
     return leads
 
 
-async def _read(store: Store, leads: Sequence[_Lead]) -> list[Found]:
+async def _read(store: Store, leads: Sequence[_Lead]) -> list[FoundSignature]:
     """The leads with their bytes, as many as fit into MAX_TOTAL_BYTES."""
     fitting: set[int] = set()
     total = 0
@@ -138,7 +140,7 @@ async def _read(store: Store, leads: Sequence[_Lead]) -> list[Found]:
             fitting.add(place)
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(place: int, lead: _Lead) -> Found:
+    async def one(place: int, lead: _Lead) -> FoundSignature:
         if lead.blob is None:
             return lead.found
         if place not in fitting:
@@ -158,7 +160,7 @@ def _size(lead: _Lead) -> int:
     return lead.blob.size if lead.blob and lead.blob.size <= lead.limit else 0
 
 
-def _too_many(origin: str, count: int) -> Found:
-    return Found(
+def _too_many(origin: str, count: int) -> FoundSignature:
+    return FoundSignature(
         origin=origin, error=f"there are {count} signatures, and only {MAX_SIGNATURES} were read"
     )

@@ -16,7 +16,7 @@ from ocistate.oci.store import Store
 from ocistate.oci.tags import legacy_tag
 from ocistate.ops.signing.gather import gather_signatures
 from ocistate.signing.envelope import SIGN_PREDICATE
-from ocistate.signing.found import Found, open_signature
+from ocistate.signing.found import FoundSignature, open_signature
 from ocistate.signing.keys import PublicKey, Signer
 from ocistate.signing.simple import SIMPLE_TYPE, build_payload, signature_annotation
 
@@ -38,7 +38,9 @@ async def sign_legacy(store: Store, subject: Descriptor, signer: Signer) -> bool
             hint="sign with --format bundle, or sign it where it is pushed to",
         )
     found = await gather_signatures(store, subject.digest, legacy=True)
-    if any(f.format == "simple" and says(f, signer.public_key, subject.digest) for f in found):
+    if any(
+        f.format == "simple" and is_signed_by(f, signer.public_key, subject.digest) for f in found
+    ):
         return False
     payload = build_payload(store.reference.name, subject.digest)
     signature = await asyncio.to_thread(signer.sign, payload)
@@ -79,10 +81,10 @@ async def lacks_bundle(store: Store, digest: str, key: PublicKey) -> bool:
     would not be seen.
     """
     found = await gather_signatures(store, digest)
-    return bool(found) and not any(says(item, key, digest) for item in found)
+    return bool(found) and not any(is_signed_by(item, key, digest) for item in found)
 
 
-def says(found: Found, key: PublicKey, digest: str) -> bool:
+def is_signed_by(found: FoundSignature, key: PublicKey, digest: str) -> bool:
     """Whether this is a signature of the artifact, and no attestation, by the key."""
     if found.error:
         return False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ocistate.oci.store import Store
 from ocistate.ops.signing.gather import gather_signatures
 from ocistate.signing.decide import Decision, Verdict, decide, is_costly
-from ocistate.signing.policy.model import Mode, TrustPolicy
+from ocistate.signing.policy.model import PolicyMode, TrustPolicy
 from ocistate.signing.policy.select import select_policy
 
 
@@ -22,7 +22,7 @@ class Verified:
 
     digest: str
     policy: str
-    mode: Mode
+    mode: PolicyMode
     satisfied: bool
     signers: tuple[str, ...]
     verdicts: tuple[Verdict, ...]

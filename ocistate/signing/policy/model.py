@@ -20,7 +20,7 @@ from ocistate.signing.keys import PublicKey
 
 API_VERSION: Final = "ocistate.dev/v1alpha1"
 
-Mode = Literal["enforce", "warn", "off"]
+PolicyMode = Literal["enforce", "warn", "off"]
 
 RE2_HINT: Final = "the syntax is RE2's"
 
@@ -116,7 +116,7 @@ class TrustPolicy:
     epoch: int = 1
     min_sequence: int = 0
     allow_legacy: bool = False
-    mode: Mode = "enforce"
+    mode: PolicyMode = "enforce"
     fault: str = ""
 
 

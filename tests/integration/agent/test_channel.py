@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from ocistate.channel.change import Why, begun, promoted
-from ocistate.channel.record import Provenance, Record
+from ocistate.channel.record import Record, RecordProvenance
 from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
 from ocistate.ops.channel.reader import Channel
@@ -22,7 +22,7 @@ from tests.support.agent import Key, config_map, policy
 def move(tenant: Tenant, key: Key, digest: str, *, lifetime: timedelta | None = None) -> Trusted:
     """Write the next record of the channel ``prod``."""
     reference = parse_reference(tenant.repository)
-    pins = {reference.name: (digest, Provenance())}
+    pins = {reference.name: (digest, RecordProvenance())}
     why = Why(now=datetime.now(UTC), reason="test", lifetime=lifetime)
     trust = ChannelTrust(keys=(TrustedKey(name="k", key=key.signer.public_key),))
 

@@ -74,8 +74,8 @@ def test_the_image_runs_as_nobody_in_particular_and_has_a_place_to_write(
         "import os; print(*[d for d, _, _ in os.walk('/', followlinks=False)"
         " if os.access(d, os.W_OK) and not d.startswith(('/proc', '/sys', '/dev'))])"
     )
-    places = {"/tmp", "/var/lib/registry", STATE}  # noqa: S108 - the first two are the base's
-    assert set(docker_engine.run(*run, writable).split()) <= places
+    target_factory = {"/tmp", "/var/lib/registry", STATE}  # noqa: S108 - the first two are the base's
+    assert set(docker_engine.run(*run, writable).split()) <= target_factory
 
 
 def test_the_image_says_what_it_is(docker_engine: Engine, image: str) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from ocistate.agent.factory import cluster_agent
-from ocistate.agent.targets.cluster import ClusterPlace
+from ocistate.agent.targets.cluster import ClusterTarget
 from ocistate.api.stack import parse_stack
-from ocistate.api.status import Status
+from ocistate.api.status import StackStatus
 from ocistate.errors import LeaseLost
 from ocistate.objects import ObjectId
 from ocistate.reach import Reach, parse_allowed
@@ -194,15 +194,15 @@ def test_without_its_lease_an_agent_can_write_nothing_of_a_stack(
             lease_seconds=SECONDS,
             reach=Reach(allow=parse_allowed(["127.0.0.1"])),
         ) as (agent, _, _):
-            place = agent.places.place(stack, lambda after: None)
-            assert isinstance(place, ClusterPlace)
-            writer = place.places.writer(stack)
+            stack_target = agent.target_factory.stack_target(stack, lambda after: None)
+            assert isinstance(stack_target, ClusterTarget)
+            writer = stack_target.cluster.writer(stack)
             app = config_map("app", team.namespace, v="1")
             for write in (
                 writer.apply(app),
                 writer.delete(ObjectId("", "ConfigMap", team.namespace, "kube-root-ca.crt")),
-                agent.keeper.prepare(stack),
-                agent.keeper.save(stack, Status(observed_generation=99)),
+                agent.status_store.prepare(stack),
+                agent.status_store.save(stack, StackStatus(observed_generation=99)),
             ):
                 with pytest.raises(LeaseLost):
                     await write

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ocistate.channel.report import Report, State
+from ocistate.channel.report import Report, ReportedState
 from ocistate.cli.main import main
 from ocistate.oci import open_store
 from ocistate.ops.channel.reports import write_report
@@ -124,7 +124,7 @@ class Line:
             *("--key", self.root / "tests.key"),
         )
 
-    def report(self, digest: str, sequence: int, state: State, *, by: str = "east") -> None:
+    def report(self, digest: str, sequence: int, state: ReportedState, *, by: str = "east") -> None:
         now = datetime.now(UTC).replace(microsecond=0)
         value = Report(
             cluster="east",

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from ocistate.channel.change import Why, begun, promoted, refreshed
-from ocistate.channel.record import Provenance, Record
+from ocistate.channel.record import Record, RecordProvenance
 from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
 from ocistate.oci.store import Store
@@ -94,7 +94,7 @@ class World:
         place = name or self.repository
         when = (now or datetime.now(UTC)).replace(microsecond=0)
         why = Why(now=when, reason="test", lifetime=lifetime)
-        pins = {place: (digest, Provenance())}
+        pins = {place: (digest, RecordProvenance())}
 
         def make(newest: Trusted | None) -> Record | None:
             if newest is None:

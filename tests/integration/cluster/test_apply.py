@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from ocistate.apply.desired.prepare import IgnoreRule
+from ocistate.apply.desired.prepare import IgnoredFields
 from ocistate.apply.executor import Options
 from ocistate.apply.plan import Verb, plan_deletion
 from ocistate.apply.prune import Prune
-from ocistate.apply.result import State
+from ocistate.apply.result import ObjectState
 from ocistate.errors import ApplyFailed, OwnershipConflict
 from ocistate.kube.client import KubeClient, service_account
 from ocistate.kube.errors import StatusError
@@ -72,16 +72,16 @@ def test_a_hundred_mixed_objects_are_applied_and_a_second_pass_only_looks(world:
 
     async def scenario(client: KubeClient) -> None:
         first = ok(await world.sync(client, *objects))
-        assert first.counts()[State.APPLIED] == len(objects) + 1
+        assert first.counts()[ObjectState.APPLIED] == len(objects) + 1
         world.requests.clear()
         second = await world.sync(client, *objects)
         assert second.results == ()
         assert all(each.startswith("GET") for each in world.requests)
         assert not any(each.endswith("/cm-01") for each in world.requests)
         gone = ok(await world.sync(client, *objects[:-70]))
-        assert gone.counts()[State.DELETED] == 70
+        assert gone.counts()[ObjectState.DELETED] == 70
         last = ok(await world.sync(client))
-        assert last.counts()[State.DELETED] == len(objects) - 70
+        assert last.counts()[ObjectState.DELETED] == len(objects) - 70
         names = [each.id.kind for each in last.results]
         assert names[0] == "ValidatingWebhookConfiguration"
         assert names[-1] == "CustomResourceDefinition"
@@ -101,10 +101,10 @@ def test_one_bad_object_hides_no_other_and_stops_pruning(world: World) -> None:
         )
         found = results(outcome)
         assert {each.id.name for each in outcome.failed} == {"bad", "unknown", "homeless"}
-        assert outcome.counts()[State.APPLIED] == 30
+        assert outcome.counts()[ObjectState.APPLIED] == 30
         assert ".data.a: expected string" in str(found["bad"].error)
         assert "add the Namespace" in str(found["homeless"].error)
-        assert found["old"].state is State.SKIPPED
+        assert found["old"].state is ObjectState.SKIPPED
         assert await client.get(world.id("ConfigMap", "old")) is not None
         error = outcome.error()
         assert isinstance(error, ApplyFailed)
@@ -120,7 +120,7 @@ def test_what_needs_a_failed_object_is_not_even_tried(world: World) -> None:
     async def scenario(client: KubeClient) -> None:
         outcome = await world.sync(client, broken, obj("Gadget", "g", "broken.ex.io/v1"))
         found = results(outcome)
-        assert found["g"].state is State.SKIPPED
+        assert found["g"].state is ObjectState.SKIPPED
         assert "CustomResourceDefinition" in found["g"].reason
 
     world.run(scenario)
@@ -136,7 +136,7 @@ def test_another_stacks_object_is_refused_until_it_is_handed_over(world: World) 
         outcome = await other.sync(client, theirs, config_map("own"))
         found = results(outcome)
         assert isinstance(found["shared"].error, OwnershipConflict)
-        assert found["own"].state is State.APPLIED
+        assert found["own"].state is ObjectState.APPLIED
         live = await client.get(world.id("ConfigMap", "shared"))
         assert live is not None
         assert live["data"] == {"key": "1"}
@@ -161,8 +161,8 @@ def test_ifnotpresent_and_ignore_leave_what_is_there(world: World) -> None:
             config_map("never", annotations={"ocistate.dev/apply": "ignore"}),
         ]
         found = results(ok(await world.sync(client, *objects)))
-        assert found["mine"].state is State.SKIPPED
-        assert found["fresh"].state is State.APPLIED
+        assert found["mine"].state is ObjectState.SKIPPED
+        assert found["fresh"].state is ObjectState.APPLIED
         assert await client.get(world.id("ConfigMap", "never")) is None
         world.kubectl("patch", "configmap", "fresh", "-p", '{"data": {"key": "person"}}')
         ok(await world.sync(client, *objects))
@@ -243,7 +243,7 @@ def test_fields_of_a_former_tool_are_taken_over_and_can_be_removed(
         before = await client.get(world.id("ConfigMap", "cm"))
         wanted = config_map("cm", labels={"app": "shop"})
         outcome = ok(await world.sync(client, wanted))
-        assert outcome.counts()[State.DELETED] == 0
+        assert outcome.counts()[ObjectState.DELETED] == 0
         live = await client.get(world.id("ConfigMap", "cm"))
         assert live is not None
         assert before is not None
@@ -256,7 +256,7 @@ def test_fields_of_a_former_tool_are_taken_over_and_can_be_removed(
         assert set(live["metadata"]["annotations"]) == {"by-hand", "ocistate.dev/digest"}
         assert (await world.sync(client, wanted)).results == ()
         # What the tool applied beside it is not ours to remove, whatever the artifact says.
-        assert (await world.sync(client)).counts()[State.DELETED] == 1
+        assert (await world.sync(client)).counts()[ObjectState.DELETED] == 1
         assert await client.get(world.id("ConfigMap", "beside")) is not None
 
     world.run(scenario)
@@ -302,7 +302,7 @@ def test_a_tenants_rights_are_the_limit(world: World) -> None:
 
         outcome = await apply(acting, await tenant.plan(client, desired))
         found = results(outcome)
-        assert found["mine"].state is State.APPLIED
+        assert found["mine"].state is ObjectState.APPLIED
         assert {each.id.name for each in outcome.failed} >= {"s", "theirs"}
         assert f"system:serviceaccount:{world.name}:tenant" in str(found["s"].error)
 
@@ -352,11 +352,11 @@ def test_a_namespace_with_others_objects_in_it_stays(world: World) -> None:
             return results(ok(await apply(client, plan_deletion(world.name, mine), options)))
 
         found = await delete()
-        assert found["a"].state is State.DELETED
-        assert found[world.name].state is State.SKIPPED
+        assert found["a"].state is ObjectState.DELETED
+        assert found[world.name].state is ObjectState.SKIPPED
         assert "ConfigMap/" in found[world.name].reason
         found = await delete(Options(prune=Prune(filled="delete", gone=30)))
-        assert found[world.name].state is State.DELETED
+        assert found[world.name].state is ObjectState.DELETED
         assert await client.get(ObjectId("", "Namespace", "", world.name)) is None
 
     world.run(scenario)
@@ -375,7 +375,7 @@ def test_a_namespace_that_says_so_is_deleted_with_others_objects(world: World) -
         mine, _ = await observe(client, desired)
         options = Options(prune=Prune(gone=30))
         found = results(ok(await apply(client, plan_deletion(world.name, mine), options)))
-        assert found[world.name].state is State.DELETED
+        assert found[world.name].state is ObjectState.DELETED
         assert await client.get(ObjectId("", "Namespace", "", world.name)) is None
 
     world.run(scenario)
@@ -410,10 +410,10 @@ def test_what_changed_hands_or_was_replaced_since_is_not_pruned(world: World) ->
         world.kubectl("annotate", "configmap", "touched", "a=b")
         found = results(ok(await apply(client, plan)))
         assert {name: found[name].state for name in names} == {
-            "relabelled": State.SKIPPED,
-            "replaced": State.SKIPPED,
-            "protected": State.SKIPPED,
-            "touched": State.DELETED,
+            "relabelled": ObjectState.SKIPPED,
+            "replaced": ObjectState.SKIPPED,
+            "protected": ObjectState.SKIPPED,
+            "touched": ObjectState.DELETED,
         }
 
     world.run(scenario)
@@ -454,8 +454,8 @@ def test_waves_wait_for_their_gate_and_stop_at_a_failure(world: World) -> None:
         objects = [wave("one", 1), wave("two", 2), wave("three", 3)]
         found = results(await world.sync(client, *objects, options=Options(gate=gate)))
         assert passed == [[world.name], ["one"], ["two"]]
-        assert found["two"].state is State.APPLIED
-        assert found["three"].state is State.SKIPPED
+        assert found["two"].state is ObjectState.APPLIED
+        assert found["three"].state is ObjectState.SKIPPED
         assert "two is not healthy" in found["three"].reason
 
     world.run(scenario)
@@ -464,7 +464,7 @@ def test_waves_wait_for_their_gate_and_stop_at_a_failure(world: World) -> None:
 def test_ignored_fields_keep_their_live_value_from_the_moment_they_are_ignored(
     world: World,
 ) -> None:
-    rule = IgnoreRule(kind="Deployment", pointers=("/spec/replicas",))
+    rule = IgnoredFields(kind="Deployment", pointers=("/spec/replicas",))
     id = world.id("Deployment", "web", "apps")
 
     async def replicas(client: KubeClient) -> int:
@@ -584,7 +584,7 @@ def test_a_lost_object_comes_back_with_the_crd_that_took_it(world: World) -> Non
         ok(await world.sync(client, *objects))
         world.kubectl("delete", "crd", "relics.relic.ex.io")
         outcome = ok(await world.sync(client, *objects))
-        assert outcome.counts()[State.APPLIED] == 2
+        assert outcome.counts()[ObjectState.APPLIED] == 2
         await eventually(lambda: True)
         ok(await world.sync(client))
 

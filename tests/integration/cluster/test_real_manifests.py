@@ -14,7 +14,7 @@ from ocistate.apply.executor import Options, apply
 from ocistate.apply.observe import observe
 from ocistate.apply.plan import plan_deletion
 from ocistate.apply.preview import bare
-from ocistate.apply.result import Outcome, State
+from ocistate.apply.result import ApplyOutcome, ObjectState
 from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError
 from ocistate.objects import ObjectId
@@ -170,7 +170,7 @@ async def meddle(client: KubeClient, id: ObjectId, top: str, value: Any) -> bool
     return True
 
 
-def promised(outcome: Outcome) -> Objects:
+def promised(outcome: ApplyOutcome) -> Objects:
     """What a dry run says that the objects will be."""
     return {
         each.id: settled(each.preview.after) for each in outcome.results if each.preview is not None
@@ -285,7 +285,7 @@ def test_kinds_of_all_sorts_live_through_releases_and_go(world: World) -> None:
         # Pruned: all but a few.
         few = [each for each in second if each["kind"] in ("ConfigMap", "ServiceAccount")]
         outcome = ok(await world.sync(client, *few))
-        assert outcome.counts()[State.DELETED] == len(second) - len(few)
+        assert outcome.counts()[ObjectState.DELETED] == len(second) - len(few)
         mine, _ = await observe(client, await world.desired(client, *few))
         ok(await apply(client, plan_deletion(world.name, mine)))
 

@@ -11,7 +11,7 @@ import pytest
 
 from ocistate.apply.executor import Options
 from ocistate.apply.preview import bare
-from ocistate.apply.result import Outcome, State
+from ocistate.apply.result import ApplyOutcome, ObjectState
 from ocistate.kube.client import KubeClient
 from ocistate.labels import DIGEST_ANNOTATION
 from ocistate.objects import ObjectId, group_of
@@ -136,7 +136,7 @@ def id_of(world: World, manifest: dict[str, Any]) -> ObjectId:
     return ObjectId(group, manifest["kind"], home, name)
 
 
-def previewed(outcome: Outcome, id: ObjectId) -> Any:
+def previewed(outcome: ApplyOutcome, id: ObjectId) -> Any:
     (result,) = [each for each in ok(outcome).results if each.id == id]
     assert result.preview is not None
     return result.preview
@@ -202,7 +202,7 @@ def test_a_take_over_says_before_what_it_removes(world: World) -> None:
         world.kubectl("label", "configmap", "m", "theirs=stays")
         dry = await world.sync(client, after, new, options=Options(dry_run=True))
         promised = [previewed(dry, id) for id in ids]
-        assert {each.state for each in dry.results if each.id in ids} == {State.APPLIED}
+        assert {each.state for each in dry.results if each.id in ids} == {ObjectState.APPLIED}
         assert promised[0].after["data"] == {"a": "1"}
         assert promised[0].after["metadata"]["labels"] == {"a": "1", "theirs": "stays"}
         assert promised[1].after["spec"]["replicas"] == 1

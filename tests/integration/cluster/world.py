@@ -14,7 +14,7 @@ from ocistate.apply.desired.prepare import Desired, prepare
 from ocistate.apply.executor import Options, apply
 from ocistate.apply.observe import observe
 from ocistate.apply.plan import Plan, make_plan
-from ocistate.apply.result import Outcome, Result
+from ocistate.apply.result import ApplyOutcome, Result
 from ocistate.kube.client import KubeClient
 from ocistate.kube.kubeconfig import find_access
 from ocistate.kube.transport import Transport
@@ -93,7 +93,7 @@ class World:
         options: Options | None = None,
         adopt_from: tuple[str, ...] = (),
         **keywords: Any,
-    ) -> Outcome:
+    ) -> ApplyOutcome:
         """One pass: look, plan, apply."""
         desired = await self.desired(client, *objects, **keywords)
         plan = await self.plan(client, desired, adopt_from=adopt_from)
@@ -116,13 +116,13 @@ class World:
         return done.stdout
 
 
-def ok(outcome: Outcome) -> Outcome:
+def ok(outcome: ApplyOutcome) -> ApplyOutcome:
     """The outcome, which must have no failures."""
     assert outcome.ok, [str(each.error) for each in outcome.failed]
     return outcome
 
 
-def results(outcome: Outcome) -> dict[str, Result]:
+def results(outcome: ApplyOutcome) -> dict[str, Result]:
     """Results by the objects' names."""
     return {each.id.name: each for each in outcome.results}
 

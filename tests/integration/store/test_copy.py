@@ -16,7 +16,7 @@ import pytest
 
 from ocistate.errors import DigestMismatch, LimitExceeded, NotFound
 from ocistate.oci import open_store
-from ocistate.oci.copy import Report, Wanted, copy
+from ocistate.oci.copy import CopyItem, CopyReport, copy
 from ocistate.oci.model import (
     EMPTY_CONFIG,
     Descriptor,
@@ -84,9 +84,9 @@ def near(registry: Registry, tmp_path: Path) -> Opener:
 
 async def copy_between(
     source: Opener, target: Opener, *names: str, dry_run: bool = False
-) -> Report:
+) -> CopyReport:
     async with source() as one, target() as other:
-        wanted = [Wanted(target=name, tags=(name,)) for name in names]
+        wanted = [CopyItem(target=name, tags=(name,)) for name in names]
         return await copy(one, other, [wanted], dry_run=dry_run)
 
 
@@ -166,7 +166,7 @@ def test_a_listed_referrer_that_is_gone_or_of_another_artifact_is_left_out_and_n
     here = near(distribution, tmp_path)
     target = parse_reference(f"{referrers_registry.host}/dangling")
 
-    async def story() -> Report:
+    async def story() -> CopyReport:
         async with here() as store:
             made = await put(store, b"content", "v1")
             gone = await put(store, b"gone", subject=made.descriptor)
@@ -192,7 +192,7 @@ def test_older_signatures_that_only_the_target_has_are_not_written_over(
 ) -> None:
     here, there = near(distribution, tmp_path), near(distribution, tmp_path / "There")
 
-    async def story() -> list[Report]:
+    async def story() -> list[CopyReport]:
         async with here() as store:
             made = await put(store, b"content", "v1")
             tag = legacy_tag(made.descriptor.digest)
@@ -221,7 +221,7 @@ def test_a_chain_of_referrers_without_end_is_not_followed(tmp_path: Path) -> Non
         for number in range(40):
             made = await put(source, str(number).encode(), subject=made.descriptor)
         async with open_store(parse_reference(f"archive:{tmp_path}/target.tar")) as target:
-            await copy(source, target, [[Wanted(target=first.descriptor.digest)]])
+            await copy(source, target, [[CopyItem(target=first.descriptor.digest)]])
 
     with pytest.raises(LimitExceeded, match="nested"):
         asyncio.run(story())
@@ -241,7 +241,7 @@ def test_an_artifact_that_is_damaged_gets_no_tag(
         path.write_bytes(large[:-1] + b"X")
         async with there() as target:
             with pytest.raises(DigestMismatch):
-                await copy(source, target, [[Wanted(target="v1", tags=("v1",))]])
+                await copy(source, target, [[CopyItem(target="v1", tags=("v1",))]])
             for name in ("v1", made.descriptor.digest):
                 with pytest.raises(NotFound):
                     await target.resolve(name)
@@ -351,7 +351,7 @@ def test_blobs_of_one_registry_are_mounted_and_not_sent(
 ) -> None:
     here, there = near(distribution, tmp_path), near(distribution, tmp_path / "There")
 
-    async def story() -> Report:
+    async def story() -> CopyReport:
         async with here() as store:
             index = await put_family(store, "v1")
         report = await copy_between(here, there, "v1")

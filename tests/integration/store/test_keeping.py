@@ -22,7 +22,7 @@ from ocistate.oci.model import Descriptor, Manifest
 from ocistate.oci.store import Store
 from ocistate.oci.tags import fallback_tag, legacy_tag
 from ocistate.ops.repository.gc import plan_gc
-from ocistate.ops.repository.retention import Rules
+from ocistate.ops.repository.retention import RetentionRules
 from ocistate.reference import parse_reference
 from ocistate.signing.envelope import BUNDLE_TYPE
 from testbed.registries import Distribution, Registry
@@ -264,7 +264,7 @@ def test_a_record_that_cannot_be_read_stops_everything(place: str) -> None:
         await fill(store)
         await put(store, "nonsense", "channel-prod", kind=RECORD_TYPE)
         with pytest.raises(ArtifactError, match="nothing is removed"):
-            await plan_gc(store, Rules(keep=1), NOW)
+            await plan_gc(store, RetentionRules(keep=1), NOW)
 
     work(place, story)
     refused = ocistate("gc", place, "--keep", "1", "--yes", check=False)

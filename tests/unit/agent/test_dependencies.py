@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ocistate.agent.dependencies import Followers, Key, find_cycle
+from ocistate.agent.dependencies import Followers, find_cycle
+from ocistate.objects import StackKey
 
-A, B, C, D = ("n", "a"), ("n", "b"), ("m", "c"), ("n", "d")
+A, B, C, D = StackKey("n", "a"), StackKey("n", "b"), StackKey("m", "c"), StackKey("n", "d")
 
 
 @pytest.mark.parametrize(
-    ("depends_on", "expected"),
+    StackKey("depends_on", "expected"),
     [
         ({}, ()),
         ({A: (B,), B: (C,)}, ()),
@@ -24,7 +25,7 @@ A, B, C, D = ("n", "a"), ("n", "b"), ("m", "c"), ("n", "d")
     ],
 )
 def test_a_shortest_way_back_is_found(
-    depends_on: dict[Key, tuple[Key, ...]], expected: tuple[Key, ...]
+    depends_on: dict[StackKey, tuple[StackKey, ...]], expected: tuple[StackKey, ...]
 ) -> None:
     assert find_cycle(A, depends_on) == expected
 

@@ -15,32 +15,32 @@ from typing import Any, NoReturn
 import pytest
 
 from ocistate.agent.backends.cluster import ClusterSource
-from ocistate.agent.backends.files import FileSource, FolderKeeper, FolderPlaces
+from ocistate.agent.backends.files import FileSource, FileTargetFactory, FolderStatusStore
 from ocistate.agent.backends.policies import Policies
 from ocistate.agent.backends.policy_source import PolicySource
 from ocistate.agent.http.metrics import render
-from ocistate.agent.http.server import _Site
-from ocistate.agent.queue import Controller, Key
+from ocistate.agent.http.server import _Routes
+from ocistate.agent.queue import Controller
 from ocistate.agent.runtime import Agent
 from ocistate.agent.state.folder import StateFolder
 from ocistate.api.loader import Settled
 from ocistate.api.stack import Stack, parse_stack
-from ocistate.api.status import Current, Status
+from ocistate.api.status import Current, StackStatus
 from ocistate.channel.report import verify_report
 from ocistate.channel.trust import ChannelTrust
 from ocistate.errors import ClusterError, ConfigError
 from ocistate.health.evaluate import health_of
-from ocistate.health.model import Status as HealthStatus
+from ocistate.health.model import HealthStatus as HealthStatus
 from ocistate.kube import codec
 from ocistate.kube.discovery import ApiResource
 from ocistate.labels import FIELD_MANAGER, STACK_LABEL
-from ocistate.objects import ObjectId
+from ocistate.objects import ObjectId, StackKey
 from ocistate.oci.local.layout import LayoutStore
 from ocistate.ops.channel import reports
-from ocistate.ops.channel.reader import Channel, place_of
+from ocistate.ops.channel.reader import Channel, repository_of
 from ocistate.reference import parse_reference
 from ocistate.signing.policy.model import TrustPolicy
-from ocistate.watch.store import Change, OwnedObjects
+from ocistate.watch.store import ObjectChange, OwnedObjects
 from tests.support import agent
 from tests.unit.channel.test_fleet import EAST, REPORTERS, WEST, report
 
@@ -73,10 +73,10 @@ class Kept:
     """A keeper that notes what it is to keep."""
 
     def __init__(self) -> None:
-        self.saved: dict[Key, Status] = {}
-        self.broken: set[Key] = set()
+        self.saved: dict[StackKey, StackStatus] = {}
+        self.broken: set[StackKey] = set()
 
-    async def save(self, stack: Stack, status: Status) -> None:
+    async def save(self, stack: Stack, status: StackStatus) -> None:
         if stack.key in self.broken:
             raise ClusterError("admission says no")
         self.saved[stack.key] = status
@@ -87,11 +87,11 @@ class Kept:
         raise OverflowError(name)
 
 
-def make_agent(folder: Path, keeper: Any = None) -> Agent:
+def make_agent(folder: Path, status_store: Any = None) -> Agent:
     state = StateFolder(folder / "state")
     return Agent(
-        keeper=keeper or Kept(),
-        places=FolderPlaces(state, lambda: pytest.fail("no cluster")),
+        status_store=status_store or Kept(),
+        target_factory=FileTargetFactory(state, lambda: pytest.fail("no cluster")),
         folder=state,
         connect=lambda stack, options: pytest.fail("no store"),
     )
@@ -145,20 +145,24 @@ def test_the_source_goes_on_and_says_it_on_the_stack(kind: type[Exception], tmp_
     objects = [bad, denied, unread, obj("good")]
 
     async def story() -> None:
-        keeper = Kept()
-        keeper.broken = {("team", "denied")}
-        made = make_agent(tmp_path, keeper)
+        status_store = Kept()
+        status_store.broken = {StackKey("team", "denied")}
+        made = make_agent(tmp_path, status_store)
         later = [("MODIFIED", {**bad}), ("ADDED", obj("late"))]
         client = Client({"Stack": objects}, later)
-        source = ClusterSource(made, keeper, client)  # type: ignore[arg-type]
+        source = ClusterSource(made, status_store, client)  # type: ignore[arg-type]
         stop = asyncio.Event()
         task = asyncio.create_task(source.follow(stop))
-        await until(lambda: ("team", "late") in made.stacks and ("team", "bad") in keeper.saved)
+        await until(
+            lambda: (
+                StackKey("team", "late") in made.stacks and ("team", "bad") in status_store.saved
+            )
+        )
         stop.set()
         await task
         assert {name for _, name in made.stacks} == {"unread", "good", "late"}
         assert client.lists == 1, "it was not listed again"
-        ready = keeper.saved[("team", "bad")].condition("Ready")
+        ready = status_store.saved[StackKey("team", "bad")].condition("Ready")
         assert ready is not None
         assert (ready.status, ready.reason) == ("False", "InternalError")
         assert kind.__name__ in ready.message
@@ -201,11 +205,14 @@ def test_policies_are_swapped_whole_and_passes_wait_for_the_first_set(tmp_path: 
         }
         base = make_agent(tmp_path)
         made = Watching(
-            keeper=base.keeper, places=base.places, folder=base.folder, connect=base.connect
+            status_store=base.status_store,
+            target_factory=base.target_factory,
+            folder=base.folder,
+            connect=base.connect,
         )
         made.set_stack(parse_stack(obj("good")))
-        assert await made.reconcile(("team", "good")) is None, "held"
-        assert not made.stacks[("team", "good")].passes
+        assert await made.reconcile(StackKey("team", "good")) is None, "held"
+        assert not made.stacks[StackKey("team", "good")].passes
         source = PolicySource(made, client)  # type: ignore[arg-type]
         between: list[tuple[str, ...]] = []
 
@@ -240,7 +247,7 @@ def test_the_file_source_reads_the_next_edit_whatever_the_last_one_raised(
 ) -> None:
     state = StateFolder(tmp_path / "state")
     state.open()
-    made = make_agent(tmp_path, FolderKeeper(state))
+    made = make_agent(tmp_path, FolderStatusStore(state))
     source = FileSource(made, state, tmp_path / "stacks.yaml")
     calls: list[int] = []
 
@@ -266,12 +273,12 @@ def test_the_file_source_reads_the_next_edit_whatever_the_last_one_raised(
 
 @pytest.mark.parametrize("kind", ODD)
 def test_the_queue_goes_on(kind: type[Exception]) -> None:
-    done: list[Key] = []
+    done: list[StackKey] = []
 
     def fail(*args: Any) -> NoReturn:
         raise odd(kind).error()
 
-    async def work(key: Key) -> float | None:
+    async def work(key: StackKey) -> float | None:
         if key[1] == "bad":
             fail()
         done.append(key)
@@ -284,9 +291,9 @@ def test_the_queue_goes_on(kind: type[Exception]) -> None:
         stop = asyncio.Event()
         task = asyncio.create_task(queue.run(stop))
         for name in ("bad", "lane", "nan", "inf", "good"):
-            queue.wake(("n", name))
+            queue.wake(StackKey("n", name))
         await until(lambda: len(done) == 4)
-        queue.wake(("n", "later"), after=0.01)
+        queue.wake(StackKey("n", "later"), after=0.01)
         await until(lambda: len(done) == 5)
         stop.set()
         await task
@@ -299,16 +306,16 @@ def test_a_pass_ends_at_its_stack_whose_condition_says_so(
     kind: type[Exception], tmp_path: Path
 ) -> None:
     async def story() -> None:
-        keeper = Kept()
-        made = make_agent(tmp_path, keeper)
+        status_store = Kept()
+        made = make_agent(tmp_path, status_store)
         made.set_policies(())
         made.set_stack(parse_stack(obj("bad")))
-        entry = made.stacks[("team", "bad")]
+        entry = made.stacks[StackKey("team", "bad")]
         accepted = replace(entry.status, kinds=("ConfigMap",))
         entry.saved = accepted
-        entry.memo = odd(kind)
-        assert await made.reconcile(("team", "bad"))
-        saved = keeper.saved[("team", "bad")]
+        entry.reconcile_state = odd(kind)
+        assert await made.reconcile(StackKey("team", "bad"))
+        saved = status_store.saved[StackKey("team", "bad")]
         ready = saved.condition("Ready")
         assert ready is not None
         assert (ready.status, ready.reason) == ("False", "InternalError")
@@ -322,14 +329,14 @@ def test_metrics_webhooks_and_reports_are_there_for_the_others(tmp_path: Path) -
         made = make_agent(tmp_path)
         for name in ("bad", "good", "half"):
             made.set_stack(parse_stack(obj(name)))
-        made.stacks[("team", "bad")].stack = None  # type: ignore[assignment]
-        made.stacks[("team", "bad")].status = None  # type: ignore[assignment]
+        made.stacks[StackKey("team", "bad")].stack = None  # type: ignore[assignment]
+        made.stacks[StackKey("team", "bad")].status = None  # type: ignore[assignment]
         current = Current(digest="x", tag="\ud800")
-        made.stacks[("team", "half")].status = Status(current=current)
+        made.stacks[StackKey("team", "half")].status = StackStatus(current=current)
         told = render(made).decode()
         assert 'ocistate_stack_suspended{name="good"' in told
         assert made.pushed("shop") == 2
-        site = _Site.__new__(_Site)
+        site = _Routes.__new__(_Routes)
         site.agent = None  # type: ignore[assignment]
         request = SimpleNamespace(target=b"/healthz", method=b"GET", headers=[])
         assert site._answer(request, b"").status == 500  # type: ignore[arg-type]
@@ -340,7 +347,7 @@ def test_metrics_webhooks_and_reports_are_there_for_the_others(tmp_path: Path) -
 def test_one_report_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         store = LayoutStore(parse_reference(f"layout:{tmp_path}/store"))
-        here = place_of(store.reference)
+        here = repository_of(store.reference)
         channel = Channel(name="prod", repository=here, trust=ChannelTrust(keys=()))
         await reports.write_report(store, report(records=here), EAST)
         await reports.write_report(store, report(records=here, cluster="west"), WEST)
@@ -367,7 +374,7 @@ def test_health_and_watches_go_on_at_the_next_object(kind: type[Exception]) -> N
     thing = {"apiVersion": "x.io/v1", "kind": "Thing", "metadata": {}, "status": odd(kind)}
     assert health_of(thing).status is HealthStatus.UNKNOWN
 
-    def listener(change: Change) -> None:
+    def listener(change: ObjectChange) -> None:
         if change.id.name == "bad":
             raise odd(kind).error()
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from ocistate.agent.queue import Controller, Key
+from ocistate.agent.queue import Controller
+from ocistate.objects import StackKey
 
-A, B, C = ("ns", "a"), ("ns", "b"), ("ns", "c")
+A, B, C = StackKey("ns", "a"), StackKey("ns", "b"), StackKey("ns", "c")
 
 
 class _Jump(selectors.DefaultSelector):  # type: ignore[misc, valid-type, unused-ignore]
@@ -42,23 +43,25 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-async def do_nothing(key: Key) -> float | None:
+async def do_nothing(key: StackKey) -> float | None:
     return None
 
 
 class Recorder:
     """Passes and when they were."""
 
-    def __init__(self, work: Callable[[Key], Awaitable[float | None]], workers: int = 8) -> None:
-        self.seen: list[tuple[Key, float]] = []
-        self.bugs: list[tuple[Key, Exception]] = []
+    def __init__(
+        self, work: Callable[[StackKey], Awaitable[float | None]], workers: int = 8
+    ) -> None:
+        self.seen: list[tuple[StackKey, float]] = []
+        self.bugs: list[tuple[StackKey, Exception]] = []
         self.stop = asyncio.Event()
         self.work = work
         self.controller = Controller(
             reconcile=self._one, on_bug=lambda k, e: self.bugs.append((k, e)), workers=workers
         )
 
-    async def _one(self, key: Key) -> float | None:
+    async def _one(self, key: StackKey) -> float | None:
         self.seen.append((key, asyncio.get_running_loop().time()))
         return await self.work(key)
 
@@ -72,7 +75,7 @@ class Recorder:
 
 def test_a_key_comes_back_after_what_its_pass_says() -> None:
     async def main() -> None:
-        async def work(key: Key) -> float | None:
+        async def work(key: StackKey) -> float | None:
             return 60.0 if key == A else None
 
         it = Recorder(work)
@@ -100,7 +103,7 @@ def test_one_pass_at_a_time_and_a_wake_in_between_is_not_lost() -> None:
     async def main() -> None:
         running = 0
 
-        async def work(key: Key) -> float | None:
+        async def work(key: StackKey) -> float | None:
             nonlocal running
             running += 1
             assert running == 1
@@ -120,7 +123,7 @@ def test_one_pass_at_a_time_and_a_wake_in_between_is_not_lost() -> None:
 
 def test_no_more_passes_side_by_side_than_workers() -> None:
     async def main() -> None:
-        async def work(key: Key) -> float | None:
+        async def work(key: StackKey) -> float | None:
             await asyncio.sleep(10)
             return None
 
@@ -135,7 +138,7 @@ def test_no_more_passes_side_by_side_than_workers() -> None:
 
 def test_who_waits_longest_for_a_worker_is_next() -> None:
     async def main() -> None:
-        async def work(key: Key) -> float | None:
+        async def work(key: StackKey) -> float | None:
             await asyncio.sleep(10)
             return None
 
@@ -163,7 +166,7 @@ def test_a_key_that_is_forgotten_and_woken_again_has_one_pass() -> None:
 
 def test_wakes_without_end_take_no_memory() -> None:
     async def main() -> None:
-        async def work(key: Key) -> float | None:
+        async def work(key: StackKey) -> float | None:
             return 3600.0
 
         it = Recorder(work)
@@ -184,7 +187,7 @@ def test_wakes_without_end_take_no_memory() -> None:
 
 def test_what_waits_in_one_lane_keeps_no_other_lane_waiting() -> None:
     async def main() -> None:
-        async def work(key: Key) -> float | None:
+        async def work(key: StackKey) -> float | None:
             await asyncio.sleep(0 if key == C else 50)
             return None
 
@@ -218,7 +221,7 @@ def test_a_pass_cancelled_before_it_begins_leaves_its_place_to_others() -> None:
 
 def test_a_bug_in_one_pass_is_reported_and_tried_again_later() -> None:
     async def main() -> None:
-        async def work(key: Key) -> float | None:
+        async def work(key: StackKey) -> float | None:
             if key == A and len(it.bugs) == 0:
                 raise ZeroDivisionError
             return None
@@ -233,12 +236,12 @@ def test_a_bug_in_one_pass_is_reported_and_tried_again_later() -> None:
     run(main())
 
 
-@pytest.mark.parametrize(("duration", "ended"), [(5.0, True), (60.0, False)])
+@pytest.mark.parametrize(StackKey("duration", "ended"), [(5.0, True), (60.0, False)])
 def test_a_stop_lets_passes_end_but_not_for_ever(duration: float, ended: bool) -> None:
     async def main() -> None:
         finished = []
 
-        async def work(key: Key) -> float | None:
+        async def work(key: StackKey) -> float | None:
             await asyncio.sleep(duration)
             finished.append(key)
             return None
@@ -290,7 +293,7 @@ def test_a_pass_that_never_ends_is_named_and_one_that_was_long_is_forgotten() ->
     async def main() -> None:
         gate = asyncio.Event()
 
-        async def work(key: Key) -> None:
+        async def work(key: StackKey) -> None:
             if key == A:
                 await gate.wait()
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocistate.agent.reconcile.contested import say_contested
+from ocistate.agent.reconcile.contested import with_contested
 from ocistate.api.status import (
     HISTORY_LENGTH,
     MOST_CONTESTS,
@@ -19,7 +19,7 @@ from ocistate.api.status import (
     HeldBack,
     HistoryEntry,
     LastHealthy,
-    Status,
+    StackStatus,
     refused,
     status_from_dict,
     status_to_dict,
@@ -34,7 +34,7 @@ LATER = NOW + timedelta(minutes=5)
 TEXT = st.text(max_size=20)
 NUMBER = st.integers(0, 2**53 - 1)
 STATUSES = st.builds(
-    Status,
+    StackStatus,
     observed_generation=NUMBER,
     conditions=st.lists(
         st.builds(
@@ -90,24 +90,24 @@ def entry(digest: str, outcome: str = "applied") -> HistoryEntry:
 
 
 @given(STATUSES)
-def test_what_is_written_is_read_back(status: Status) -> None:
+def test_what_is_written_is_read_back(status: StackStatus) -> None:
     assert status_from_dict(json.loads(json.dumps(status_to_dict(status)))) == status
 
 
 @given(
     st.dictionaries(
         st.sampled_from(
-            sorted(status_to_dict(Status()).keys() | {"current", "lastAttempt", "contested"})
+            sorted(status_to_dict(StackStatus()).keys() | {"current", "lastAttempt", "contested"})
         ),
         ANYTHING,
     )
 )
 def test_whatever_somebody_wrote_there_is_read_as_something(value: dict[str, Any]) -> None:
-    assert isinstance(status_from_dict(value), Status)
+    assert isinstance(status_from_dict(value), StackStatus)
 
 
 def test_a_conditions_time_moves_only_when_the_truth_changes() -> None:
-    status = Status().with_condition("Ready", "False", "A", "a", now=NOW, generation=1)
+    status = StackStatus().with_condition("Ready", "False", "A", "a", now=NOW, generation=1)
     same = status.with_condition("Ready", "False", "B", "b", now=LATER, generation=2)
     other = same.with_condition("Ready", "True", "C", "c", now=LATER, generation=2)
 
@@ -121,17 +121,17 @@ def test_a_conditions_time_moves_only_when_the_truth_changes() -> None:
 
 
 def test_the_same_again_is_the_same_status() -> None:
-    status = Status().with_condition("Ready", "True", "A", "a", now=NOW, generation=1)
+    status = StackStatus().with_condition("Ready", "True", "A", "a", now=NOW, generation=1)
     assert status.with_condition("Ready", "True", "A", "a", now=LATER, generation=1) == status
 
 
 def test_long_messages_are_cut_to_what_the_api_server_takes() -> None:
-    status = Status().with_condition("Ready", "True", "A", "x" * 5000, now=NOW, generation=1)
+    status = StackStatus().with_condition("Ready", "True", "A", "x" * 5000, now=NOW, generation=1)
     assert len(status.conditions[0].message) == 1024
 
 
 def test_history_has_the_newest_first_and_an_end() -> None:
-    status = Status()
+    status = StackStatus()
     for number in range(HISTORY_LENGTH + 5):
         status = status.with_history(entry(str(number)))
     assert len(status.history) == HISTORY_LENGTH
@@ -139,7 +139,7 @@ def test_history_has_the_newest_first_and_an_end() -> None:
 
 
 def test_the_same_digest_again_replaces_its_entry_but_not_an_older_one() -> None:
-    status = Status().with_history(entry("a")).with_history(entry("b"))
+    status = StackStatus().with_history(entry("a")).with_history(entry("b"))
     status = status.with_history(entry("b", "healthy")).with_history(entry("a"))
     assert [(e.digest, e.outcome) for e in status.history] == [
         ("a", "applied"),
@@ -149,7 +149,7 @@ def test_the_same_digest_again_replaces_its_entry_but_not_an_older_one() -> None
 
 
 def test_a_refused_spec_is_neither_ready_nor_forgotten() -> None:
-    known = Status(current=Current(digest="d"))
+    known = StackStatus(current=Current(digest="d"))
     status = refused(known, ConfigError("spec.source: no"), now=NOW, generation=7)
     assert status.current == known.current
     assert status.observed_generation == 7
@@ -165,17 +165,17 @@ def contest(name: str, reason: Reason = Reason.OVERRULED) -> Contest:
 
 
 def test_a_contest_is_told_once_and_ends() -> None:
-    quiet, news = say_contested(Status(), [], now=NOW, generation=1)
-    assert (quiet, news) == (Status(), "")
-    first, news = say_contested(quiet, [contest("a")], now=NOW, generation=1)
+    quiet, news = with_contested(StackStatus(), [], now=NOW, generation=1)
+    assert (quiet, news) == (StackStatus(), "")
+    first, news = with_contested(quiet, [contest("a")], now=NOW, generation=1)
     assert news == "ConfigMap/n/a: admission overrules .data.v"
     assert first.is_true("Contested")
-    again, news = say_contested(first, [contest("a")], now=LATER, generation=1)
+    again, news = with_contested(first, [contest("a")], now=LATER, generation=1)
     assert (again, news) == (first, "")
     both = [contest("a"), contest("b", Reason.FLIPPED)]
-    second, news = say_contested(again, both, now=LATER, generation=1)
+    second, news = with_contested(again, both, now=LATER, generation=1)
     assert news == "ConfigMap/n/b is changed again and again"
-    over, news = say_contested(second, [], now=LATER, generation=1)
+    over, news = with_contested(second, [], now=LATER, generation=1)
     assert (over.contested, news) == ((), "")
     (condition,) = over.conditions
     assert (condition.status, condition.reason) == ("False", "Settled")
@@ -183,7 +183,7 @@ def test_a_contest_is_told_once_and_ends() -> None:
 
 def test_many_contests_are_counted_and_few_are_told() -> None:
     many = [contest(f"{number:04}") for number in range(1000)]
-    status, news = say_contested(Status(), many, now=NOW, generation=1)
+    status, news = with_contested(StackStatus(), many, now=NOW, generation=1)
     assert len(status.contested) == MOST_CONTESTS
     assert "and 997 more" in status.conditions[0].message
     assert len(news) < 400

@@ -8,10 +8,11 @@ from ocistate.apply.plan import make_plan
 from ocistate.apply.unlisted import blind, is_broken, names_its_webhook
 from ocistate.errors import ClusterUnavailable, OcistateError
 from ocistate.kube.errors import StatusError
+from ocistate.objects import GroupKind
 from tests.support.cluster import as_applied, config_map, crd, desire, obj
 
 DOWN = StatusError("conversion webhook for ex.io/v1, Kind=Thing failed", status=500)
-UNLISTED = {("ex.io", "Thing"): DOWN}
+UNLISTED = {GroupKind("ex.io", "Thing"): DOWN}
 
 
 def test_only_objects_of_the_broken_kind_are_refused() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ocistate.apply.plan import Plan, Verb, make_plan
 from ocistate.apply.waves import hold_waves
-from ocistate.health.model import HEALTHY, MISSING, Health, Status
+from ocistate.health.model import HEALTHY, MISSING, Health, HealthStatus
 from ocistate.objects import ObjectId
 from tests.support.cluster import as_applied, config_map, crd, desire, obj
 
@@ -44,7 +44,7 @@ def test_the_next_wave_waits_for_the_health_of_the_one_before() -> None:
     mine = as_applied(desire(*ALL[:2]))
 
     def busy(id: ObjectId) -> Health:
-        return Health(Status.PROGRESSING) if id.name == "first" else MISSING
+        return Health(HealthStatus.PROGRESSING) if id.name == "first" else MISSING
 
     plan, waits = hold_waves(make_plan(desired, mine), desired, busy)
     assert (due(plan), waits) == ([], -1)
@@ -57,7 +57,7 @@ def test_what_is_healthy_only_with_later_objects_holds_nothing_back() -> None:
     mine = as_applied(desire(*ALL[:2]))
 
     def pending(id: ObjectId) -> Health:
-        return Health(Status.PROGRESSING, holds=False) if id.name == "first" else MISSING
+        return Health(HealthStatus.PROGRESSING, holds=False) if id.name == "first" else MISSING
 
     plan, waits = hold_waves(make_plan(desired, mine), desired, pending)
     assert (due(plan), waits) == (["second"], 0)

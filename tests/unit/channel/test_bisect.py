@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocistate.channel.bisect import Step, Verdict, next_step
+from ocistate.channel.bisect import BisectStep, ReleaseVerdict, next_step
 
 
-def search(good: int, bad: int, judge: Callable[[int], Verdict]) -> tuple[Step, int]:
-    verdicts: dict[int, Verdict] = {}
+def search(good: int, bad: int, judge: Callable[[int], ReleaseVerdict]) -> tuple[BisectStep, int]:
+    verdicts: dict[int, ReleaseVerdict] = {}
     while (step := next_step(good, bad, verdicts)).test is not None:
         assert step.test not in verdicts
         verdicts[step.test] = judge(step.test)
@@ -34,7 +34,7 @@ def test_what_is_skipped_is_named_where_it_may_be_the_first(data: st.DataObject)
     first = data.draw(st.integers(1, 30))
     skipped = data.draw(st.sets(st.integers(1, 29)))
 
-    def judge(place: int) -> Verdict:
+    def judge(place: int) -> ReleaseVerdict:
         return "skip" if place in skipped else "bad" if place >= first else "good"
 
     step, _ = search(0, 30, judge)

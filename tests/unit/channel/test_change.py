@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ocistate.channel.change import held, promoted, released, succeed
-from ocistate.channel.record import Provenance
+from ocistate.channel.record import RecordProvenance
 from ocistate.errors import EpochRefused
 from tests.support.channel import DIGESTS, SHOP, digest_of, pins, record, trusted, why
 
@@ -38,7 +38,7 @@ def test_a_hold_is_lifted_and_set_once() -> None:
 
 def test_what_is_dropped_from_a_set_leaves_nothing_behind() -> None:
     other = "registry.example.com/db"
-    made = Provenance(source="https://git.example.com/db", revision="main@sha1:1")
+    made = RecordProvenance(source="https://git.example.com/db", revision="main@sha1:1")
     newest = trusted(
         record(4, subjects={SHOP: DIGESTS[1], other: DIGESTS[2]}, artifacts={other: made})
     )

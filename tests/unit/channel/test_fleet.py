@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ocistate.channel.fleet import Fleet, Seen, assess, healthy_since
+from ocistate.channel.fleet import Fleet, TaggedReport, assess, healthy_since
 from ocistate.channel.record import sign_record
 from ocistate.channel.report import (
     Report,
@@ -24,7 +24,7 @@ from ocistate.channel.report import (
 from ocistate.channel.trust import ChannelTrust
 from ocistate.errors import ForeignReport, InvalidReport, TrustError, Untrusted
 from ocistate.oci.local.layout import LayoutStore
-from ocistate.ops.channel.reader import Channel, place_of
+from ocistate.ops.channel.reader import Channel, repository_of
 from ocistate.ops.channel.reports import read_reports, write_report
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
@@ -63,7 +63,7 @@ def check(raw: bytes, **place: str) -> Report:
 
 
 def fleet(*reports: Report, number: tuple[int, int] = (1, 1)) -> Fleet:
-    seen = [Seen(tag=str(place), report=item) for place, item in enumerate(reports)]
+    seen = [TaggedReport(tag=str(place), report=item) for place, item in enumerate(reports)]
     newest = record(number[1], epoch=number[0], subjects={SHOP: DIGESTS[1]})
     return assess(seen, [r.name for r in REPORTERS], record=newest, now=NOW)
 
@@ -128,11 +128,11 @@ def test_what_no_reader_would_take_is_not_signed(fields: dict[str, Any]) -> None
 def test_the_fleet_is_well_when_all_that_are_enrolled_are_healthy_and_current() -> None:
     east, west = report(), report(cluster="west", since=NOW - 2 * MINUTE)
     found = fleet(east, west)
-    assert found.is_well
+    assert found.is_healthy
     assert healthy_since(found.members) == NOW - 2 * MINUTE
-    assert not fleet(east).is_well, "west was never heard of"
+    assert not fleet(east).is_healthy, "west was never heard of"
     assert standings(fleet(east))["west"] == ("NeverSeen", False)
-    assert not fleet().is_well
+    assert not fleet().is_healthy
 
 
 def test_an_old_record_another_digest_and_trouble_are_not_current_or_not_healthy() -> None:
@@ -163,9 +163,9 @@ def test_tags_tell_channels_and_stacks_apart() -> None:
 
 
 def test_reports_in_a_store_are_read_each_under_its_own_tag(tmp_path: Path) -> None:
-    async def story() -> list[Seen]:
+    async def story() -> list[TaggedReport]:
         store = LayoutStore(parse_reference(f"layout:{tmp_path}/store"))
-        here = place_of(store.reference)
+        here = repository_of(store.reference)
         channel = Channel(name="prod", repository=here, trust=ChannelTrust(keys=()))
         first = report(records=here)
         tag = await write_report(store, first, EAST)

@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 
-from ocistate.artifact.inventory import Entry, Image, Inventory
+from ocistate.artifact.inventory import Image, Inventory, InventoryEntry
 from ocistate.channel.approval import PREDICATE, Approval
-from ocistate.channel.fleet import Seen, assess
+from ocistate.channel.fleet import TaggedReport, assess
 from ocistate.channel.gates import (
     Approvals,
     Attested,
     Changes,
-    Check,
     Facts,
+    GateOutcome,
     Healthy,
+    InventoryCheck,
     Opening,
-    Outcome,
     evaluate,
 )
-from ocistate.channel.window import Freeze, Window
+from ocistate.channel.window import Freeze, TimeWindow
 from ocistate.objects import ObjectId
 from ocistate.signing.envelope import (
     PAYLOAD_TYPE,
@@ -35,7 +35,7 @@ from ocistate.signing.envelope import (
     build_statement,
     pae,
 )
-from ocistate.signing.found import Found
+from ocistate.signing.found import FoundSignature
 from ocistate.signing.keyless import Certified
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import (
@@ -66,7 +66,7 @@ ONE = replace(TWO, count=1)
 
 def inventory(*names: str, images: Sequence[Image] = (), version: int = 1) -> Inventory:
     entries = tuple(
-        Entry(
+        InventoryEntry(
             id=ObjectId("", "ConfigMap", "", name),
             api_version="v1",
             digest=DIGESTS[version],
@@ -97,15 +97,17 @@ def facts(**fields: Any) -> Facts:
     return Facts(**{**given, **fields})
 
 
-def attested(signer: KeySigner, predicate: Any, kind: str, digest: str = DIGEST) -> Found:
+def attested(signer: KeySigner, predicate: Any, kind: str, digest: str = DIGEST) -> FoundSignature:
     payload = build_statement(digest, kind, predicate)
     raw = build_bundle(
         payload, signer.sign(pae(PAYLOAD_TYPE, payload)), signer.public_key.fingerprint
     )
-    return Found(origin="sha256:" + "0" * 64, raw=raw)
+    return FoundSignature(origin="sha256:" + "0" * 64, raw=raw)
 
 
-def approval(signer: KeySigner, *, about: str = DIGEST, extra: Any = None, **fields: Any) -> Found:
+def approval(
+    signer: KeySigner, *, about: str = DIGEST, extra: Any = None, **fields: Any
+) -> FoundSignature:
     given: dict[str, Any] = {
         "channel": "prod",
         "repository": SHOP,
@@ -117,7 +119,7 @@ def approval(signer: KeySigner, *, about: str = DIGEST, extra: Any = None, **fie
     return attested(signer, predicate, PREDICATE, about)
 
 
-def approve(gate: Approvals, *found: Found) -> Outcome:
+def approve(gate: Approvals, *found: FoundSignature) -> GateOutcome:
     return evaluate(gate, facts(found=found))
 
 
@@ -156,7 +158,7 @@ def test_one_approver_counts_once() -> None:
     ],
 )
 def test_what_approves_something_else_or_is_not_to_be_believed_does_not_count(
-    found: Found, said: str
+    found: FoundSignature, said: str
 ) -> None:
     outcome = approve(ONE, found)
     assert not outcome.open
@@ -177,7 +179,7 @@ def test_a_changed_byte_is_no_approval() -> None:
     good = approval(ALICE)
     payload = build_statement(DIGEST, PREDICATE, {"channel": "prod"})
     forged = build_bundle(payload, ALICE.sign(b"something else"), ALICE.public_key.fingerprint)
-    outcome = approve(ONE, replace(good, raw=forged), Found(origin="x", raw=b"junk"))
+    outcome = approve(ONE, replace(good, raw=forged), FoundSignature(origin="x", raw=b"junk"))
     assert not outcome.open
 
 
@@ -188,7 +190,7 @@ def test_an_attestation_opens_where_its_conditions_are_true() -> None:
     )
     gate = Attested(needed=needed)
 
-    def look(*found: Found) -> Outcome:
+    def look(*found: FoundSignature) -> GateOutcome:
         return evaluate(gate, facts(found=found))
 
     assert look(attested(BOB, {"failed": 0}, kind)).reason == f"{kind} is attested by ci"
@@ -200,9 +202,9 @@ def test_an_attestation_opens_where_its_conditions_are_true() -> None:
     assert not look().open
 
 
-def health(gate: Healthy, *seen: Any, fed_since: datetime = NOW - 24 * HOUR) -> Outcome:
+def health(gate: Healthy, *seen: Any, fed_since: datetime = NOW - 24 * HOUR) -> GateOutcome:
     fleet = assess(
-        [Seen(tag="t", report=item) for item in seen],
+        [TaggedReport(tag="t", report=item) for item in seen],
         ("east", "west"),
         record=record(1, channel="staging", subjects={SHOP: DIGEST}),
         now=NOW,
@@ -254,15 +256,15 @@ def test_a_gate_of_health_without_reports_is_closed() -> None:
 
 def test_a_check_reads_the_inventory() -> None:
     pinned, loose = Image(name="a@sha256:1", pinned=True), Image(name="b:latest", pinned=False)
-    gate = Check(expression="images.all(i, i.pinned)", message="pin images")
+    gate = InventoryCheck(expression="images.all(i, i.pinned)", message="pin images")
     assert evaluate(gate, facts(inventory=inventory("a", images=[pinned]))).open
     outcome = evaluate(gate, facts(inventory=inventory("a", images=[pinned, loose])))
     assert not outcome.open
     assert outcome.reason == "'images.all(i, i.pinned)' is false (pin images)"
-    kinds = Check(expression="resources.all(r, r.kind != 'ClusterRole' && r.name == 'a')")
+    kinds = InventoryCheck(expression="resources.all(r, r.kind != 'ClusterRole' && r.name == 'a')")
     assert evaluate(kinds, facts()).open
     for expression in ("nothing.here", "revision"):
-        assert not evaluate(Check(expression=expression), facts()).open
+        assert not evaluate(InventoryCheck(expression=expression), facts()).open
 
 
 def test_changes_are_counted_by_inventories() -> None:
@@ -279,7 +281,7 @@ def test_changes_are_counted_by_inventories() -> None:
     assert not evaluate(Changes(most=9), facts(current=None)).open
 
 
-ZURICH = Window(
+ZURICH = TimeWindow(
     zone="Europe/Zurich", days=frozenset(range(5)), start=time(9), end=time(16),
     freezes=(Freeze(date(2026, 12, 24), date(2027, 1, 3)),),
 )  # fmt: skip
@@ -305,7 +307,7 @@ def test_a_window_goes_by_the_wall_clock_of_its_zone() -> None:
 
 
 def test_an_hour_left_out_is_never_open_and_one_that_comes_twice_is_open_twice() -> None:
-    night = Window(zone="Europe/Zurich", start=time(2), end=time(3))
+    night = TimeWindow(zone="Europe/Zurich", start=time(2), end=time(3))
     # 29 March 2026: from 02:00 to 03:00 at once. 25 October: back from 03:00 to 02:00.
     spring = at("2026-03-29T01:30:00+01:00")
     assert night.opens_at(spring) == at("2026-03-30T02:00:00+02:00")
@@ -315,16 +317,16 @@ def test_an_hour_left_out_is_never_open_and_one_that_comes_twice_is_open_twice()
         False, True, True, True, True, False, False,
     ]  # fmt: skip
     # A window that begins in the hour left out begins behind it.
-    late = Window(zone="Europe/Zurich", start=time(2, 30), end=time(5))
+    late = TimeWindow(zone="Europe/Zurich", start=time(2, 30), end=time(5))
     assert late.opens_at(spring) == at("2026-03-29T03:00:00+02:00")
     # One that ends in the hour that comes twice opens again in it.
-    early = Window(zone="Europe/Zurich", start=time(1), end=time(2, 30))
+    early = TimeWindow(zone="Europe/Zurich", start=time(1), end=time(2, 30))
     again = early.opens_at(at("2026-10-25T02:45:00+02:00"))
     assert again == at("2026-10-25T02:00:00+01:00")
 
 
 def test_a_window_over_midnight_belongs_to_the_day_it_starts_on() -> None:
-    friday = Window(days=frozenset({4}), start=time(22), end=time(4))
+    friday = TimeWindow(days=frozenset({4}), start=time(22), end=time(4))
     assert friday.is_open(at("2026-05-01T23:00:00+00:00"))
     assert friday.is_open(at("2026-05-02T03:59:00+00:00"))
     assert not friday.is_open(at("2026-05-02T04:00:00+00:00"))
@@ -333,7 +335,7 @@ def test_a_window_over_midnight_belongs_to_the_day_it_starts_on() -> None:
 
 
 def test_a_window_that_never_opens_says_so() -> None:
-    never = Window(freezes=(Freeze(date(2026, 1, 1), date(2030, 1, 1)),))
+    never = TimeWindow(freezes=(Freeze(date(2026, 1, 1), date(2030, 1, 1)),))
     outcome = evaluate(Opening(window=never), facts())
     assert (outcome.open, outcome.opens_at) == (False, None)
     assert "does not open within a year" in outcome.reason
@@ -345,12 +347,12 @@ DAVE = Certified(issuer=ISSUER.text, subject="dave@example.com")
 ANYONE = Match(text=r".*@example\.com", regexp=True)
 
 
-def by_identity(payload: bytes, who: Certified) -> Found:
+def by_identity(payload: bytes, who: Certified) -> FoundSignature:
     """A bundle with a certificate that `certified` reads as somebody's."""
     bundle = json.loads(build_bundle(payload, b"signature", ""))
     name = base64.b64encode(who.subject.encode()).decode()
     bundle["verificationMaterial"] = {"certificate": {"rawBytes": name}}
-    return Found(origin="sha256:" + "1" * 64, raw=json.dumps(bundle).encode())
+    return FoundSignature(origin="sha256:" + "1" * 64, raw=json.dumps(bundle).encode())
 
 
 def certified(bundle: Bundle, root: TrustRoot) -> Certified:
@@ -358,14 +360,14 @@ def certified(bundle: Bundle, root: TrustRoot) -> Certified:
     return Certified(issuer=ISSUER.text, subject=base64.b64decode(name).decode())
 
 
-def word(who: Certified) -> Found:
+def word(who: Certified) -> FoundSignature:
     said = Approval(
         channel="prod", repository=SHOP, digest=DIGEST, reason="tested", at=NOW - HOUR
     ).predicate()
     return by_identity(build_statement(DIGEST, PREDICATE, said), who)
 
 
-def release(who: Certified) -> Found:
+def release(who: Certified) -> FoundSignature:
     return by_identity(build_statement(DIGEST, SIGN_PREDICATE, {}), who)
 
 
@@ -381,7 +383,7 @@ def test_who_signed_the_artifact_does_not_approve_it_under_any_name(
     gate = Approvals(count=1, keys=(), identities=(entry("reviewer", subject, root),))
     policy = TrustPolicy(name="p", repositories=("**",), identities=(entry("the build", signs),))
 
-    def outcome(*found: Found) -> Outcome:
+    def outcome(*found: FoundSignature) -> GateOutcome:
         return evaluate(gate, facts(found=found, policy=policy), certify=certified)
 
     assert outcome(word(CAROL)).open

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from ocistate.channel.record import Provenance, check_channel, number_tag, sign_record
+from ocistate.channel.record import RecordProvenance, check_channel, number_tag, sign_record
 from ocistate.channel.rings import Cluster
 from ocistate.channel.trust import MAX_RECORD_BYTES, authenticate
 from ocistate.errors import (
@@ -46,7 +46,9 @@ def test_a_record_comes_back_as_it_was_made() -> None:
         actor="alice",
         hold=True,
         subjects={SHOP: DIGESTS[1], "registry.example.com/db": DIGESTS[2]},
-        artifacts={SHOP: Provenance(source="https://git.example.com/s", revision="main@sha1:1")},
+        artifacts={
+            SHOP: RecordProvenance(source="https://git.example.com/s", revision="main@sha1:1")
+        },
         extra={"rings": [{"name": "canary"}]},
     )
     found = authenticate(sign_record(made, ALICE), DIGESTS[9], trust())

@@ -19,8 +19,8 @@ from ocistate.channel.change import (
     rollout_aborted,
     rollout_ended,
 )
-from ocistate.channel.fleet import Seen, assess
-from ocistate.channel.progress import Step, decide
+from ocistate.channel.fleet import TaggedReport, assess
+from ocistate.channel.progress import RolloutStep, decide
 from ocistate.channel.record import Record
 from ocistate.channel.report import Report, sign_report, verify_report
 from ocistate.channel.rings import (
@@ -288,9 +288,9 @@ def step(
     after: float = 2,
     at: Record | None = None,
     enrolled: tuple[str, ...] = ("east", "west"),
-) -> Step:
+) -> RolloutStep:
     newest, now = at or rolling(), NOW + after * MINUTE
-    seen = [Seen(tag=r.cluster, report=r) for r in reports]
+    seen = [TaggedReport(tag=r.cluster, report=r) for r in reports]
     assert newest.rollout is not None
     return decide(newest, newest.rollout, assess(seen, enrolled, record=newest, now=now), now)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ocistate.agent.telemetry.log import JsonFormatter, TextFormatter
-from ocistate.api.status import Status
+from ocistate.api.status import StackStatus
 from ocistate.cli.main import main
 from ocistate.oci.local.layout import LayoutStore
 from ocistate.oci.model import Manifest, parse_manifest
@@ -99,7 +99,7 @@ def test_no_message_makes_a_line_of_the_log() -> None:
 
 
 def test_a_condition_is_one_harmless_line() -> None:
-    status = Status().with_condition(
+    status = StackStatus().with_condition(
         "Ready", "False", "Failed", HOSTILE, now=datetime.now(UTC), generation=1
     )
     (condition,) = status.conditions

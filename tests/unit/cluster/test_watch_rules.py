@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from ocistate.health.model import Health, Status
+from ocistate.health.model import Health, HealthStatus
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import ApiResource
 from ocistate.labels import FIELD_MANAGER, STACK_LABEL
-from ocistate.objects import ObjectId
+from ocistate.objects import GroupKind, ObjectId
 from ocistate.watch.informer import list_into, watch_into
 from ocistate.watch.store import OwnedObjects
 
@@ -66,11 +66,11 @@ def test_a_slow_rule_holds_up_nobody_else(feed: Callable[[OwnedObjects], Any]) -
     def rule(obj: Mapping[str, Any]) -> Health:
         asked.set()
         assert go_on.wait(20)
-        return Health(Status.DEGRADED, "by its own rule")
+        return Health(HealthStatus.DEGRADED, "by its own rule")
 
     async def main() -> Health:
         owned = OwnedObjects(lambda change: None)
-        owned.check("mine", {("ex.io", "Thing"): rule})
+        owned.check("mine", {GroupKind("ex.io", "Thing"): rule})
         feeding = asyncio.ensure_future(feed(owned))
         # The loop is free for this while the rule waits.
         assert await asyncio.to_thread(asked.wait, 10)
@@ -78,7 +78,7 @@ def test_a_slow_rule_holds_up_nobody_else(feed: Callable[[OwnedObjects], Any]) -
         await feeding
         return owned.health(ID)
 
-    assert asyncio.run(main()) == Health(Status.DEGRADED, "by its own rule")
+    assert asyncio.run(main()) == Health(HealthStatus.DEGRADED, "by its own rule")
 
 
 @pytest.mark.parametrize("feed", [listed, watched])
@@ -90,8 +90,8 @@ def test_a_rule_that_fails_makes_an_object_unknown_and_ends_no_watch(
 
     async def main() -> Health:
         owned = OwnedObjects(lambda change: None)
-        owned.check("mine", {("ex.io", "Thing"): rule})
+        owned.check("mine", {GroupKind("ex.io", "Thing"): rule})
         await feed(owned)
         return owned.health(ID)
 
-    assert asyncio.run(main()).status is Status.UNKNOWN
+    assert asyncio.run(main()).status is HealthStatus.UNKNOWN

@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
-from ocistate.health.evaluate import MISSING, Health, Status, health_of, speaks, summarize
-from ocistate.objects import ObjectId
+from ocistate.health.evaluate import (
+    MISSING,
+    Health,
+    HealthStatus,
+    health_of,
+    needs_full_object,
+    summarize,
+)
+from ocistate.objects import GroupKind, ObjectId
 
 CASES = """
 - {say: new Deployment, want: Progressing, obj: {apiVersion: apps/v1, kind: Deployment, metadata: {generation: 1}, spec: {replicas: 3}}}
@@ -171,18 +178,18 @@ def test_nothing_is_missing() -> None:
 
 def test_a_users_rule_goes_first_and_may_pass() -> None:
     thing = {"apiVersion": "ex.io/v1", "kind": "Thing", "metadata": {}, "status": {"ok": False}}
-    key = ("ex.io", "Thing")
-    bad = Health(Status.DEGRADED, "not ok")
+    key = GroupKind("ex.io", "Thing")
+    bad = Health(HealthStatus.DEGRADED, "not ok")
     assert health_of(thing, checks={key: lambda obj: None if obj["status"]["ok"] else bad}) == bad
     thing["status"] = {"ok": True}
-    assert health_of(thing, checks={key: lambda _: None}).status is Status.HEALTHY
+    assert health_of(thing, checks={key: lambda _: None}).status is HealthStatus.HEALTHY
 
 
 def test_only_kinds_that_need_it_are_read_whole() -> None:
-    assert speaks("apps", "Deployment")
-    assert speaks("ex.io", "Thing")
-    assert not speaks("", "Secret")
-    assert speaks("", "Secret", {("", "Secret"): lambda _: None})
+    assert needs_full_object("apps", "Deployment")
+    assert needs_full_object("ex.io", "Thing")
+    assert not needs_full_object("", "Secret")
+    assert needs_full_object("", "Secret", {GroupKind("", "Secret"): lambda _: None})
 
 
 def test_a_summary_counts_and_puts_the_cause_first() -> None:
@@ -191,21 +198,21 @@ def test_a_summary_counts_and_puts_the_cause_first() -> None:
 
     summary = summarize(
         [
-            (id("ConfigMap", "a"), Health(Status.HEALTHY)),
-            (id("CronJob", "b", "batch"), Health(Status.SUSPENDED)),
-            (id("Service", "c"), Health(Status.PROGRESSING, "no address")),
-            (id("PersistentVolumeClaim", "d"), Health(Status.DEGRADED, "lost")),
-            (id("Deployment", "e", "apps"), Health(Status.DEGRADED, "stuck")),
+            (id("ConfigMap", "a"), Health(HealthStatus.HEALTHY)),
+            (id("CronJob", "b", "batch"), Health(HealthStatus.SUSPENDED)),
+            (id("Service", "c"), Health(HealthStatus.PROGRESSING, "no address")),
+            (id("PersistentVolumeClaim", "d"), Health(HealthStatus.DEGRADED, "lost")),
+            (id("Deployment", "e", "apps"), Health(HealthStatus.DEGRADED, "stuck")),
             (id("Secret", "f"), MISSING),
         ],
         keep=4,
     )
     assert summary.total == 6
-    assert summary.counts[Status.DEGRADED] == 2
+    assert summary.counts[HealthStatus.DEGRADED] == 2
     assert [each.name for each, _ in summary.worst] == ["e", "d", "f", "c"]
-    assert summary.status is Status.DEGRADED
+    assert summary.status is HealthStatus.DEGRADED
 
 
 def test_suspended_objects_leave_the_whole_healthy() -> None:
-    summary = summarize([(ObjectId("batch", "CronJob", "n", "b"), Health(Status.SUSPENDED))])
-    assert summary.status is Status.HEALTHY
+    summary = summarize([(ObjectId("batch", "CronJob", "n", "b"), Health(HealthStatus.SUSPENDED))])
+    assert summary.status is HealthStatus.HEALTHY

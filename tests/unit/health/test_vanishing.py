@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocistate.apply.plan import make_plan
-from ocistate.health.model import Status
+from ocistate.health.model import HealthStatus
 from ocistate.health.vanishing import Ending, Lifetime, Runs, ending_of
 from tests.support.cluster import as_applied, desire, obj
 
@@ -134,7 +134,7 @@ def test_what_failed_and_is_gone_is_still_told() -> None:
     runs.ended(wanted.id, wanted.marker, Ending.FAILED)
     run = runs.done(wanted.id, wanted.marker)
     assert run is not None
-    assert run.health.status is Status.DEGRADED
+    assert run.health.status is HealthStatus.DEGRADED
     runs.began(wanted.id, wanted.marker)
     assert runs.done(wanted.id, wanted.marker) == run
     runs.keep([])

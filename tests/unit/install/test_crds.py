@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ocistate.api.stack import parse_stack
-from ocistate.api.status import LONGEST_TEXT, Attempt, Status, status_to_dict
+from ocistate.api.status import LONGEST_TEXT, Attempt, StackStatus, status_to_dict
 from ocistate.errors import ConfigError
 from ocistate.install.crds import crds
 from tests.support.wrong import WRONG, WRONG_POINTERS, sane
@@ -66,7 +66,7 @@ def test_the_parser_refuses_pointers_that_are_none(obj: dict[str, Any]) -> None:
 
 
 def test_no_text_of_a_status_is_longer_than_the_schema_allows() -> None:
-    status = Status(last_attempt=Attempt(digest="x", error="e" * 10_000, at="now"))
+    status = StackStatus(last_attempt=Attempt(digest="x", error="e" * 10_000, at="now"))
     assert len(status_to_dict(status)["lastAttempt"]["error"]) == LONGEST_TEXT
 
 

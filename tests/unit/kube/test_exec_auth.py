@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ocistate.errors import ConfigError
-from ocistate.kube.exec_auth import Credential, Credentials, ExecPlugin, parse_credential
+from ocistate.kube.exec_auth import Credential, ExecCredentials, ExecPlugin, parse_credential
 
 V1 = "client.authentication.k8s.io/v1"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,8 +46,8 @@ def plugin(tmp_path: Path, *args: str, script: str = SCRIPT, **parts: Any) -> Ex
     return ExecPlugin.read(entry, cluster, tmp_path)
 
 
-def credentials(plugin: ExecPlugin, now: datetime = NOW, terminal: bool = False) -> Credentials:
-    return Credentials(plugin, now=lambda: now, is_terminal=lambda: terminal)
+def credentials(plugin: ExecPlugin, now: datetime = NOW, terminal: bool = False) -> ExecCredentials:
+    return ExecCredentials(plugin, now=lambda: now, is_terminal=lambda: terminal)
 
 
 def test_a_plugin_runs_once_while_its_credential_is_good(tmp_path: Path) -> None:

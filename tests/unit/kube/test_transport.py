@@ -13,14 +13,14 @@ import pytest
 from ocistate.errors import ClusterError, ClusterUnavailable, LeaseLost
 from ocistate.kube.client import KubeClient, service_account
 from ocistate.kube.errors import UNKNOWN_KIND, StatusError
-from ocistate.kube.kubeconfig import Access, access_from_text
+from ocistate.kube.kubeconfig import ClusterAccess, access_from_text
 from ocistate.kube.session import Session
 from ocistate.kube.transport import Transport
 from ocistate.objects import ObjectId
 from tests.support.cluster import config_map
 
 Answer = httpx2.Response | Exception
-ACCESS = Access(context="c", server="https://k", namespace="default", config=cast(Any, None))
+ACCESS = ClusterAccess(context="c", server="https://k", namespace="default", config=cast(Any, None))
 DISCOVERY = {
     "kind": "APIGroupDiscoveryList",
     "items": [

@@ -12,16 +12,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ocistate.signing.claims import Claims, read_claims
 from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statement
-from ocistate.signing.found import Found
+from ocistate.signing.found import FoundSignature
 from ocistate.signing.simple import CERTIFICATE_ANNOTATION, build_payload, signature_annotation
 
 DIGEST = "sha256:" + "ab" * 32
 CREATED = "org.opencontainers.image.created"
 
 
-def bundle(kind: str = SIGN_PREDICATE, digest: str = DIGEST, created: str = "") -> Found:
+def bundle(kind: str = SIGN_PREDICATE, digest: str = DIGEST, created: str = "") -> FoundSignature:
     raw = build_bundle(build_statement(digest, kind, {}), b"anything", "a key")
-    return Found(origin="o", raw=raw, annotations={CREATED: created})
+    return FoundSignature(origin="o", raw=raw, annotations={CREATED: created})
 
 
 def test_a_signature_and_an_attestation_are_told_apart() -> None:
@@ -42,15 +42,15 @@ def test_a_time_that_is_none_is_not_shown(created: str) -> None:
 
 def test_what_is_certainly_wrong_is_said_without_a_key() -> None:
     assert "statement about" in read_claims(bundle(digest="sha256:" + "0" * 64), DIGEST).fault
-    assert read_claims(Found(origin="o", raw=b"junk"), DIGEST).fault
-    assert read_claims(Found(origin="o", error="gone"), DIGEST).fault == "gone"
+    assert read_claims(FoundSignature(origin="o", raw=b"junk"), DIGEST).fault
+    assert read_claims(FoundSignature(origin="o", error="gone"), DIGEST).fault == "gone"
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "a\nb", "\u202e"])
 def test_what_a_terminal_would_obey_is_refused(text: str) -> None:
     assert "control" in read_claims(bundle(f"https://x/{text}"), DIGEST).fault
     raw = build_bundle(build_statement(DIGEST, SIGN_PREDICATE, {}), b"s", text)
-    assert "control" in read_claims(Found(origin="o", raw=raw), DIGEST).fault
+    assert "control" in read_claims(FoundSignature(origin="o", raw=raw), DIGEST).fault
 
 
 def certificate(subject: str) -> x509.Certificate:
@@ -81,9 +81,9 @@ def test_whom_a_certificate_names_is_shown_in_every_format() -> None:
     value = json.loads(bundle().raw)
     der = base64.b64encode(made.public_bytes(serialization.Encoding.DER)).decode()
     value["verificationMaterial"] = {"certificate": {"rawBytes": der}}
-    by_bundle = Found(origin="o", raw=json.dumps(value).encode())
+    by_bundle = FoundSignature(origin="o", raw=json.dumps(value).encode())
     pem = made.public_bytes(serialization.Encoding.PEM).decode()
-    simple = Found(
+    simple = FoundSignature(
         origin="o",
         format="simple",
         raw=build_payload("host/shop", DIGEST),
@@ -107,5 +107,5 @@ def test_whom_a_certificate_names_is_shown_in_every_format() -> None:
 def test_a_certificate_that_cannot_be_read_names_nobody(material: object) -> None:
     value = json.loads(bundle().raw)
     value["verificationMaterial"] = material
-    claims = read_claims(Found(origin="o", raw=json.dumps(value).encode()), DIGEST)
+    claims = read_claims(FoundSignature(origin="o", raw=json.dumps(value).encode()), DIGEST)
     assert claims.identity == ""

@@ -13,7 +13,7 @@ from ocistate.errors import (
 )
 from ocistate.signing.decide import decide, is_costly
 from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statement
-from ocistate.signing.found import Found
+from ocistate.signing.found import FoundSignature
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import TrustPolicy
 from tests.support.signing import ALICE, BOB, DIGEST, MALLORY, OTHER, policy, signed
@@ -27,7 +27,7 @@ def both(**spec: Any) -> TrustPolicy:
     return policy(keys=keys, **spec)
 
 
-def reasons(found: Sequence[Found], under: TrustPolicy) -> str:
+def reasons(found: Sequence[FoundSignature], under: TrustPolicy) -> str:
     return "; ".join(v.reason for v in decide(under, DIGEST, found).verdicts if not v.counts)
 
 
@@ -69,8 +69,10 @@ def test_a_payload_changed_after_signing_does_not_count() -> None:
     good = signed().raw
     payload = build_statement(DIGEST, SIGN_PREDICATE, {})
     forged = build_bundle(payload.replace(b"ab" * 32, b"cd" * 32), b"x", "")
-    assert decide(policy(), OTHER, [Found(origin="x", raw=forged)]).error is not None
-    assert decide(policy(), DIGEST, [Found(origin="x", raw=good + b" x")]).error is not None
+    assert decide(policy(), OTHER, [FoundSignature(origin="x", raw=forged)]).error is not None
+    assert (
+        decide(policy(), DIGEST, [FoundSignature(origin="x", raw=good + b" x")]).error is not None
+    )
 
 
 def test_one_signer_counts_once() -> None:
@@ -86,7 +88,7 @@ def test_two_signers_meet_a_threshold_of_two() -> None:
 
 
 def test_why_nothing_was_found_is_passed_on() -> None:
-    assert reasons([Found(origin="x", error="the manifest is gone")], policy()) == (
+    assert reasons([FoundSignature(origin="x", error="the manifest is gone")], policy()) == (
         "the manifest is gone"
     )
 
@@ -100,8 +102,8 @@ def test_what_blocks_for_long_is_known_beforehand() -> None:
 
 
 def test_a_good_signature_among_junk_is_found() -> None:
-    junk = [Found(origin=str(i), raw=b"junk") for i in range(300)]
-    broken = [Found(origin=str(i), error="gone") for i in range(200)]
+    junk = [FoundSignature(origin=str(i), raw=b"junk") for i in range(300)]
+    broken = [FoundSignature(origin=str(i), error="gone") for i in range(200)]
     assert decide(policy(), DIGEST, [*junk, signed(), *broken]).error is None
 
 
@@ -118,7 +120,7 @@ def test_an_attestation_counts_for_who_may_make_it_and_as_its_conditions_say() -
     )
     signature = signed()
 
-    def attested(by: KeySigner, passed: Any, digest: str = DIGEST) -> Found:
+    def attested(by: KeySigner, passed: Any, digest: str = DIGEST) -> FoundSignature:
         return signed(by, digest, kind=tests, predicate={"passed": passed}, hint="")
 
     assert decide(under, DIGEST, [signature, attested(BOB, True)]).error is None
@@ -153,7 +155,7 @@ def test_a_key_for_attestations_or_channels_signs_no_artifact() -> None:
 def test_what_a_stranger_wrote_is_harmless_to_a_terminal_and_short() -> None:
     found = [
         *(signed(MALLORY, hint=str(n) + "x" * 5000) for n in range(99)),
-        Found(origin="x", error="\x1b[2J" + "y" * 5000),
+        FoundSignature(origin="x", error="\x1b[2J" + "y" * 5000),
     ]
     decision = decide(policy(), DIGEST, found)
     assert isinstance(decision.error, Untrusted)

@@ -23,7 +23,7 @@ from ocistate.errors import ConfigError, ThresholdNotMet, Unavailable, Untrusted
 from ocistate.signing import keyless
 from ocistate.signing.decide import decide
 from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statement, pae
-from ocistate.signing.found import Found
+from ocistate.signing.found import FoundSignature
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.policy.parse import parse_policy
 from tests.keys import make_signer
@@ -62,8 +62,8 @@ def policy(*instances: Instance, threshold: int = 1, **fields: Any) -> TrustPoli
     return parse_policy({"metadata": {"name": "p"}, "spec": spec})
 
 
-def found(bundle: dict[str, Any]) -> Found:
-    return Found(origin="sha256:" + "ef" * 32, raw=json.dumps(bundle).encode())
+def found(bundle: dict[str, Any]) -> FoundSignature:
+    return FoundSignature(origin="sha256:" + "ef" * 32, raw=json.dumps(bundle).encode())
 
 
 def refusal(under: TrustPolicy, bundle: dict[str, Any]) -> str:
@@ -441,7 +441,7 @@ def test_a_key_and_an_identity_are_two_signers(sigstore: Instance) -> None:
     }
     both = parse_policy({"metadata": {"name": "p"}, "spec": spec})
     signature = alice.sign(pae("application/vnd.in-toto+json", PAYLOAD))
-    by_key = Found(origin="k", raw=build_bundle(PAYLOAD, signature, "hint"))
+    by_key = FoundSignature(origin="k", raw=build_bundle(PAYLOAD, signature, "hint"))
     by_identity = found(sigstore.bundle(PAYLOAD))
     assert decide(both, DIGEST, [by_key, by_identity]).signers == ("alice", "ci")
     assert isinstance(decide(both, DIGEST, [by_key]).error, ThresholdNotMet)
@@ -519,14 +519,14 @@ def test_verifying_by_key_never_imports_sigstore() -> None:
         "import sys\n"
         "import ocistate.ops.signing.verify, ocistate.cli.trust.verify, ocistate.agent.factory\n"
         "from ocistate.signing.decide import decide\n"
-        "from ocistate.signing.found import Found\n"
+        "from ocistate.signing.found import FoundSignature\n"
         "from ocistate.signing.keys import generate, load_private_key\n"
         "from ocistate.signing.policy.model import policy_of_flags\n"
         "from ocistate.signing.envelope import *\n"
         "signer = load_private_key(generate(b'')[0], lambda: b'')\n"
         "payload = build_statement('sha256:' + 'ab' * 32, SIGN_PREDICATE, {})\n"
         "raw = build_bundle(payload, signer.sign(pae(PAYLOAD_TYPE, payload)), '')\n"
-        "found = Found(origin='x', raw=raw)\n"
+        "found = FoundSignature(origin='x', raw=raw)\n"
         "policy = policy_of_flags([signer.public_key])\n"
         "assert decide(policy, 'sha256:' + 'ab' * 32, [found]).error is None\n"
         "heavy = {'sigstore', 'pydantic', 'celpy', 're2', 'requests'} & set(sys.modules)\n"

@@ -12,7 +12,7 @@ from ocistate.signing.decide import decide
 from ocistate.signing.envelope import (
     SIGN_PREDICATE,
 )
-from ocistate.signing.found import Found
+from ocistate.signing.found import FoundSignature
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.predicates import SHORTHANDS, build_predicate, predicate_type
@@ -33,7 +33,7 @@ def required() -> TrustPolicy:
 
 def attested(
     by: KeySigner = ALICE, kind: str = TESTS, *, digest: str = DIGEST, predicate: Any = None
-) -> Found:
+) -> FoundSignature:
     return signed(by, digest, kind=kind, predicate=predicate)
 
 
@@ -55,11 +55,11 @@ def test_an_attestation_by_a_signer_holds_and_is_given_out() -> None:
         [attested(kind="https://example.com/other")],
         [attested(kind=SIGN_PREDICATE)],
         [attested(digest=OTHER)],
-        [Found(origin="x", raw=b"junk"), Found(origin="y", error="gone")],
+        [FoundSignature(origin="x", raw=b"junk"), FoundSignature(origin="y", error="gone")],
     ],
 )
 def test_what_is_no_attestation_of_the_type_is_refused_and_not_given_out(
-    found: list[Found],
+    found: list[FoundSignature],
 ) -> None:
     decision = decide(policy(), DIGEST, found, attestation=TESTS)
     assert isinstance(decision.error, AttestationNotMet)

@@ -18,7 +18,7 @@ from ocistate.signing.envelope import (
     build_statement,
     pae,
 )
-from ocistate.signing.found import Found, open_signature
+from ocistate.signing.found import FoundSignature, open_signature
 from ocistate.signing.keyless import Certified
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import TrustPolicy, TrustRoot, policy_of_flags
@@ -39,10 +39,10 @@ def policy(*, allow_legacy: bool = True) -> TrustPolicy:
     return policy_of_flags([ALICE.public_key], allow_legacy=allow_legacy)
 
 
-def simple(by: KeySigner = ALICE, digest: str = DIGEST) -> Found:
+def simple(by: KeySigner = ALICE, digest: str = DIGEST) -> FoundSignature:
     payload = build_payload("host/shop", digest)
     annotations = signature_annotation(by.sign(payload))
-    return Found(origin="tag[0]", format="simple", raw=payload, annotations=annotations)
+    return FoundSignature(origin="tag[0]", format="simple", raw=payload, annotations=annotations)
 
 
 def value(**critical: Any) -> dict[str, Any]:
@@ -165,12 +165,12 @@ def test_a_payload_offered_as_an_envelope_and_the_reverse_is_refused() -> None:
             ],
         }
     ).encode()
-    bare = Found(origin="tag[0]", format="dsse", raw=envelope)
+    bare = FoundSignature(origin="tag[0]", format="dsse", raw=envelope)
     assert open_signature(bare).statement().digests == (DIGEST,)
     # A statement that was signed as DSSE is no simple-signing payload, whoever signed it.
     signature = signature_annotation(ALICE.sign(payload))
-    as_simple = Found(origin="tag[0]", format="simple", raw=payload, annotations=signature)
+    as_simple = FoundSignature(origin="tag[0]", format="simple", raw=payload, annotations=signature)
     (verdict,) = decide(policy(), DIGEST, [as_simple]).verdicts
     assert not verdict.counts
     with pytest.raises(InvalidSignature):
-        open_signature(Found(origin="tag[0]", format="dsse", raw=simple().raw))
+        open_signature(FoundSignature(origin="tag[0]", format="dsse", raw=simple().raw))

@@ -10,6 +10,7 @@ import pytest
 from ocistate.errors import ClusterUnavailable, OcistateError
 from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError
+from ocistate.objects import GroupKind
 from ocistate.watch.informer import Watches
 from ocistate.watch.store import OwnedObjects
 
@@ -43,7 +44,7 @@ def rests(errors: list[OcistateError]) -> list[float]:
 
         client = cast(KubeClient, Server(list(errors)))
         async with Watches(client, OwnedObjects(), sleep=sleep, rng=lambda: 0.5) as watches:
-            watches.want([("", "ConfigMap")])
+            watches.want([GroupKind("", "ConfigMap")])
             await asyncio.wait_for(enough.wait(), 30)
 
     asyncio.run(run())

@@ -10,13 +10,13 @@ import pytest
 from ocistate.apply.desired.prepare import Desired
 from ocistate.apply.live import live_of
 from ocistate.apply.plan import Live, Verb, make_plan
-from ocistate.apply.result import Outcome, Result, State
-from ocistate.health.model import Status
+from ocistate.apply.result import ApplyOutcome, ObjectState, Result
+from ocistate.health.model import HealthStatus
 from ocistate.kube import codec
 from ocistate.kube.discovery import ApiResource
 from ocistate.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.objects import ObjectId
-from ocistate.watch.store import Change, OwnedObjects, What
+from ocistate.watch.store import ChangeKind, ObjectChange, OwnedObjects
 from tests.support.cluster import OWNER, config_map, deployment, desire
 
 CONFIG_MAPS = ApiResource(
@@ -76,14 +76,14 @@ class World:
     """A store that writes down what it tells."""
 
     def __init__(self, *objects: dict[str, Any]) -> None:
-        self.told: list[tuple[str, What]] = []
-        self.changes: list[Change] = []
+        self.told: list[tuple[str, ChangeKind]] = []
+        self.changes: list[ObjectChange] = []
         self.owned = OwnedObjects(self._note)
         self.desired: Desired = desire(*(objects or (config_map("a"),)))
         self.id: ObjectId = self.desired.wanted[0].id
         self.marker = self.desired.wanted[0].marker
 
-    def _note(self, change: Change) -> None:
+    def _note(self, change: ObjectChange) -> None:
         self.told.append((change.id.name, change.what))
         self.changes.append(change)
 
@@ -95,13 +95,15 @@ class World:
         assert found is not None
         return found
 
-    def applied(self, seen: codec.Metadata, state: State = State.APPLIED) -> Outcome:
+    def applied(
+        self, seen: codec.Metadata, state: ObjectState = ObjectState.APPLIED
+    ) -> ApplyOutcome:
         live = live_of(seen)
         assert live is not None
         from dataclasses import replace
 
         result = Result(id=self.id, verb=Verb.CHANGE, state=state, live=replace(live, intact=True))
-        return Outcome(results=(result,))
+        return ApplyOutcome(results=(result,))
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ def test_what_is_seen_for_the_first_time_is_checked_against_what_is_desired(worl
     world.owned.desire(world.desired)
     world.see(metadata(world.marker))
     assert world.live().intact is True
-    assert world.told == [("a", What.APPEARED)]
+    assert world.told == [("a", ChangeKind.APPEARED)]
     assert make_plan(world.desired, world.owned.mine(OWNER), world.owned.all).empty
 
 
@@ -146,7 +148,9 @@ def test_a_label_that_somebody_wrote_over_makes_it_nobodys_until_it_is_ours_agai
 
     world.see(by_ed)
 
-    assert world.changes[-1] == Change(owner=OWNER, id=world.id, what=What.GONE, by="ed")
+    assert world.changes[-1] == ObjectChange(
+        owner=OWNER, id=world.id, what=ChangeKind.GONE, by="ed"
+    )
     assert world.owned.get(world.id) is None
     assert not world.owned.mine("other"), "it must not be pruned as something of the other one's"
     world.see(metadata(world.marker, version="12"))
@@ -159,7 +163,7 @@ def test_status_updates_are_not_told(world: World) -> None:
     world.see(metadata(world.marker))
     before = world.owned.revision(OWNER)
     world.see(metadata(world.marker, version="11", others=(("kubelet", "t"),)))
-    assert world.told == [("a", What.APPEARED)]
+    assert world.told == [("a", ChangeKind.APPEARED)]
     assert world.owned.revision(OWNER) == before
     assert world.live().resource_version == "11"
 
@@ -174,7 +178,9 @@ def test_a_field_taken_from_us_is_a_drift_and_names_the_last_writer(world: World
     )
     before = world.owned.revision(OWNER)
     world.see(taken)
-    assert world.changes[-1] == Change(owner=OWNER, id=world.id, what=What.DRIFTED, by="ed")
+    assert world.changes[-1] == ObjectChange(
+        owner=OWNER, id=world.id, what=ChangeKind.DRIFTED, by="ed"
+    )
     assert world.owned.revision(OWNER) > before
     assert not world.live().intact
 
@@ -209,7 +215,7 @@ def test_a_change_by_others_during_our_apply_is_told_afterwards(world: World) ->
         world.see(metadata(world.marker, version="12", fields=LEFT))
         world.owned.record(world.applied(metadata(world.marker, version="11")))
         assert world.told == []
-    assert world.told == [("a", What.DRIFTED)]
+    assert world.told == [("a", ChangeKind.DRIFTED)]
     assert not world.live().intact
 
 
@@ -230,7 +236,7 @@ def test_gone_is_told_once_and_only_of_the_object_meant(world: World) -> None:
     assert world.told == []
     world.owned.forget(world.id, "u")
     world.owned.forget(world.id, "u")
-    assert world.told == [("a", What.GONE)]
+    assert world.told == [("a", ChangeKind.GONE)]
     assert len(world.owned) == 0
     assert world.owned.owners() == []
 
@@ -240,16 +246,16 @@ def test_a_complete_list_removes_what_is_not_in_it(world: World) -> None:
     world.owned.only(CONFIG_MAPS, "elsewhere", [])
     assert len(world.owned) == 1
     world.owned.only(CONFIG_MAPS, "default", [])
-    assert world.told[-1] == ("a", What.GONE)
+    assert world.told[-1] == ("a", ChangeKind.GONE)
 
 
 def test_an_object_that_changes_hands_is_lost_to_one_and_found_by_the_other(world: World) -> None:
     world.see(metadata(world.marker))
     world.see(metadata(world.marker, version="11", owner="owner-2"))
     assert [(change.owner, change.what) for change in world.changes] == [
-        (OWNER, What.APPEARED),
-        (OWNER, What.GONE),
-        ("owner-2", What.APPEARED),
+        (OWNER, ChangeKind.APPEARED),
+        (OWNER, ChangeKind.GONE),
+        ("owner-2", ChangeKind.APPEARED),
     ]
     assert not world.owned.mine(OWNER)
 
@@ -257,9 +263,9 @@ def test_an_object_that_changes_hands_is_lost_to_one_and_found_by_the_other(worl
 def test_a_deletion_under_way_is_remembered_at_once(world: World) -> None:
     seen = metadata(world.marker)
     world.see(seen)
-    world.owned.record(world.applied(seen, State.DELETED))
+    world.owned.record(world.applied(seen, ObjectState.DELETED))
     assert world.live().deleting
-    assert world.owned.health(world.id).status is Status.PROGRESSING
+    assert world.owned.health(world.id).status is HealthStatus.PROGRESSING
 
 
 def _deployment(version: str, available: int, generation: int = 1) -> dict[str, Any]:
@@ -283,18 +289,22 @@ def test_health_is_followed_and_told_when_it_changes() -> None:
         world.owned.see(
             DEPLOYMENTS, metadata(world.marker, version=version), _deployment(version, available)
         )
-    assert [what for _, what in world.told] == [What.HEALTH, What.APPEARED, What.HEALTH]
-    assert world.owned.health(world.id).status is Status.HEALTHY
+    assert [what for _, what in world.told] == [
+        ChangeKind.HEALTH,
+        ChangeKind.APPEARED,
+        ChangeKind.HEALTH,
+    ]
+    assert world.owned.health(world.id).status is HealthStatus.HEALTHY
 
 
 def test_health_from_before_an_apply_does_not_count_after_it() -> None:
     world = World(deployment("a"))
     world.owned.see(DEPLOYMENTS, metadata("sha256:old"), _deployment("10", 1))
-    assert world.owned.health(world.id).status is Status.HEALTHY
+    assert world.owned.health(world.id).status is HealthStatus.HEALTHY
     world.owned.record(world.applied(metadata(world.marker, version="11")))
-    assert world.owned.health(world.id).status is Status.PROGRESSING
+    assert world.owned.health(world.id).status is HealthStatus.PROGRESSING
     world.owned.see(DEPLOYMENTS, metadata(world.marker, version="11"), _deployment("11", 1))
-    assert world.owned.health(world.id).status is Status.HEALTHY
+    assert world.owned.health(world.id).status is HealthStatus.HEALTHY
 
 
 def test_health_seen_before_the_answer_stays() -> None:
@@ -302,11 +312,11 @@ def test_health_seen_before_the_answer_stays() -> None:
     new = metadata(world.marker, version="11")
     world.owned.see(DEPLOYMENTS, new, _deployment("11", 1))
     world.owned.record(world.applied(new))
-    assert world.owned.health(world.id).status is Status.HEALTHY
+    assert world.owned.health(world.id).status is HealthStatus.HEALTHY
 
 
 def test_what_is_not_there_is_missing(world: World) -> None:
-    assert world.owned.health(world.id).status is Status.MISSING
+    assert world.owned.health(world.id).status is HealthStatus.MISSING
 
 
 def test_everybodys_objects_read_as_one_mapping(world: World) -> None:
@@ -339,7 +349,7 @@ def test_nothing_is_kept_of_an_owner_that_is_gone() -> None:
     desired = desire(config_map("a"))
     owned.desire(desired)
     id = owned.see(CONFIG_MAPS, metadata(desired.wanted[0].marker), None)
-    owned.note(Result(id=id, verb=Verb.PRUNE, state=State.DELETED, live=owned.get(id)))
+    owned.note(Result(id=id, verb=Verb.PRUNE, state=ObjectState.DELETED, live=owned.get(id)))
     owned.undesire(OWNER)
     owned.forget(id)
     owned.see(CONFIG_MAPS, metadata("m", owner="other"), None)
@@ -349,12 +359,12 @@ def test_nothing_is_kept_of_an_owner_that_is_gone() -> None:
 
 
 def test_what_is_being_written_and_fails_is_no_drift() -> None:
-    told: list[Change] = []
+    told: list[ObjectChange] = []
     owned = OwnedObjects(told.append)
     desired = desire(config_map("a"))
     owned.desire(desired)
     id = owned.see(CONFIG_MAPS, metadata("old"), None)
     told.clear()
     with owned.expecting(make_plan(desired, owned.mine(OWNER))):
-        owned.note(Result(id=id, verb=Verb.CHANGE, state=State.FAILED))
+        owned.note(Result(id=id, verb=Verb.CHANGE, state=ObjectState.FAILED))
     assert told == []

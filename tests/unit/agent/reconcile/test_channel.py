@@ -13,7 +13,7 @@ import pytest
 
 from ocistate.agent.reconcile.channel import Pointed, read_channel
 from ocistate.api.stack import Source
-from ocistate.api.status import Followed, Status, status_from_dict, status_to_dict
+from ocistate.api.status import Followed, StackStatus, status_from_dict, status_to_dict
 from ocistate.channel.change import begun, promoted, refreshed, rollout_aborted
 from ocistate.channel.record import Record
 from ocistate.channel.rings import Cluster, Ring
@@ -32,7 +32,7 @@ from ocistate.errors import (
 from ocistate.oci.local.layout import LayoutStore
 from ocistate.oci.mirrors import MirroredStore
 from ocistate.oci.model import Descriptor, Index, Manifest
-from ocistate.ops.channel.reader import Channel, place_of
+from ocistate.ops.channel.reader import Channel, repository_of
 from ocistate.ops.channel.writer import Writer
 from ocistate.ops.repository.copy import copy_artifacts
 from ocistate.reference import parse_reference
@@ -63,7 +63,7 @@ class Reader:
     """A Stack that follows a channel; what it keeps survives ``restart``."""
 
     store: Counting
-    kept: Status = field(default_factory=Status)
+    kept: StackStatus = field(default_factory=StackStatus)
     last: Pointed | None = None
     now: datetime = NOW
     mirrored: MirroredStore | None = None
@@ -72,7 +72,7 @@ class Reader:
 
     @property
     def place(self) -> str:
-        return place_of(self.store.reference)
+        return repository_of(self.store.reference)
 
     def channel(
         self, *keys: KeySigner, name: str = "prod", epoch: int | None = None, least: int = 0
@@ -92,7 +92,7 @@ class Reader:
             now=self.now,
             cluster=self.cluster,
         )
-        self.kept = Status(channels=self.last.followed)
+        self.kept = StackStatus(channels=self.last.followed)
         return self.last.digest
 
     def restart(self) -> None:
@@ -287,7 +287,7 @@ def test_a_clock_put_back_behind_what_was_accepted_changes_nothing(reader: Reade
 def test_a_sequence_far_ahead_is_recovered_from_by_an_epoch(reader: Reader) -> None:
     async def story() -> None:
         await reader.write(1)
-        reader.kept = Status(
+        reader.kept = StackStatus(
             channels=(
                 Followed(
                     channel="prod",

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from ocistate.agent.reconcile.cache import ContentCache
-from ocistate.agent.reconcile.context import Memo
+from ocistate.agent.reconcile.context import ReconcileState
 from ocistate.agent.reconcile.reconciler import Pass
 from ocistate.agent.targets.base import Applied, HealthReport, Removed
 from ocistate.api.stack import Stack, parse_stack
-from ocistate.api.status import Status, status_from_dict, status_to_dict
+from ocistate.api.status import StackStatus, status_from_dict, status_to_dict
 from ocistate.channel.rings import Cluster
 from ocistate.errors import ClusterUnavailable, Unavailable
-from ocistate.objects import ObjectId
+from ocistate.objects import ObjectId, StackKey
 from ocistate.oci import open_store
 from ocistate.oci.store import Store
 from ocistate.ops.artifact.fetch import Content
@@ -109,7 +109,7 @@ class World:
     events: list[str] = field(default_factory=list)
     saves: int = 0
     on_step: Callable[[str], None] = lambda step: None
-    memo: Memo = field(default_factory=Memo)
+    reconcile_state: ReconcileState = field(default_factory=ReconcileState)
     generation: int = 1
     reconcile_at: str = ""
 
@@ -126,7 +126,7 @@ class World:
         return replace(found, uid="u", generation=self.generation, reconcile_at=self.reconcile_at)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> StackStatus:
         return status_from_dict(self.kept)
 
     @property
@@ -136,13 +136,13 @@ class World:
     def run(self) -> float | None:
         """One pass; the seconds until the next one."""
         status, after = asyncio.run(
-            Pass(self.stack, self.status, self.memo, self, jitter=lambda: 0.0).run()
+            Pass(self.stack, self.status, self.reconcile_state, self, jitter=lambda: 0.0).run()
         )
         self.kept = status_to_dict(status)
         return after
 
     def restart(self) -> None:
-        self.memo = Memo()
+        self.reconcile_state = ReconcileState()
 
     def wait(self, seconds: float) -> None:
         self.clock += timedelta(seconds=seconds)
@@ -173,10 +173,10 @@ class World:
         self.on_step("cache")
         return ContentCache(self.root / "content")
 
-    def is_ready(self, key: tuple[str, str]) -> bool | None:
+    def is_ready(self, key: StackKey) -> bool | None:
         return True
 
-    def cycle(self, stack: Stack) -> tuple[tuple[str, str], ...]:
+    def cycle(self, stack: Stack) -> tuple[StackKey, ...]:
         return ()
 
     def now(self) -> datetime:
@@ -185,7 +185,7 @@ class World:
     def elapsed(self) -> float:
         return self.time
 
-    async def save(self, stack: Stack, status: Status) -> None:
+    async def save(self, stack: Stack, status: StackStatus) -> None:
         self.on_step("before save")
         self.saves += 1
         self.kept = status_to_dict(status)
@@ -589,7 +589,12 @@ def test_killed_at_every_step_it_ends_where_it_would_have(tmp_path: Path) -> Non
     good, bad = first.push("good", app="1", old="1"), first.push("bad", app="sick", new="1")
 
     def story(kill_at: int) -> tuple[World, int]:
-        world, steps = replace(first, root=tmp_path / str(kill_at), place=Place(), memo=Memo()), 0
+        world, steps = (
+            replace(
+                first, root=tmp_path / str(kill_at), place=Place(), reconcile_state=ReconcileState()
+            ),
+            0,
+        )
 
         def step(name: str) -> None:
             nonlocal steps

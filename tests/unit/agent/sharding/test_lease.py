@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ocistate.agent.sharding.lease import Seen, choose, lease_name, see, shard_of
+from ocistate.agent.sharding.lease import ObservedLease, choose, lease_name, see, shard_of
+from ocistate.objects import StackKey
 
 
 def shard(
     number: int, holder: str, *, since: float = 0.0, shards: int = 4, seconds: float = 10
-) -> Seen:
-    return Seen(
+) -> ObservedLease:
+    return ObservedLease(
         name=lease_name("shard", number),
         role="shard",
         holder=holder,
@@ -26,12 +27,12 @@ def shard(
     )
 
 
-def member(holder: str, *, since: float = 0.0) -> Seen:
+def member(holder: str, *, since: float = 0.0) -> ObservedLease:
     lease = shard(0, holder, since=since)
     return replace(lease, name=lease_name("member", holder), role="member")
 
 
-def seen(*leases: Seen) -> dict[str, Seen]:
+def seen(*leases: ObservedLease) -> dict[str, ObservedLease]:
     return {each.name: each for each in leases}
 
 
@@ -95,7 +96,7 @@ def test_a_list_keeps_when_a_lease_changed_last() -> None:
 
 
 def test_every_stack_has_one_shard_and_none_is_empty() -> None:
-    keys = [(f"ns-{n % 7}", f"app-{n}") for n in range(1000)]
+    keys = [StackKey(f"ns-{n % 7}", f"app-{n}") for n in range(1000)]
     counts = [sum(shard_of(key, 4) == n for key in keys) for n in range(4)]
     assert sum(counts) == 1000
     assert min(counts) > 180
@@ -107,7 +108,7 @@ class Agent:
 
     name: str
     shards: int
-    view: Mapping[str, Seen] = field(default_factory=dict)
+    view: Mapping[str, ObservedLease] = field(default_factory=dict)
     held: dict[int, float] = field(default_factory=dict)
     work: set[int] = field(default_factory=set)
     phase: int = 0
@@ -118,15 +119,15 @@ def test_never_do_two_agents_work_on_one_stack(seed: int) -> None:
     """A model of the whole protocol: agents with 1 and 3 shards, that stall at any moment."""
     rng = random.Random(seed)
     agents = [Agent(name, n) for name, n in (("a", 3), ("b", 3), ("c", 1), ("d", 1))]
-    stored: dict[str, Seen] = {}
+    stored: dict[str, ObservedLease] = {}
     versions = itertools.count(1)
-    keys = [("ns", f"app-{n}") for n in range(12)]
+    keys = [StackKey("ns", f"app-{n}") for n in range(12)]
     busy = 0
     now = 0.0
 
     def write(agent: Agent, role: str, which: int | str, holder: str) -> None:
         name = lease_name(role, which)
-        stored[name] = Seen(
+        stored[name] = ObservedLease(
             name=name,
             role=role,
             holder=holder,

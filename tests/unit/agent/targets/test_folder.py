@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from ocistate.agent.targets.folder import FolderTarget
+from ocistate.agent.targets.folder import OwnedFolder
 from ocistate.errors import TargetError
 from tests.tool import ROOT
 
 FILES = {"a.yaml": b"a", "sub/b.yaml": b"b", "sub/deep/c.yaml": b"c"}
 
 
-def target(tmp_path: Path) -> FolderTarget:
-    return FolderTarget(tmp_path / "out", tmp_path / "record.json")
+def target(tmp_path: Path) -> OwnedFolder:
+    return OwnedFolder(tmp_path / "out", tmp_path / "record.json")
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -28,7 +28,7 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
-def verbs(made: FolderTarget, files: dict[str, bytes]) -> dict[str, str]:
+def verbs(made: OwnedFolder, files: dict[str, bytes]) -> dict[str, str]:
     return {action.path: action.verb for action in made.apply(files)}
 
 
@@ -158,7 +158,7 @@ def counted(real):
 for name in ("open", "fsync", "replace", "unlink", "mkdir", "rename"):
     setattr(os, name, counted(getattr(os, name)))
 root = Path(sys.argv[1])
-made = folder.FolderTarget(root / "out", root / "record.json")
+made = folder.OwnedFolder(root / "out", root / "record.json")
 made.apply({"b.yaml": b"new", "sub/new.yaml": b"n", "z.yaml": b"z"})
 """
 

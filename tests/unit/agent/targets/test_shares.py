@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ocistate.agent.targets.shares import share
+from ocistate.objects import GroupKind
 
 
-def kinds(name: str, count: int) -> set[tuple[str, str]]:
-    return {("test", f"{name}{number:03}") for number in range(count)}
+def kinds(name: str, count: int) -> set[GroupKind]:
+    return {GroupKind("test", f"{name}{number:03}") for number in range(count)}
 
 
 def test_a_stack_has_so_many_and_the_next_one_its_own() -> None:

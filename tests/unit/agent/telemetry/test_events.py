@@ -35,32 +35,32 @@ class Recorder:
     async def patch(self, id: ObjectId, patch: dict[str, Any], **_: Any) -> None:
         self.counted.append(patch["count"])
 
-    def tell(self, message: str, reason: str = "Applied") -> None:
-        asyncio.run(self.events.tell(STACK, "Normal", reason, message))
+    def emit(self, message: str, reason: str = "Applied") -> None:
+        asyncio.run(self.events.emit(STACK, "Normal", reason, message))
 
 
 def test_the_same_again_raises_the_count_at_most_once_a_minute() -> None:
     it = Recorder()
     for second in range(0, 130, 10):
         it.now = float(second)
-        it.tell("again")
+        it.emit("again")
     assert it.created == ["again"]
     assert it.counted == [7, 13]
 
 
 def test_after_ten_minutes_it_is_told_anew() -> None:
     it = Recorder()
-    it.tell("again")
+    it.emit("again")
     it.now = 601.0
-    it.tell("again")
+    it.emit("again")
     assert it.created == ["again", "again"]
 
 
 def test_a_flood_is_held_back_and_the_next_one_says_so() -> None:
     it = Recorder()
     for number in range(200):
-        it.tell(f"drift {number}")
+        it.emit(f"drift {number}")
     assert len(it.created) == 10
     it.now = 31.0
-    it.tell("the next")
+    it.emit("the next")
     assert it.created[-1] == "the next (190 others were held back)"

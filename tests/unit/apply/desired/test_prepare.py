@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocistate.apply.desired.prepare import IgnoreRule, Mode, body
+from ocistate.apply.desired.prepare import ApplyMode, IgnoredFields, body
 from ocistate.canonical import canonical_json, digest_of
 from ocistate.errors import ConfigError, InvalidManifest
 from ocistate.kube.errors import UNKNOWN_KIND, StatusError
@@ -108,7 +108,7 @@ def test_an_annotation_that_says_nothing_known_is_refused(annotations: dict[str,
 
 def test_the_apply_annotation_is_the_mode() -> None:
     desired = desire(config_map("a", annotations={"ocistate.dev/apply": "ifnotpresent"}))
-    assert desired.wanted[0].mode is Mode.IF_NOT_PRESENT
+    assert desired.wanted[0].mode is ApplyMode.IF_NOT_PRESENT
 
 
 def test_the_marker_is_the_hash_of_the_object_but_never_of_a_secret() -> None:
@@ -121,7 +121,7 @@ def test_the_marker_is_the_hash_of_the_object_but_never_of_a_secret() -> None:
 
 
 def test_a_change_of_what_is_ignored_changes_the_marker() -> None:
-    rule = IgnoreRule(kind="Deployment", pointers=("/spec/replicas",))
+    rule = IgnoredFields(kind="Deployment", pointers=("/spec/replicas",))
     plain, ignoring = desire(deployment("web")), desire(deployment("web"), ignore=[rule])
     assert plain.wanted[0].marker != ignoring.wanted[0].marker
     other = desire(config_map("a"), ignore=[rule])
@@ -148,7 +148,7 @@ def test_the_body_carries_label_and_marker_and_nothing_the_server_owns() -> None
 def test_ignored_fields_are_left_out_and_the_source_is_untouched() -> None:
     given = deployment("web")
     before = copy.deepcopy(given)
-    rule = IgnoreRule(
+    rule = IgnoredFields(
         pointers=("/spec/replicas", "/spec/template/spec/containers/0/env", "/spec/none/of/this")
     )
     sent = body(desire(given, ignore=[rule]).wanted[0], OWNER)
@@ -160,22 +160,22 @@ def test_ignored_fields_are_left_out_and_the_source_is_untouched() -> None:
 
 def test_pointers_with_slashes_and_tildes_are_understood() -> None:
     given = config_map("a", annotations={"example.com/a~b": "1", "keep": "2"})
-    rule = IgnoreRule(pointers=("/metadata/annotations/example.com~1a~0b",))
+    rule = IgnoredFields(pointers=("/metadata/annotations/example.com~1a~0b",))
     sent = body(desire(given, ignore=[rule]).wanted[0], OWNER)
     assert set(sent["metadata"]["annotations"]) == {"keep", DIGEST_ANNOTATION}
 
 
 def test_ignore_rules_pick_objects_by_every_criterion() -> None:
     id = ObjectId("apps", "Deployment", "shop", "web")
-    assert IgnoreRule(pointers=("/spec/x",), group="apps", name="web").fits(id)
+    assert IgnoredFields(pointers=("/spec/x",), group="apps", name="web").fits(id)
     for odd in ({"group": "batch"}, {"kind": "Job"}, {"namespace": "x"}, {"name": "x"}):
-        assert not IgnoreRule(pointers=("/spec/x",), **odd).fits(id)
+        assert not IgnoredFields(pointers=("/spec/x",), **odd).fits(id)
 
 
 @pytest.mark.parametrize("pointer", ["spec/replicas", "/", "/kind", "/metadata"])
 def test_pointers_that_make_no_sense_are_refused(pointer: str) -> None:
     with pytest.raises(ConfigError):
-        IgnoreRule(pointers=(pointer,))
+        IgnoredFields(pointers=(pointer,))
 
 
 @pytest.mark.parametrize(

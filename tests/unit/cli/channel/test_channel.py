@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ocistate.channel.record import Provenance
+from ocistate.channel.record import RecordProvenance
 from ocistate.cli.channel.options import parse_lifetime
 from ocistate.cli.main import main
 from ocistate.errors import UsageError
@@ -363,7 +363,7 @@ def test_releases_are_linked_to_their_commits(
         git(tmp_path, "commit", "-q", "--allow-empty", "-m", text)
         commits.append(git(tmp_path, "rev-parse", "HEAD"))
     source = "https://github.com/acme/shop.git"
-    made: Callable[[int], Provenance] = lambda n: Provenance(  # noqa: E731
+    made: Callable[[int], RecordProvenance] = lambda n: RecordProvenance(  # noqa: E731
         source=source, revision=f"main@sha1:{commits[n]}"
     )
     monkeypatch.chdir(tmp_path)
@@ -375,7 +375,7 @@ def test_releases_are_linked_to_their_commits(
     nothing = {"range": "", "url": "", "log": []}
     assert commits_between(made(1), made(1)) == nothing
     assert commits_between(None, made(1)) == nothing
-    assert commits_between(Provenance(revision="v1"), made(1)) == nothing
+    assert commits_between(RecordProvenance(revision="v1"), made(1)) == nothing
     assert compare_url("ssh://gitlab.example.com/a/b.git", "1", "2") == (
         "https://gitlab.example.com/a/b/-/compare/1...2"
     )

@@ -15,7 +15,7 @@ from ocistate.channel.report import Report
 from ocistate.channel.trust import ChannelTrust
 from ocistate.errors import Conflict
 from ocistate.oci.local.layout import LayoutStore
-from ocistate.ops.channel.reader import Channel, place_of
+from ocistate.ops.channel.reader import Channel, repository_of
 from ocistate.ops.channel.reports import write_report
 from ocistate.ops.channel.rollout import take_step
 from ocistate.ops.channel.writer import Writer
@@ -53,8 +53,8 @@ def tell(site: Site, cluster: str, version: int, number: int, state: str = "Heal
         "cluster": cluster,
         "stack": "shop/shop",
         "channel": "prod",
-        "records": place_of(reference),
-        "repository": place_of(reference),
+        "records": repository_of(reference),
+        "repository": repository_of(reference),
         "digest": site.digests[version - 1],
         "epoch": 1,
         "sequence": number,
@@ -170,7 +170,7 @@ def test_two_jobs_do_not_open_two_rings(fleet: Site) -> None:
     reference = parse_reference(site.store)
     channel = Channel(
         name="prod",
-        repository=place_of(reference),
+        repository=repository_of(reference),
         trust=ChannelTrust(keys=(TrustedKey(name="k", key=signer.public_key),)),
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ocistate.errors import ConfigError, ProtocolError
-from ocistate.oci.registry.challenges import Access, Tokens, check_realm, parse_challenges
+from ocistate.oci.registry.challenges import RegistryAccess, Tokens, check_realm, parse_challenges
 from ocistate.oci.registry.credentials import Credentials, find_credentials
 
 AUTH = base64.b64encode(b"robot:s3cret:with:colons").decode()
@@ -184,7 +184,7 @@ def test_tokens_are_kept_until_shortly_before_they_end() -> None:
 
 
 def test_credentials_are_looked_for_again_after_a_while_and_when_they_are_refused() -> None:
-    access, key = Access(seconds=300.0), ("realm", "service", "scope")
+    access, key = RegistryAccess(seconds=300.0), ("realm", "service", "scope")
     one, other = Credentials(username="one"), Credentials(username="other")
     assert access.must_look(now=0.0)
     access.keep(one, now=0.0)

@@ -15,7 +15,7 @@ from ocistate.oci.model import Descriptor, build_index
 from ocistate.oci.tags import fallback_tag
 from ocistate.ops.repository.gc import plan_gc, plan_removals, remove
 from ocistate.ops.repository.listing import CREATED
-from ocistate.ops.repository.retention import Rules
+from ocistate.ops.repository.retention import RetentionRules
 from ocistate.reference import parse_reference
 from tests.artifacts import put
 
@@ -62,7 +62,7 @@ async def fill(store: LayoutStore) -> list[str]:
 
 
 async def clean(store: LayoutStore) -> None:
-    plan = await plan_gc(store, Rules(keep=1), NOW)
+    plan = await plan_gc(store, RetentionRules(keep=1), NOW)
     assert len(plan.doomed) == 3
     await remove(store, await plan_removals(store, plan))
 

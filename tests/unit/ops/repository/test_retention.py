@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ocistate.ops.repository.retention import Artifact, Rules, decide_retention, show_age
+from ocistate.ops.repository.retention import Artifact, RetentionRules, decide_retention, show_age
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -24,7 +24,7 @@ def lost(name: str, days: int | None) -> Artifact:
 
 
 def kept(
-    rules: Rules, *artifacts: Artifact, pinned: Mapping[str, str] | None = None
+    rules: RetentionRules, *artifacts: Artifact, pinned: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """By digest, why each kept artifact is."""
     decisions = decide_retention(artifacts, rules, pinned or {}, NOW)
@@ -37,33 +37,37 @@ OLD = [made(f"a{days}", days) for days in (40, 10, 50, 20, 30)]
 
 
 def test_the_newest_are_kept() -> None:
-    assert list(kept(Rules(keep=2), *OLD)) == ["a10", "a20"]
+    assert list(kept(RetentionRules(keep=2), *OLD)) == ["a10", "a20"]
 
 
 def test_the_young_are_kept_and_the_newest_however_old() -> None:
-    assert list(kept(Rules(keep=1, keep_for=timedelta(days=25)), *OLD)) == ["a10", "a20"]
-    assert kept(Rules(keep=1, keep_for=timedelta(days=1)), *OLD) == {"a10": "the newest"}
-    assert list(kept(Rules(keep=3, keep_for=timedelta(days=25)), *OLD)) == ["a10", "a20", "a30"]
+    assert list(kept(RetentionRules(keep=1, keep_for=timedelta(days=25)), *OLD)) == ["a10", "a20"]
+    assert kept(RetentionRules(keep=1, keep_for=timedelta(days=1)), *OLD) == {"a10": "the newest"}
+    assert list(kept(RetentionRules(keep=3, keep_for=timedelta(days=25)), *OLD)) == [
+        "a10",
+        "a20",
+        "a30",
+    ]
 
 
 def test_what_a_record_names_is_kept() -> None:
-    reasons = kept(Rules(keep=1), *OLD, pinned={"a50": "the channel record prod@7"})
+    reasons = kept(RetentionRules(keep=1), *OLD, pinned={"a50": "the channel record prod@7"})
     assert reasons["a50"] == "the channel record prod@7 names it"
     assert list(reasons) == ["a10", "a50"]
 
 
 def test_what_has_a_kept_tag_is_kept() -> None:
     artifacts = [*OLD, made("live", 90, "1.0.0", "prod"), made("b", 80, "2.1.0")]
-    assert list(kept(Rules(keep=1, keep_tags=("prod",)), *artifacts)) == ["a10", "live"]
-    assert list(kept(Rules(keep=1, keep_tags=("^2",)), *artifacts)) == ["a10", "b"]
+    assert list(kept(RetentionRules(keep=1, keep_tags=("prod",)), *artifacts)) == ["a10", "live"]
+    assert list(kept(RetentionRules(keep=1, keep_tags=("^2",)), *artifacts)) == ["a10", "b"]
 
 
 def test_what_does_not_say_its_age_is_kept_and_does_not_count_as_new() -> None:
-    assert list(kept(Rules(keep=1), *OLD, made("x", None))) == ["a10", "x"]
+    assert list(kept(RetentionRules(keep=1), *OLD, made("x", None))) == ["a10", "x"]
 
 
 def test_what_does_not_say_its_age_is_older_than_all_that_do_where_that_is_asked_for() -> None:
-    rules = Rules(keep=1, keep_for=timedelta(days=15), undated_oldest=True)
+    rules = RetentionRules(keep=1, keep_for=timedelta(days=15), undated_oldest=True)
     undated = [made("x", None), made("y", None, "prod")]
     assert list(kept(rules, *OLD, *undated)) == ["a10"]
     assert list(kept(replace(rules, keep_tags=("prod",)), *OLD, *undated)) == ["a10", "y"]
@@ -76,13 +80,13 @@ def test_what_does_not_say_its_age_is_older_than_all_that_do_where_that_is_asked
 
 def test_what_has_no_tag_is_none_of_the_newest() -> None:
     artifacts = [*OLD, lost("new", 1), lost("old", 60), lost("undated", None)]
-    reasons = kept(Rules(keep=2, untagged=True), *artifacts)
+    reasons = kept(RetentionRules(keep=2, untagged=True), *artifacts)
     assert list(reasons) == ["a10", "a20", "undated"]
-    young = kept(Rules(keep=1, keep_for=timedelta(days=5), untagged=True), *artifacts)
+    young = kept(RetentionRules(keep=1, keep_for=timedelta(days=5), untagged=True), *artifacts)
     assert young["new"] == "younger than 5d"
     assert list(young) == ["new", "a10", "undated"]
-    assert "old" in kept(Rules(keep=1), *artifacts, pinned={"old": "prod@7"})
-    assert "old" in kept(Rules(keep=1), *artifacts, made("a", 2, needs=("old",)))
+    assert "old" in kept(RetentionRules(keep=1), *artifacts, pinned={"old": "prod@7"})
+    assert "old" in kept(RetentionRules(keep=1), *artifacts, made("a", 2, needs=("old",)))
 
 
 def test_what_a_kept_one_needs_is_kept_and_what_that_needs() -> None:
@@ -92,7 +96,7 @@ def test_what_a_kept_one_needs_is_kept_and_what_that_needs() -> None:
         made("deeper", 95),
         made("other", 90, needs=("deeper",)),
     ]
-    reasons = kept(Rules(keep=1), *artifacts)
+    reasons = kept(RetentionRules(keep=1), *artifacts)
     assert reasons == {
         "index": "the newest", "part": "index needs it", "deeper": "part needs it",
     }  # fmt: skip
@@ -100,16 +104,18 @@ def test_what_a_kept_one_needs_is_kept_and_what_that_needs() -> None:
 
 def test_what_is_needed_may_be_kept_anyway_or_be_no_artifact_at_all() -> None:
     given = [made("a", 1, needs=("b", "elsewhere")), made("b", 2, needs=("a",)), made("c", 3)]
-    assert kept(Rules(keep=2), *given) == {
+    assert kept(RetentionRules(keep=2), *given) == {
         "a": "one of the 2 newest", "b": "one of the 2 newest",
     }  # fmt: skip
     holder = replace(lost("x", 4), needs=("old",))
-    reasons = kept(Rules(keep=1), made("a", 1), holder, made("old", 99), pinned={"x": "prod@7"})
+    reasons = kept(
+        RetentionRules(keep=1), made("a", 1), holder, made("old", 99), pinned={"x": "prod@7"}
+    )
     assert reasons == {"a": "the newest", "x": "prod@7 names it", "old": "x needs it"}
 
 
 def test_what_is_as_old_as_that_is_not_younger() -> None:
-    rules = Rules(keep=1, keep_for=timedelta(days=20))
+    rules = RetentionRules(keep=1, keep_for=timedelta(days=20))
     assert list(kept(rules, *OLD)) == ["a10"]
 
 
@@ -117,12 +123,12 @@ def test_why_something_goes_is_said() -> None:
     (decision,) = [
         d
         for d in decide_retention(
-            [made("a", 1), made("b", 99)], Rules(keep_for=timedelta(days=30)), {}, NOW
+            [made("a", 1), made("b", 99)], RetentionRules(keep_for=timedelta(days=30)), {}, NOW
         )
         if not d.keep
     ]
     assert decision.reason == "not the newest and older than 30d"
-    rules = Rules(keep=2, undated_oldest=True)
+    rules = RetentionRules(keep=2, undated_oldest=True)
     given = [made("a", 1), made("b", 2), made("c", None), lost("d", 3), lost("e", None)]
     reasons = {d.artifact.digest: d.reason for d in decide_retention(given, rules, {}, NOW)}
     assert reasons == {

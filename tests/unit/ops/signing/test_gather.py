@@ -27,7 +27,7 @@ from ocistate.ops.signing.sign import sign_artifact
 from ocistate.reference import parse_reference
 from ocistate.signing.decide import decide
 from ocistate.signing.envelope import BUNDLE_TYPE
-from ocistate.signing.found import Found
+from ocistate.signing.found import FoundSignature
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import policy_of_flags
 from ocistate.signing.simple import SIMPLE_TYPE, build_payload, signature_annotation
@@ -59,11 +59,11 @@ def simple(by: KeySigner, digest: str, name: str = "host/shop") -> tuple[bytes, 
     return payload, replace(describe(payload, SIMPLE_TYPE), annotations=annotations)
 
 
-def gathered(store: Store, digest: str) -> list[Found]:
+def gathered(store: Store, digest: str) -> list[FoundSignature]:
     return asyncio.run(gather_signatures(store, digest, legacy=True))
 
 
-def trusted(found: Sequence[Found], digest: str) -> bool:
+def trusted(found: Sequence[FoundSignature], digest: str) -> bool:
     policy = policy_of_flags([ALICE.public_key], allow_legacy=True)
     return decide(policy, digest, found).error is None
 
