@@ -25,7 +25,7 @@
     ├── TrustError                 verification did not succeed: nothing may be applied
     │   ├── InvalidSignature       a signature that does not hold, or is not well formed
     │   ├── NotSigned              nothing is signed at all
-    │   ├── Untrusted              signed, but by nobody the policy trusts
+    │   ├── Untrusted              signed, but by no one the policy trusts
     │   ├── ThresholdNotMet        trusted signers, but not enough of them
     │   ├── AttestationNotMet      a required attestation is missing, or not as required
     │   ├── NoPolicy               no policy speaks of this repository

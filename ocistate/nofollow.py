@@ -2,7 +2,7 @@
 read but regular files.
 
 A link leads out of the folder, and a FIFO or a device has no end, or never begins. What is opened
-is looked at after it was opened, so that nobody can put something else there in between.
+is looked at after it was opened, so that no one can put something else there in between.
 """
 
 from __future__ import annotations

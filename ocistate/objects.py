@@ -86,7 +86,7 @@ class Resource:
 
     @property
     def object(self) -> dict[str, Any]:
-        """The object, read anew each time: it is the caller's to change."""
+        """The object, read again each time: it is the caller's to change."""
         value: dict[str, Any] = json.loads(self.json)
         return value
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def forget_peak() -> int:
-    """Begin to measure anew; the memory held now, in KiB."""
+    """Begin to measure again; the memory held now, in KiB."""
     Path("/proc/self/clear_refs").write_text("5")
     return peak()
 

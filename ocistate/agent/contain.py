@@ -1,4 +1,4 @@
-"""Where an exception that nobody expected ends: at the one object that raised it.
+"""Where an exception that no one expected ends: at the one object that raised it.
 
 Loops that many objects share must outlive each of them, whatever its content makes our own code do.
 """

@@ -47,7 +47,7 @@ class Followers:
             self._by[each].add(key)
 
     def drop(self, key: StackKey) -> None:
-        """A Stack names nobody any more; it may still be named."""
+        """A Stack names no one any more; it may still be named."""
         for each in self._named.pop(key, ()):
             self._by[each].discard(key)
             if not self._by[each]:

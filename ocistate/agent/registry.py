@@ -137,7 +137,7 @@ class Stacks(Mapping[StackKey, StackEntry]):
 
     def called(self, stack: Stack, owner: str) -> str:
         """How a Stack may hear of an owner: those of its namespace by their name, living ones
-        elsewhere not at all, for their UID is what a forged label needs. What nobody has any more
+        elsewhere not at all, for their UID is what a forged label needs. What no one has any more
         is called by the UID, as who looks for it must."""
         others = (entry.stack for entry in self._entries.values() if entry.stack.uid == owner)
         other = next(others, None)

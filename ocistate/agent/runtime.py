@@ -203,7 +203,8 @@ class Agent:
         """Why only a restart helps; empty while the agent lives."""
         seconds, why = self.locked_out()
         if seconds > _LOCKED_OUT_SECONDS:
-            # All that may have been renewed was read again: the rest is made anew with the process.
+            # All that may have been renewed was read again: the rest is made again with the
+            # process.
             return f"the API server cannot be used for {seconds:.0f} s: {why}"
         return self._controller.stuck()
 
@@ -213,7 +214,7 @@ class Agent:
         return {**self.target_factory.sizes(), "stacks": len(self.stacks), "contents": contents}
 
     def restored(self) -> None:
-        """The cluster is in an earlier state, and so are the Stacks: compare and write all anew."""
+        """The cluster is in an earlier state, and so are the Stacks: compare all, write all."""
         for key, entry in self.stacks.items():
             entry.saved = entry.reconcile_state.applied = None
             self._controller.wake(key)

@@ -246,7 +246,7 @@ def _parse_report(fields: Fields) -> ReportTo:
 
 
 def _annotation(annotations: Fields, key: str) -> str:
-    """What a person asks for by annotation. Whatever else stands there is nobody's request."""
+    """What a person asks for by annotation. Whatever else stands there is no one's request."""
     value = annotations.raw(key)
     return value[:_LONGEST_REQUEST] if isinstance(value, str) else ""
 

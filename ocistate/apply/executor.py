@@ -39,7 +39,7 @@ from ocistate.kube.tasks import together
 from ocistate.objects import GroupKind, ObjectId
 
 IS_THERE: Final = "is there: ocistate.dev/apply is ifnotpresent"
-RECREATED: Final = "would be deleted and created anew"
+RECREATED: Final = "would be deleted and created again"
 _ATTEMPTS: Final = 6
 _PATIENCE: Final = 300.0
 """Seconds that all objects together may spend waiting for another try: a webhook that is down for
@@ -286,7 +286,7 @@ class _Run:
         return True
 
     async def _recreate(self, action: Action, wanted: DesiredObject, obj: dict[str, Any]) -> Result:
-        """Delete the object, wait until it is gone, create it anew."""
+        """Delete the object, wait until it is gone, create it again."""
         if self.options.dry_run:
             return _result(action, ObjectState.APPLIED, reason=RECREATED)
         live = await self.client.get(wanted.id, metadata_only=True)
@@ -307,7 +307,7 @@ class _Run:
                 pause = min(pause * 2, 1.0)
                 live = await self.client.get(wanted.id, metadata_only=True)
         result = await self._apply(action, replace(wanted, mode=ApplyMode.APPLY), obj)
-        return replace(result, reason="deleted and created anew")
+        return replace(result, reason="deleted and created again")
 
     async def _pause(self, attempt: int) -> None:
         pause = 0.2 * 2**attempt * (0.5 + self.options.rng())

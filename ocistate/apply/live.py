@@ -29,7 +29,7 @@ _LABEL_FIELD: Final = f'"f:{STACK_LABEL}"'.encode()
 
 
 def live_of(metadata: codec.Metadata) -> Live | None:
-    """What is kept of an object; None for one that is nobody's.
+    """What is kept of an object; None for one that is no one's.
 
     The label alone is no proof: controllers copy labels to what they derive (a Service's to its
     Endpoints), and whoever may edit an object may write any Stack's name on it. We must have

@@ -119,7 +119,7 @@ async def _marked(
 
 
 async def mark(client: KubeClient, marked: Marked, *, to: str = "") -> ClusterError | None:
-    """Make it another owner's, or nobody's; the error, if that failed.
+    """Make it another owner's, or no one's; the error, if that failed.
 
     It is refused when it has changed hands, or is another object of that name, meanwhile.
     """

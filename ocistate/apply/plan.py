@@ -38,7 +38,7 @@ class Live:
     """What is kept of a live object that carries our label.
 
     ``fields`` is a hash of the set of fields our manager holds, comparable within one process.
-    ``intact`` is whether that set is all we applied: nobody changed anything of it; None where
+    ``intact`` is whether that set is all we applied: no one changed anything of it; None where
     that has not been looked at. ``protected``, ``forced``, ``adopted``
     and ``wave`` are annotations.
     """

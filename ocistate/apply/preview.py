@@ -129,7 +129,7 @@ def _others(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _pruned(value: Any, ours: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]) -> Any:
-    """Without the fields of ``ours`` of which nobody keeps anything."""
+    """Without the fields of ``ours`` of which no one keeps anything."""
     if isinstance(value, Mapping):
         left = dict(value)
         for name, node in ours.items():
@@ -158,7 +158,7 @@ def _pruned(value: Any, ours: Mapping[str, Any], kept: Sequence[Mapping[str, Any
 
 
 def _is_dropped(item: Any, ours: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether an item of a set is ours alone, and nobody keeps it."""
+    """Whether an item of a set is ours alone, and no one keeps it."""
     name = value_name(item)
     return name in ours and not any(name in each for each in kept)
 

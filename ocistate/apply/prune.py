@@ -1,4 +1,4 @@
-"""Delete what is no longer wanted, and only that: nobody else's object, nobody else's content."""
+"""Delete what is no longer wanted, and only that: no one else's object, no one else's content."""
 
 from __future__ import annotations
 

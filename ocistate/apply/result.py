@@ -1,4 +1,4 @@
-"""What became of a plan, object by object."""
+"""Per-object results of executing a plan."""
 
 from __future__ import annotations
 

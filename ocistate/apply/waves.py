@@ -3,7 +3,7 @@
     now, wave = hold_waves(plan, desired, owned.health)
     await apply(client, now)        # and again, when the objects of ``wave`` are healthy
 
-Nobody waits in here: what is due is told from what is seen, so that a new artifact, a restart or an
+No one waits in here: what is due is told from what is seen, so that a new artifact, a restart or an
 edit in between is nothing special. Namespaces and CRDs that name no wave belong to none.
 """
 

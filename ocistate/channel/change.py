@@ -169,7 +169,7 @@ def _under_way(newest: Trusted) -> Rollout:
 
 
 def refreshed(newest: Trusted, why: Why) -> Record:
-    """The same again, valid anew. Raises ConfigError for a channel that never expires."""
+    """The same record with a new lifetime. Raises ConfigError for a channel that never expires."""
     last = newest.record
     if why.lifetime is None and last.expires is None:
         raise ConfigError(

@@ -17,7 +17,7 @@ MemberStanding = Literal[
     "Healthy", "Progressing", "Degraded", "Refused", "Silent", "NeverSeen", "NotBelieved"
 ]
 """A report's state; or ``Silent``: not heard of in time; ``NeverSeen``: enrolled, and not heard of
-at all; ``NotBelieved``: a report that is forged, foreign, from the future or of nobody enrolled."""
+at all; ``NotBelieved``: a report that is forged, foreign, from the future or of no one enrolled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Fleet:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether every member is healthy on what the channel names now. Nobody is not well."""
+        """Whether every member is healthy on what the channel names now. No one is not well."""
         return bool(self.members) and all(
             member.standing == "Healthy" and member.current for member in self.members
         )

@@ -222,7 +222,7 @@ def _approvals(gate: Approvals, facts: Facts, certify: Certify) -> GateOutcome:
         else:
             good.append(item)
     signers = _decide(gate, facts.digest, good, certify)[0]
-    by = f"approved by {', '.join(signers)}" if signers else "approved by nobody"
+    by = f"approved by {', '.join(signers)}" if signers else "approved by no one"
     if len(signers) >= gate.count:
         return GateOutcome(kind="approvals", open=True, reason=by)
     vain = f"; not counted: {_some(refused)}" if refused else ""
@@ -274,7 +274,7 @@ def _attested(gate: Attested, facts: Facts, certify: Certify) -> GateOutcome:
     reasons = [verdict.reason for verdict in decision.verdicts if not verdict.counts]
     because = f": one {_some(reasons)}" if reasons else ""
     return GateOutcome(
-        kind="attestation", open=False, reason=f"nobody trusted attests {kind} as required{because}"
+        kind="attestation", open=False, reason=f"no one trusted attests {kind} as required{because}"
     )
 
 

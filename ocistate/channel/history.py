@@ -18,7 +18,7 @@ MAX_RECORDS = 20_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """One record of a chain. ``signer`` is the channel key's name, empty when none signed it;
-    ``problem`` says why it is not to be believed, empty when it is or when nobody asked."""
+    ``problem`` says why it is not to be believed, empty when it is or when no one asked."""
 
     digest: str
     record: Record

@@ -56,7 +56,7 @@ def members_inside(rollout: Rollout, fleet: Fleet) -> list[Member]:
 
 def _without_members(rollout: Rollout) -> RolloutStep:
     """Rings that no enrolled cluster is in prove nothing, and opening the next one gives the
-    release to nobody yet; but which labels an unheard cluster has is not known."""
+    release to no one yet; but which labels an unheard cluster has is not known."""
     opened = rollout.rings[: rollout.open]
     if rollout.open == len(rollout.rings) or any(ring.labels for ring in opened):
         names = ", ".join(ring.name for ring in opened)

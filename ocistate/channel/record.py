@@ -119,7 +119,7 @@ class Record:
     def ring_of(self, cluster: Cluster) -> int:
         """The place of a cluster's ring in the rollout; 0 without one.
 
-        It is drawn anew for each channel, and stays the same from one release to the next.
+        It is drawn separately for each channel, and stays the same from one release to the next.
         """
         if self.rollout is None:
             return 0

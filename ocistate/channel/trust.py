@@ -130,7 +130,7 @@ def check_policy(record: Record, trust: ChannelTrust) -> None:
     if trust.epoch is not None and record.epoch != trust.epoch:
         raise EpochRefused(
             f"{record} is of epoch {record.epoch}, and the policy allows epoch {trust.epoch}",
-            hint="promote anew in the policy's epoch, or change the policy's epoch",
+            hint="promote again in the policy's epoch, or change the policy's epoch",
         )
     if record.sequence < trust.min_sequence:
         raise EpochRefused(

@@ -1,4 +1,4 @@
-"""``ocistate completion``: the script that makes a shell complete verbs and options."""
+"""``ocistate completion``: the script that makes a shell complete commands and options."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The entry point: which verbs there are, and how errors become messages and exit codes.
+"""The entry point: which commands there are, and how errors become messages and exit codes.
 
-A verb's module is imported when the verb is used, so that ``--help`` and completion stay fast.
+A command's module is imported when the command is used, so that ``--help`` and completion stay
+fast.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "events": ("ocistate.cli.cluster.tree:events_command", "Show a Stack's Events."),
     "trace": (
         "ocistate.cli.cluster.tree:trace_command",
-        "Say which Stack and artifact made an object.",
+        "Show which Stack, artifact and signer produced a live object.",
     ),
     "orphans": (
         "ocistate.cli.cluster.orphans:orphans_command",
@@ -56,10 +57,10 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "reconcile": (
         "ocistate.cli.cluster.reconcile:reconcile_command",
-        "Have a Stack looked at now.",
+        "Trigger a reconciliation and wait for the result.",
     ),
-    "suspend": ("ocistate.cli.cluster.reconcile:suspend_command", "Leave Stacks as they are."),
-    "resume": ("ocistate.cli.cluster.reconcile:resume_command", "Go on with suspended Stacks."),
+    "suspend": ("ocistate.cli.cluster.reconcile:suspend_command", "Suspend reconciliation."),
+    "resume": ("ocistate.cli.cluster.reconcile:resume_command", "Resume reconciliation."),
     "agent": (
         "ocistate.cli.setup.agent:agent_command",
         "Run the agent: reconcile Stacks continuously.",
@@ -138,11 +139,11 @@ class CommandGroup(click.Group):
 
             near = get_close_matches(word, _COMMANDS, cutoff=0.7)
             meant = " or ".join(f"'ocistate {command_name}'" for command_name in near)
-            ctx.fail(f"No such verb {word!r}." + (f" Did you mean {meant}?" if meant else ""))
+            ctx.fail(f"No such command {word!r}." + (f" Did you mean {meant}?" if meant else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
+        with formatter.section("Commands"):
             formatter.write_dl(
                 [(command_name, text) for command_name, (_, text) in _COMMANDS.items()]
             )
@@ -172,7 +173,7 @@ def main(args: list[str]) -> int:
     from ocistate.cli.common.output import note
     from ocistate.errors import OcistateError
 
-    # Wherever it stands, behind the verb too; but what follows "--" is another program's.
+    # Wherever it stands, behind the command too; but what follows "--" is another program's.
     end = args.index("--") if "--" in args else len(args)
     debug = "--debug" in args[:end] or bool(os.environ.get("OCISTATE_DEBUG"))
     args = [arg for arg in args[:end] if arg != "--debug"] + args[end:]

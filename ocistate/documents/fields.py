@@ -1,7 +1,7 @@
 """Typed reading of plain dicts that people or machines wrote: Stacks, policies, settings.
 
 Each getter names the path of what is wrong (``spec.keys[1].pem``), and ``finish`` refuses what
-nobody asked for, so that a misspelt field is an error and not a silent default.
+no one asked for, so that a misspelt field is an error and not a silent default.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which kinds declare a status that their controllers can fill in: told by the kind's schema.
 
-A CRD may have the subresource ``status`` for kinds of which nobody ever writes one (MetalLB's
+A CRD may have the subresource ``status`` for kinds of which no one ever writes one (MetalLB's
 pools, Tekton's Tasks, the generators of External Secrets). Where the schema names no ``status``, or
 one without any field, there is nothing to wait for: mostly the API server would even drop it.
 """

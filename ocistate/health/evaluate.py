@@ -4,7 +4,7 @@
 
 The standard kinds follow the rules of kstatus
 (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus); of any other kind the
-standard conditions are read. One rule is stricter: a custom resource that nobody has spoken about
+standard conditions are read. One rule is stricter: a custom resource that no one has spoken about
 yet is not healthy, it is Progressing, when its kind declares a status.
 """
 

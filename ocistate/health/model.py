@@ -32,7 +32,7 @@ class Health:
     """``message`` says what is not as it should be; it may be empty when all is well.
 
     ``holds`` is whether later waves wait for it while it is not done. What becomes healthy only
-    with something that may come later, as a budget does with its pods, holds nobody back.
+    with something that may come later, as a budget does with its pods, holds no one back.
     """
 
     status: HealthStatus

@@ -138,7 +138,7 @@ _LATE: Final = frozenset(
 
 
 def _gateway(obj: Mapping[str, Any]) -> Health:
-    """Gateway API's Gateway: one that only lacks an address holds nobody back, like a Service."""
+    """Gateway API's Gateway: one that only lacks an address holds no one back, like a Service."""
     if (behind := not_observed(obj)) is not None:
         return behind
     conditions = conditions_of(obj)

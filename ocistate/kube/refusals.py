@@ -84,12 +84,12 @@ def explained(error: StatusError) -> StatusError:
         hint = "apply with force, leave the fields out, or name them under ignore"
     elif is_immutable(error):
         message = error.message
-        hint = "to have it deleted and created anew, annotate it ocistate.dev/apply: recreate"
+        hint = "to have it deleted and created again, annotate it ocistate.dev/apply: recreate"
     elif is_exclusive(error):
         message = error.message
         hint = (
             "if the manifest is right by itself, what is there is in the way: to have it deleted "
-            "and created anew, annotate it ocistate.dev/apply: recreate"
+            "and created again, annotate it ocistate.dev/apply: recreate"
         )
     elif "exceeded quota" in error.message:
         message, hint = error.message, "raise the namespace's ResourceQuota, or ask for less"

@@ -1,7 +1,7 @@
 """What was read once by its digest, kept on disk: it can never be anything else.
 
 Readers of many releases ask for the same manifests and blobs again and again. Every digest is
-checked anew when it is read from disk, so that a damaged cache costs a request and no more.
+checked again when it is read from disk, so that a damaged cache costs a request and no more.
 """
 
 from __future__ import annotations

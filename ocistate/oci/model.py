@@ -1,7 +1,7 @@
 """OCI descriptors, manifests and indexes, as the image spec 1.1 has them.
 
 Manifests keep the exact bytes they were read from: a digest is a statement about bytes, so nothing
-here ever writes a manifest anew that came from a store.
+here ever writes a manifest again that came from a store.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Final
 from ocistate.nofollow import open_regular
 
 BlobSource = bytes | Path | Callable[[], AsyncIterator[bytes]]
-"""Bytes in memory, a file, or a stream: called for each attempt, it begins anew."""
+"""Bytes in memory, a file, or a stream: called for each attempt, it begins again."""
 
 _CHUNK: Final = 1024 * 1024
 

@@ -148,7 +148,7 @@ class _Signed:
 
 @dataclass(slots=True)
 class _Tally:
-    """One demand being met. Nobody counts twice, and no entry of the policy does: one identity's
+    """One demand being met. No one counts twice, and no entry of the policy does: one identity's
     pattern must not be two signers, only because it matches two branches."""
 
     needed: RequiredAttestation
@@ -231,7 +231,7 @@ class _Judge:
         return replace(verdict, statement=statement) if _AGAIN in reasons else verdict
 
     def _count(self, tally: _Tally, signed: _Signed, statement: Statement) -> tuple[str, str]:
-        """Why it counts and for whom, or why not and nobody."""
+        """Why it counts and for whom, or why not and no one."""
         if not tally.candidates(signed):
             return f"is trusted, but not for {statement.predicate_type}", ""
         if tally.needed.conditions:
@@ -326,7 +326,7 @@ def _error(
         if not refused:
             return NotSigned(f"{digest} is not signed", hint=_NOT_SIGNED_HINT)
         return Untrusted(
-            f"{digest} is signed by nobody the TrustPolicy {policy.name!r} trusts: {reasons}",
+            f"{digest} is signed by no one the TrustPolicy {policy.name!r} trusts: {reasons}",
             hint="sign it with a trusted key, or add the signer's key to the policy",
         )
     if not signature.met:

@@ -28,7 +28,7 @@ class FoundSignature:
     """A signature as it was found: where, and its bytes, or why they could not be had.
 
     ``origin`` is the digest of its manifest; for the older formats the tag and the layer's place
-    in it. ``annotations`` are the layer's (older formats) or the manifest's (bundles): nobody has
+    in it. ``annotations`` are the layer's (older formats) or the manifest's (bundles): no one has
     signed them.
     """
 

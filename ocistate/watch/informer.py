@@ -11,7 +11,7 @@ that is not served is waited for; one that vanishes with its CRD takes its objec
 
 There are bounds to how many kinds are watched; the others are listed now and then. A list that is
 older than what is known means that the cluster's store was put back to an earlier state: all kinds
-are then listed and compared anew.
+are then listed and compared again.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ class Watches:
         return not pending
 
     async def relist(self, kinds: Iterable[GroupKind]) -> None:
-        """List these kinds anew, to check every object against what is now desired
+        """List these kinds again, to check every object against what is now desired
         (`OwnedObjects.desire`). Raises ClusterError."""
         for group, kind in kinds:
             resource = await self._client.kind(group, kind)
@@ -319,7 +319,7 @@ class Watches:
             if learning is not None:
                 learning.cancel()
         if not self._steady(watch):
-            # Ended at once, without an error: a proxy, or a CRD just deleted. Look anew.
+            # Ended at once, without an error: a proxy, or a CRD just deleted. Look again.
             watch.since = ""
             await self._rest(watch, None)
 

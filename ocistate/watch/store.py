@@ -329,7 +329,7 @@ class OwnedObjects:
         return id
 
     def mark_dirty(self, id: ObjectId) -> None:
-        """Have the next plan send an object again, though nobody seems to have changed it."""
+        """Have the next plan send an object again, though no one seems to have changed it."""
         live = self.get(id)
         if live is not None:
             self._store(id, replace(live, intact=None))
@@ -429,7 +429,7 @@ class OwnedObjects:
             self._endings.pop(id, None)
 
     def _forget_endings(self, before: Desired, now: Desired | None) -> None:
-        """Of what nobody wants any more, and is not there either."""
+        """Of what no one wants any more, and is not there either."""
         for id in [id for id in self._endings if id in before.by_id]:
             if (now is None or id not in now.by_id) and self.get(id) is None:
                 del self._endings[id]

@@ -78,7 +78,7 @@ def _parser(name: str, text: str) -> argparse.ArgumentParser:
         prog=f"scripts/{name}",
         description=f"{text} It listens on 127.0.0.1 only and runs until `down`.",
     )
-    # "keep" is what `up` starts in the background; nobody types it.
+    # "keep" is what `up` starts in the background; no one types it.
     parser.add_argument(
         "action", choices=["up", "down", "status", "keep"], metavar="up|down|status"
     )

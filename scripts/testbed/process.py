@@ -173,7 +173,7 @@ def spawn(
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody uses, and that is this process's until it ends.
+    """Return a TCP port of 127.0.0.1 that no one uses, and that is this process's until it ends.
 
     It lies below the range the kernel takes for outgoing connections, so that no connection
     takes the port while its server is down for a fault test.

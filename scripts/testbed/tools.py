@@ -5,7 +5,7 @@
 
 A tool is built into `~/.cache/ocistate/tools` (or `$OCISTATE_CACHE/tools`) under a name that holds
 its version and a digest of what it is built from. So a second run builds nothing, and a version
-bump builds anew beside the old one.
+bump builds again beside the old one.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def fuzz_bundle(data: bytes) -> None:
 
 
 def fuzz_keyless(data: bytes) -> None:
-    """Nobody is named but whom the private root of the corpus certified, for what was signed."""
+    """No one is named but whom the private root of the corpus certified, for what was signed."""
     try:
         bundle = parse_bundle(data)
         certified = certify(bundle, ROOT)

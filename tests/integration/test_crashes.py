@@ -43,7 +43,7 @@ def values(files: dict[str, str]) -> dict[str, str]:
     return {
         name.removesuffix(".yaml"): yaml.safe_load(text)["data"]["v"]
         for name, text in files.items()
-        if not name.startswith(".")  # a copy beside it, which nobody reads
+        if not name.startswith(".")  # a copy beside it, which no one reads
     }
 
 

@@ -74,7 +74,7 @@ def test_a_job_signs_as_itself_and_who_trusts_it_verifies_offline(job: Job) -> N
     verified = json.loads(job.verify().out)
     assert verified["verified"] is True
     assert verified["signers"] == [f"{WORKFLOW} of {GITHUB}"]
-    assert len(job.services.seen) == 2, "verifying asks nobody"
+    assert len(job.services.seen) == 2, "verifying asks no one"
 
     stranger = job.verify(identity=IDENTITY + "x")
     assert stranger.code == 42

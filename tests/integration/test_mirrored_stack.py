@@ -118,7 +118,7 @@ def test_a_stack_lives_on_from_its_mirror(site: Mirrored, first: Distribution) -
     site.wait("Ready", digest=two, name="by-digest")
     wait_for("by-tag's file", lambda: site.files("by-tag") == {"app.yaml": "1"}, seconds=30)
     wait_for("by-channel's file", lambda: site.files("by-channel") == {"app.yaml": "2"}, seconds=30)
-    # A tag is nobody's word but the repository's; an old record is not gone back to.
+    # A tag is no one's word but the repository's; an old record is not gone back to.
     for name, digest in (("by-tag", one), ("by-channel", two)):
         status = site.status(name)
         assert status["current"]["digest"] == digest

@@ -45,7 +45,7 @@ def test_we_refuse_what_cosign_signed_with_a_key_nobody_trusts(
     their.sign(name)
     refused = ocistate("verify", name, "--key", key.with_suffix(".pub"), check=False)
     assert refused.code == 42
-    assert "signed by nobody" in refused.err
+    assert "signed by no one" in refused.err
 
 
 def test_signatures_of_both_stand_side_by_side(

@@ -1,4 +1,4 @@
-"""Stacks that one tenant may write and that must hurt nobody: refused by the schema and the parser.
+"""Stacks that one tenant may write and that must hurt no one: refused by the schema and the parser.
 
 Each is (the path of the wrong field, the object).
 """

@@ -163,7 +163,7 @@ class ClusterStatusStore:
             what = "does not exist" if obj is None else f"has no key {key}"
             raise ConfigError(
                 f"Stack {stack}: the Secret {stack.namespace}/{name} {what}",
-                hint="mend the reference in spec.source; it must be in the Stack's own namespace",
+                hint="fix the reference in spec.source; it must be in the Stack's own namespace",
             )
         return base64.b64decode(encoded)
 

@@ -53,7 +53,7 @@ class Feed:
         await self.listed(listing.items)
         since = listing.resource_version
         if version_number(since) < reached[0]:
-            log.warning("the cluster is in an earlier state than before: all is compared anew")
+            log.warning("the cluster is in an earlier state than before: all is compared again")
             self.restored()
         reached[0] = version_number(since)
         while not await self.client.went_back(resource, self.namespace, since=since):

@@ -1,6 +1,6 @@
 """Stacks whose object can't be read: said on each of them, and out of everybody's way.
 
-A Stack whose status can't be written keeps nobody else's events waiting: each is tried again by
+A Stack whose status can't be written keeps no one else's events waiting: each is tried again by
 itself.
 """
 

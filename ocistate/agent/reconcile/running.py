@@ -1,7 +1,7 @@
 """Whether what runs is still trusted: said in the status, apart from what the pointer names now.
 
 A key that is revoked tears nothing down. But whoever looks at a Stack must see that it runs what
-nobody vouches for any more, also while a newer artifact is refused for another reason.
+no one vouches for any more, also while a newer artifact is refused for another reason.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ LOOK_SECONDS: Final = 10.0
 
 @contextlib.asynccontextmanager
 async def in_time(repository: Reference) -> AsyncIterator[None]:
-    """The store is patient; but as long as it waits, nobody looks after what runs.
+    """The store is patient; but as long as it waits, no one looks after what runs.
 
     Raises Unavailable.
     """
@@ -75,7 +75,7 @@ class SourceResolution:
     _rules: TrustInputs = ("", ())
 
     async def _wanted(self) -> tuple[Content, Verified]:
-        """What the pointer names, verified: as it was seen within the interval, or anew."""
+        """What the pointer names, verified: as it was seen within the interval, or again."""
         if self._is_fresh() and (known := await self._known()) is not None:
             return known
         async with await self.services.connect_store(self.stack) as store:
@@ -161,7 +161,7 @@ class SourceResolution:
         if tag is None:
             raise NotFound(
                 f"{store.reference} has no tag in the range {wanted!r}",
-                hint="tags are versions like 1.2.3 or v1.2.3; mend spec.source.semver, or push one",
+                hint="tags are versions like 1.2.3 or v1.2.3; fix spec.source.semver, or push one",
             )
         return tag
 

@@ -5,7 +5,7 @@ only one to reconcile its Stacks. One shard is plain leader election.
 
 Clocks are never compared between machines: a Lease has run out when it was seen unchanged for its
 duration, by the watcher's own clock. Its holder stops earlier, `VALID_SHARE` of the duration after
-it last *began* to renew it, so that there is a gap in which nobody writes.
+it last *began* to renew it, so that there is a gap in which no one writes.
 https://kubernetes.io/docs/concepts/architecture/leases/
 """
 

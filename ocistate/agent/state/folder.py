@@ -95,7 +95,7 @@ class StateFolder:
             ) from None
 
     def put_aside(self, key: StackKey) -> None:
-        """Start anew with a Stack whose state can't be read, keeping that for a person to see."""
+        """Start again with a Stack whose state can't be read, keeping that for a person to see."""
         path = self._path("stacks", key)
         with contextlib.suppress(OSError):
             path.rename(path.with_suffix(".broken"))
@@ -133,12 +133,12 @@ class StateFolder:
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"the state in {path} cannot be read: {error}",
-                hint="remove the file: the Stack is then verified and applied anew",
+                hint="remove the file: the Stack is then verified and applied again",
             ) from None
         if not isinstance(value, dict):
             raise ConfigError(
                 f"the state in {path} is not one",
-                hint="remove the file: the Stack is then verified and applied anew",
+                hint="remove the file: the Stack is then verified and applied again",
             )
         return value
 

@@ -21,7 +21,7 @@ class StatusStore(Protocol):
         ...
 
     async def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
-        """Tell an event; losing one is no harm."""
+        """Emit an Event. Best effort: failures are dropped."""
         ...
 
     async def connect_options(self, stack: Stack) -> StoreOptions:

@@ -63,7 +63,7 @@ class HealthReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
-    """What a removal did: how many objects went, and which ones stay, as nobody's, and why."""
+    """What a removal did: how many objects went, and which ones stay, as no one's, and why."""
 
     count: int
     kept: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Target(Protocol):
         ...
 
     async def release(self) -> None:
-        """Leave everything where it is, as nobody's."""
+        """Leave everything where it is, as no one's."""
         ...
 
     def forget(self) -> None:
@@ -140,7 +140,7 @@ def select_path(content: Content, path: str) -> Mapping[str, bytes]:
     if not chosen:
         raise ConfigError(
             f"the artifact {content.digest} holds no folder {path}",
-            hint="mend spec.source.path; 'ocistate inspect' lists what there is",
+            hint="fix spec.source.path; 'ocistate inspect' lists what there is",
         )
     return chosen
 

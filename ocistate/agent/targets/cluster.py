@@ -65,7 +65,7 @@ _GATHER_SECONDS: Final = 0.2
 """Many objects tell of their health in a row: one pass is for all of them."""
 
 _TRIM_SECONDS: Final = 2.0
-"""A kind that nobody needs may be needed again at once, as when a Stack is made anew."""
+"""A kind that no one needs may be needed again at once, as when a Stack is made again."""
 
 
 def kind_of(text: str) -> GroupKind:
@@ -395,7 +395,7 @@ class ClusterTarget:
                 runs.began(wanted.id, wanted.marker)
         for action in plan.write:
             if action.wanted and action.live and action.live.marker != action.wanted.marker:
-                contested.forget(action.id)  # nobody has said anything to this yet
+                contested.forget(action.id)  # no one has said anything to this yet
         for result in outcome.results:
             if result.state is ObjectState.DELETED:
                 contested.forget(result.id)
@@ -450,7 +450,7 @@ class ClusterTarget:
                 f"objects that cannot be listed are not removed: {named}",
                 hint="look at the kind's conversion webhook or API server",
             )
-        # Nobody deletes these any more: with our label left on, the next Stack would be refused.
+        # No one deletes these any more: with our label left on, the next Stack would be refused.
         kept = {
             result.id: mine[result.id]
             for result in outcome.results
@@ -535,7 +535,7 @@ class ClusterTarget:
         return desired
 
     async def _check(self, kinds: set[GroupKind]) -> None:
-        """See the kinds by the Stack's own rules of health; anew where these have changed."""
+        """See the kinds by the Stack's own rules of health; again where these have changed."""
         owned, watches = self.cluster.owned, self.cluster.watches
         old, new = (
             owned.checks(self.stack.uid),
@@ -614,7 +614,7 @@ class ClusterTarget:
         if not prune:
             plan = replace(plan, prune=())
         if self._whole == self._digest:
-            return await self._carry_out(plan), None  # a repair waits for nobody
+            return await self._carry_out(plan), None  # a repair waits for no one
         results: list[Result] = []
         while True:
             gone, owned = self._vanished().gone, self.cluster.owned

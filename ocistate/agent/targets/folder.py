@@ -64,7 +64,7 @@ class OwnedFolder:
         except (OSError, ValueError) as error:
             raise TargetError(
                 f"the record {self.record} cannot be read: {error}",
-                hint="remove it to start anew; files already in the folder are then adopted "
+                hint="remove it to start again; files already in the folder are then adopted "
                 "where they are equal",
             ) from None
         files: Any = value.get("files") if isinstance(value, dict) else None

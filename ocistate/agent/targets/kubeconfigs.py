@@ -47,7 +47,7 @@ class SecretKubeconfigs:
             what = "does not exist" if obj is None else f"has no key {' or '.join(wanted)}"
             raise ClusterUnavailable(
                 f"the kubeconfig Secret {stack.namespace}/{stack.kubeconfig_secret} {what}",
-                hint="mend spec.target.kubeconfigSecretRef, or the Secret",
+                hint="fix spec.target.kubeconfigSecretRef, or the Secret",
             )
         try:
             return base64.b64decode(encoded, validate=True).decode()
@@ -73,5 +73,5 @@ class FileKubeconfigs:
             where = f"Stack {stack}: " + (f"spec.target.{field}: " if field else "")
             hint = error.hint
             if stack.kubeconfig and not hint.startswith("it has"):
-                hint = "mend spec.target, or the file that it names"
+                hint = "fix spec.target, or the file that it names"
             raise ConfigError(f"{where}{error.message}", hint=hint) from None

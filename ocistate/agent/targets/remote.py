@@ -159,7 +159,7 @@ class RemoteTargetFactory:
         return self._clusters[mark]
 
     def leave(self, stack: Stack) -> None:
-        """A Stack is gone; a cluster that nobody uses any more is let go."""
+        """A Stack is gone; a cluster that no one uses any more is let go."""
         for mark in [m for m, each in self._clusters.items() if stack.uid in each.users]:
             self._leave(mark, stack)
 

@@ -21,7 +21,7 @@ def share(
 ) -> set[GroupKind]:
     """The kinds to watch of those that each Stack needs.
 
-    What is ``watched`` already and still needed stays so: nobody loses a watch to another Stack.
+    What is ``watched`` already and still needed stays so: no one loses a watch to another Stack.
     """
     chosen = set(watched).intersection(set().union(*needs.values()))
     for kinds in needs.values():

@@ -53,7 +53,7 @@ class Events:
     _held_back: dict[str, int] = field(default_factory=dict)
 
     async def emit(self, stack: Stack, kind: str, reason: str, message: str) -> None:
-        """Tell one; losing it is no harm."""
+        """Emit an Event. Best effort: failures are dropped."""
         now, message = self.clock(), plain(message)
         key = (stack.uid, reason, message)
         emitted = self._emitted.get(key)

@@ -125,7 +125,7 @@ def _filled(
     held = node.get(name)
     theirs = [each[name] for each in others if name in each]
     if isinstance(value, (Mapping, list)) and not value:
-        # Theirs as a whole, without fields below it; or a map that is nobody's any more.
+        # Theirs as a whole, without fields below it; or a map that is no one's any more.
         if held is None and (not all(theirs) or (isinstance(value, Mapping) and not theirs)):
             yield path
     elif isinstance(value, Mapping) and held is not None and not held:

@@ -2,7 +2,7 @@
 
 An admission webhook or policy may put other values in place of ours. Our manager goes on holding
 these fields, so metadata alone does not tell: the object itself must be looked at, and only in the
-answer to the very request, since nobody else has written to it yet.
+answer to the very request, since no one else has written to it yet.
 
 A difference is told only where it can be nothing else. The server fills in what was left out,
 writes quantities, times and base64 in its own way, and puts others' items between those of a list;

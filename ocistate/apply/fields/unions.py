@@ -4,7 +4,7 @@ Where of several fields only one may be set (`value` or `valueFrom`, one volume 
 and what belongs to it), server-side apply adds ours beside the one that is there, and the API
 server refuses both. So it does where another writer changed the key of an item (a port's number):
 then two items have its name. It removes fields that we hold and do not send any more: so what is in
-the way must be made ours first. Often nobody holds it, since it is a default of the server.
+the way must be made ours first. Often no one holds it, since it is a default of the server.
 """
 
 from __future__ import annotations

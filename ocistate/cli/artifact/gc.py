@@ -94,7 +94,7 @@ def gc_command(
             hint="its own garbage collection removes that; --untagged is for layouts and archives",
         )
     if not (dry_run or yes or sys.stdin.isatty()):
-        raise UsageError("there is nobody to ask", hint="add --yes, or --dry-run to look first")
+        raise UsageError("there is no one to ask", hint="add --yes, or --dry-run to look first")
     rules = RetentionRules(
         keep=keep or 1,
         keep_for=keep_for,
@@ -137,7 +137,7 @@ async def _gc(
                 abort=True,
                 err=True,
             )
-            # While we waited, someone may have promoted one of them, or pushed it anew.
+            # While we waited, someone may have promoted one of them, or pushed it again.
             agreed = {decision.artifact.digest for decision in plan.doomed}
             plan = await plan_gc(store, rules, datetime.now(UTC))
             removals = [

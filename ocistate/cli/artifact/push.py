@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def pack_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What packing may be told; the same for both verbs."""
+    """What packing may be told; the same for both commands."""
     for option in reversed(
         [
             click.argument("inputs", nargs=-1, required=True, metavar="DIR|FILE…|-"),
@@ -107,7 +107,7 @@ def push_command(
     if sign:
         load = checked_load(load)
     elif load:
-        raise UsageError("who signs is said, and not --sign", hint="add --sign")
+        raise UsageError("signing options require --sign", hint="add --sign")
     tags = _tags(reference, options.pop("tags"))
     # Both before anything is sent, so that a wrong password or manifest leaves no trace.
     unlocked = _unlock(load) if load else None
@@ -129,7 +129,7 @@ def _tags(reference: Reference, more: tuple[str, ...]) -> list[str]:
 
 
 def _unlock(load: Load) -> Load:
-    """Load the signer: in a thread when nobody has to be asked, since stretching the password takes
+    """Load the signer: in a thread when no one has to be asked, since stretching the password takes
     as long as packing does."""
     if not any(name in os.environ for name in PASSWORD_VARIABLES):
         signer = load()

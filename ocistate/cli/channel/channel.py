@@ -100,7 +100,7 @@ def init_command(
 
 
 def _rewrite(verb: str, text: str) -> Callable[..., Any]:
-    """A verb that writes the same digests again, with something else about them changed."""
+    """A command that writes the same digests again, with something else about them changed."""
 
     @channel_command.command(verb, help=text)
     @click.argument("reference", type=REPOSITORY, metavar="REPO")
@@ -134,7 +134,7 @@ def _rewrite(verb: str, text: str) -> Callable[..., Any]:
 
 _rewrite(
     "refresh",
-    "Write the same again, valid anew. For a scheduled job, before the record expires.",
+    "Write the same record with a new lifetime. For a scheduled job, before the record expires.",
 )
 _rewrite("hold", "Put a channel on hold. Nothing automatic moves it until it is released.")
 _rewrite("release", "Lift the hold of a channel.")

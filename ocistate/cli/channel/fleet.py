@@ -49,7 +49,7 @@ class Reports:
 
 
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which clusters count, and where their reports are: the verb gets ``reports``."""
+    """Which clusters count, and where their reports are: the command gets ``reports``."""
 
     @click.option(
         "--policy",

@@ -66,7 +66,7 @@ Open = Callable[[], AbstractAsyncContextManager[Past]]
 
 
 def _past_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which object, of which channel: the verb gets ``past``, which opens its past."""
+    """Which object, of which channel: the command gets ``past``, which opens its past."""
 
     @click.argument("reference", type=REPOSITORY, metavar="REPO")
     @click.argument("channel", default="", metavar="[CHANNEL[@NUMBER]]")

@@ -1,4 +1,4 @@
-"""How a verb moves a channel: show what changes, ask, write, report."""
+"""How a command moves a channel: show what changes, ask, write, report."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ class Consent:
 
 
 def consent_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--yes`` and ``--dry-run``: the verb gets ``consent``."""
+    """``--yes`` and ``--dry-run``: the command gets ``consent``."""
 
-    @click.option("--yes", "-y", is_flag=True, help="Do not ask; needed where nobody can be asked.")
+    @click.option(
+        "--yes", "-y", is_flag=True, help="Skip confirmation (required when not on a terminal)."
+    )
     @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
     @functools.wraps(command)
     def wrapper(*args: Any, yes: bool, dry_run: bool, **kwargs: Any) -> Any:
@@ -96,7 +98,7 @@ async def move(
     asked = not consent.yes and not consent.dry_run
     if asked:
         if not sys.stdin.isatty():
-            raise UsageError("nobody can be asked here", hint="add --yes, or --dry-run to look")
+            raise UsageError("no one can be asked here", hint="add --yes, or --dry-run to look")
         click.confirm(f"Move {after.channel} to {after}?", abort=True, err=True)
     if consent.dry_run:
         return Moved(

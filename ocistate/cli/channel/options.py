@@ -1,4 +1,4 @@
-"""What the verbs of channels share: whose records count, who signs, how long a record is valid."""
+"""What channel commands share: whose records count, who signs, how long a record is valid."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class ChannelTrustOptions:
 unsigned_option = click.option(
     "--allow-unsigned",
     is_flag=True,
-    help="Take an artifact that nobody signed; where nothing else says who must sign it.",
+    help="Take an artifact that no one signed; where nothing else says who must sign it.",
 )
 
 
@@ -105,7 +105,7 @@ def check_unsigned(allow_unsigned: bool, policies: Sequence[TrustPolicy]) -> Non
 
 
 def channel_trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Whose records count: the verb gets ``trust``."""
+    """Whose records count: the command gets ``trust``."""
 
     @click.option(
         "--policy",
@@ -156,7 +156,7 @@ class Writing:
 
 
 def writer_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Who signs the new record, why, and for how long: the verb gets ``writing``."""
+    """Who signs the new record, why, and for how long: the command gets ``writing``."""
 
     @click.option(
         "--key",
@@ -192,9 +192,9 @@ class ChosenArtifact:
 
 
 def choice_options(does: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """``REPO[:TAG|@DIGEST]``, ``--from``, ``--digest`` and ``--tag``: the verb gets ``choice``.
+    """``REPO[:TAG|@DIGEST]``, ``--from``, ``--digest`` and ``--tag``: the command gets ``choice``.
 
-    ``does`` is what the verb does to it, as a word. Raises UsageError unless it is said once.
+    ``does`` is what the command does to it, as a word. Raises UsageError unless it is said once.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -97,7 +97,7 @@ class _RolloutContext:
 
 
 def _site_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which channel, which clusters count and where their reports are: the verb gets ``site``."""
+    """Which channel, which clusters count, where their reports are: the command gets ``site``."""
 
     @click.argument("reference", type=REPOSITORY, metavar="REPO")
     @click.argument("name", metavar="CHANNEL")
@@ -217,7 +217,7 @@ def _under_way(snapshot: RolloutSnapshot) -> Any:
 
 
 def _reason(record: Record, verdict: RolloutVerdict, snapshot: RolloutSnapshot) -> str:
-    """Why it was done, for the record, where nobody says so."""
+    """Why it was done, for the record, where no one says so."""
     _, rollout, step = _under_way(snapshot)
     done = {"advance": "opens the next ring", "finish": "ends the rollout", "back": "goes back"}
     because = "; ".join(step.why) if step.verdict == verdict else "by hand"

@@ -115,7 +115,7 @@ def give_command(
 def release_command(
     owner: str, where: Where, stacks_context: str | None, dry_run: bool, yes: bool, output: str
 ) -> None:
-    """Make an owner's objects nobody's: whoever applies them next has them.
+    """Make an owner's objects no one's: whoever applies them next has them.
 
     With -n only those in one namespace.
     """
@@ -173,7 +173,7 @@ def _confirm(owner: str, stack: str, found: MarkedObjects) -> None:
         note(f"  and {more} more")
     _note_unseen(found)
     if not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here", hint="add --yes, or --dry-run to look")
+        raise UsageError("no one can be asked here", hint="add --yes, or --dry-run to look")
     count = len(found.objects)
     what = f"Make {count} objects the Stack {stack}'s" if stack else f"Release {count} objects"
     click.confirm(f"{what}? No agent must look after {owner} any more.", abort=True, err=True)
@@ -255,7 +255,7 @@ def _print_facts(facts: dict[str, Any], output: str) -> None:
     if failed:
         raise ApplyFailed(
             f"{len(failed)} of {len(facts['objects'])} objects stayed as they were",
-            hint="mend what the errors say, and run it again",
+            hint="fix what the errors say, and run it again",
         )
 
 

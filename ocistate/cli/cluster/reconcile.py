@@ -22,7 +22,8 @@ _LOOK_SECONDS = 0.25
 @cluster_options
 @output_option("table", "json", "yaml", "name")
 def reconcile_command(name: str, wait: bool, timeout: float, where: Where, output: str) -> int:
-    """Have a Stack looked at now: the registry is asked, and the cluster made equal.
+    """Trigger a reconciliation and wait for the result: the registry is asked, and the cluster made
+    equal.
 
     Exits with 1 when the Stack is not ready afterwards, or runs what it ran before since the
     registry could not be asked.
@@ -83,7 +84,7 @@ async def _reconcile(name: str, wait: bool, timeout: float, where: Where) -> dic
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @cluster_options
 def suspend_command(names: tuple[str, ...], where: Where) -> None:
-    """Leave Stacks as they are: nothing is applied, repaired or pruned until 'resume'."""
+    """Suspend reconciliation: nothing is applied, repaired or pruned until 'resume'."""
     run_async(_set_suspend(names, where, True))
 
 
@@ -91,7 +92,7 @@ def suspend_command(names: tuple[str, ...], where: Where) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @cluster_options
 def resume_command(names: tuple[str, ...], where: Where) -> None:
-    """Go on with suspended Stacks, at once."""
+    """Resume reconciliation, at once."""
     run_async(_set_suspend(names, where, False))
 
 

@@ -1,4 +1,4 @@
-"""What the verbs about Stacks share: their options, and finding a Stack in a cluster."""
+"""What the commands about Stacks share: their options, and finding a Stack in a cluster."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Where:
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which cluster and namespace; the verb gets ``where``."""
+    """Which cluster and namespace; the command gets ``where``."""
 
     @click.option("-n", "--namespace", default="", help="The context's by default.")
     @click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
@@ -88,7 +88,7 @@ def pointer_of(source: Mapping[str, Any]) -> str:
 
 
 def target_of(obj: Mapping[str, Any]) -> str:
-    """Where a Stack object belongs; empty: in its own cluster, or nobody can tell."""
+    """Where a Stack object belongs; empty: in its own cluster, or no one can tell."""
     from ocistate.api.stack import parse_stack
     from ocistate.errors import ConfigError
 

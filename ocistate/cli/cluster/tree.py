@@ -190,7 +190,7 @@ def trace_command(target: str, where: Where, output: str) -> None:
                 "signedBy", "appliedAt", "ready", "contested"):  # fmt: skip
         value = facts[key]
         if key in ("channel", "contested") and not value:
-            continue  # it follows none, or what runs did not come by it; nobody contests it
+            continue  # it follows none, or what runs did not come by it; no one contests it
         if key == "channel":
             value = f"{value}@{facts['sequence']} (epoch {facts['epoch']}) {facts['record']}"
         result(f"{key + ':':<12}{', '.join(value) if isinstance(value, list) else value}")

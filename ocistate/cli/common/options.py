@@ -1,4 +1,4 @@
-"""Options and helpers that several verbs share."""
+"""Options and helpers that several commands share."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class _Access:
 def _access_options(
     whose: str, side: str = ""
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The four flags, with ``side`` before their names; the verb gets ``SIDE_access``."""
+    """The four flags, with ``side`` before their names; the command gets ``SIDE_access``."""
     flag = f"--{side}-" if side else "--"
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,7 +131,7 @@ def _access_options(
 
 
 def registry_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How to reach a registry; the verb gets ``options``."""
+    """How to reach a registry; the command gets ``options``."""
 
     @_access_options("a registry")
     @functools.wraps(command)
@@ -142,7 +142,7 @@ def registry_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def two_store_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How to reach two registries, alike or not: the verb gets ``connect_from``, ``connect_to``."""
+    """How to reach two registries: the command gets ``connect_from``, ``connect_to``."""
 
     @_access_options("either registry")
     @_access_options("the registry of SRC", "from")
@@ -162,7 +162,7 @@ def two_store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How to reach the registry; the verb gets ``connect``, a function that opens a store."""
+    """How to reach the registry; the command gets ``connect``, a function that opens a store."""
 
     @registry_options
     @functools.wraps(command)
@@ -182,7 +182,7 @@ def _connect(options: StoreOptions) -> OpenRepository:
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """As ``store_options``, for a verb that reads one artifact, which may have mirrors."""
+    """As ``store_options``, for a command that reads one artifact, which may have mirrors."""
 
     @click.option(
         "--mirror",
@@ -229,12 +229,12 @@ def _client_certificate(
 
 
 def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Whom to trust, which must be said: the verb gets the ``policies`` that the options name."""
+    """Whom to trust (required): the command gets the ``policies`` that the options name."""
     return _trust_options(command, required=True)
 
 
 def optional_trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Whom to trust, if anyone: the verb gets no ``policies`` when nothing is said."""
+    """Whom to trust, if anyone: the command gets no ``policies`` when nothing is said."""
     return _trust_options(command, required=False)
 
 
@@ -301,7 +301,7 @@ def policies_of(
     flags = bool(keys or identities)
     if flags == bool(policy):
         raise UsageError(
-            "whom to trust is not said"
+            "no trust source given"
             if not flags
             else "--key and --identity exclude --policy, and the other way round",
             hint="give --key FILE.pub, --identity issuer=…,subject=…, or --policy FILE",

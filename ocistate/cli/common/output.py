@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def output_option(*formats: OutputFormat) -> Callable[[F], F]:
-    """``-o/--output`` with the formats a verb offers, the first being the default."""
+    """``-o/--output`` with the formats a command offers, the first being the default."""
     return click.option(
         "-o",
         "--output",

@@ -36,7 +36,7 @@ def login_command(
         raise UsageError("--password-stdin needs --username", hint="add --username NAME")
     if not password_stdin and not sys.stdin.isatty():
         raise UsageError(
-            "there is nobody to ask for the password",
+            "there is no one to ask for the password",
             hint="add --password-stdin and pipe the password in",
         )
     username = username or click.prompt("Username", err=True)

@@ -1,4 +1,4 @@
-"""``ocistate keygen`` and ``public-key``, and how every verb comes by a private key."""
+"""``ocistate keygen`` and ``public-key``, and how every command comes by a private key."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def public_key_command(key: str) -> None:
 
 
 def signer_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Who signs: ``--key`` or an identity; the verb gets ``load``, None when neither is given."""
+    """Who signs, by key or identity: the command gets ``load``, or None when neither is given."""
 
     @click.option(
         "--key",

@@ -45,7 +45,7 @@ def verify_command(
     """Check that an artifact is signed by whom --key or --policy trusts.
 
     Prints the verified REPOSITORY@DIGEST; use that, and not the tag, from here on. Exit codes: 41
-    not signed, 42 signed by nobody trusted, 43 too few signers, 44 no policy, 46 no such
+    not signed, 42 signed by no one trusted, 43 too few signers, 44 no policy, 46 no such
     attestation, 13 unreachable. With -o json, what trusted attestations say is printed too.
     """
     from ocistate.signing.envelope import SIGN_PREDICATE
@@ -61,7 +61,7 @@ def verify_command(
                 f"{mark} {short(verdict['origin'])} {verdict['signer'] or '?'}: {verdict['reason']}"
             )
         for demand in decision["demands"]:
-            mark, got = "✓" if demand["met"] else "✗", ", ".join(demand["signers"]) or "nobody"
+            mark, got = "✓" if demand["met"] else "✗", ", ".join(demand["signers"]) or "no one"
             note(f"{mark} {demand['predicateType']} by {demand['threshold']}: {got}")
     if output != "name":
         emit({key: value for key, value in decision.items() if key != "error"}, output)

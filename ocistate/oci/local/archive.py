@@ -220,7 +220,7 @@ class _Tar:
                 self.close()
 
     def retire(self) -> None:
-        """Close the file as soon as nobody reads it any more."""
+        """Close the file as soon as no one reads it any more."""
         self._retired = True
         if not self._users:
             self.close()
@@ -254,7 +254,7 @@ class _Tar:
         return data
 
     def _read_entries(self) -> dict[str, TarEntry]:
-        """The layout's own files; what else a tar may hold is nobody's business here."""
+        """The layout's own files; what else a tar may hold is no one's business here."""
         found: dict[str, TarEntry] = {}
         try:
             for count, entry in enumerate(read_entries(_FileWindow(self._file))):

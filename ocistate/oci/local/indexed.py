@@ -242,7 +242,7 @@ class IndexedStore(ABC):
         ]
 
     def _scan(self) -> Mapping[str, Sequence[Descriptor]]:
-        """By subject, what refers to it; made anew when the index has changed."""
+        """By subject, what refers to it; made again when the index has changed."""
         listing = self._listing()
         if self._scanned is not None and self._scanned[0] is listing:
             return self._scanned[1]
@@ -348,7 +348,7 @@ class IndexedStore(ABC):
     def _damaged(self, digest: str) -> DigestMismatch:
         return DigestMismatch(
             f"the blob {digest} of {self._reference} is not what its name says",
-            hint="it is damaged or was tampered with: copy the artifact anew",
+            hint="it is damaged or was tampered with: copy the artifact again",
         )
 
     def _absent(self, digest: str) -> NotFound:

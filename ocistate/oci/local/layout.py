@@ -53,7 +53,7 @@ class LayoutStore(IndexedStore):
     async def push_blob(self, descriptor: Descriptor, source: BlobSource) -> bool:
         if await self.has_blob(descriptor):
             with contextlib.suppress(OSError):
-                os.utime(self._blob(descriptor.digest))  # so that nobody sweeps it now
+                os.utime(self._blob(descriptor.digest))  # so that no one sweeps it now
             return False
         with self._writing():
             pass  # makes the layout; a blob itself needs no turn, its name is its content

@@ -4,7 +4,7 @@
         options = StoreOptions(clients=clients)
 
 Nothing is shared where the registry, whom it is trusted by or the certificate that is shown differ.
-Credentials are no part of an HTTP client, and cookies are taken from nobody; tokens are shared by
+Credentials are no part of an HTTP client, and cookies are taken from no one; tokens are shared by
 those alone who have the very same credentials for the very same repository.
 """
 
@@ -23,7 +23,7 @@ from ocistate.oci.registry.challenges import RegistryAccess
 _KEEP_SECONDS: Final = 3600.0
 _LOOK_SECONDS: Final = 300.0
 _MOST: Final = 64
-"""Clients beyond this are closed once nobody can be using them any more; each takes up to 1 MB."""
+"""Clients beyond this are closed once no one can be using them any more; each takes up to 1 MB."""
 _IDLE_SECONDS: Final = 600.0
 """A look at a registry, and a blob's way, take less; one that is cut off goes on with another."""
 

@@ -202,7 +202,7 @@ def call_helper(helper: str, verb: str, text: str, *, server: str) -> bytes | No
         )
     except FileNotFoundError:
         raise ConfigError(
-            f"{command} is not installed", hint="install it, or mend credHelpers and credsStore"
+            f"{command} is not installed", hint="install it, or fix credHelpers and credsStore"
         ) from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"{command} failed: {type(error).__name__}") from None

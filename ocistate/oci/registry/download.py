@@ -32,7 +32,7 @@ _BROKEN_OFF: Final = (httpx.HTTPError, httpcore.NetworkError, httpcore.TimeoutEx
 class Checked:
     """Bytes as they come in, against the descriptor they should be.
 
-    The last piece is held back until size and digest are known to be right, so that nobody takes a
+    The last piece is held back until size and digest are known to be right, so that no one takes a
     wrong blob for a whole one. A large blob is hashed in a thread, while the next bytes come in.
     """
 
@@ -122,7 +122,7 @@ async def download(
 async def _pieces(
     http: Http, path: str, descriptor: Descriptor, start: int, *, scope: str, doing: str
 ) -> AsyncIterator[bytes]:
-    """The bytes from ``start`` on, whether the registry knows how to go on or begins anew."""
+    """The bytes from ``start`` on, whether the registry knows how to go on or begins again."""
     headers = {"Range": f"bytes={start}-{descriptor.size - 1}"} if start else {}
     async with http.stream(
         "GET", path, scope=scope, doing=doing, headers=headers,
@@ -171,7 +171,7 @@ async def _body(response: httpx.Response, silence: float) -> AsyncIterator[bytes
 
 @cache
 def _prepare_for_much() -> None:
-    """Take more bytes at a time, in memory that is not asked for anew each time."""
+    """Take more bytes at a time, in memory that is not asked for again each time."""
     # asyncio reads 256 KiB at most, and has no option for it; without the class it stays at that.
     transport = getattr(selector_events, "_SelectorTransport", None)
     if transport is not None:

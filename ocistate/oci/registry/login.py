@@ -35,7 +35,7 @@ class Kept:
 
 
 async def check_credentials(registry: str, credentials: Credentials, options: StoreOptions) -> bool:
-    """Ask the registry; False when it asks nobody who they are. Raises Unauthorized, StoreError."""
+    """Ask the registry; False when it asks no one who they are. Raises Unauthorized, StoreError."""
     http = Http(registry, options, credentials=credentials)
     try:
         answer = await http.send("GET", "/v2/", scope="", doing=f"logging in to {registry}")

@@ -114,7 +114,7 @@ def _walk(
         if (folder / name).is_file()
     ]
     for path in sorted(folder.iterdir()):
-        # Dot files are for tools (.git, .github, editors); nobody applies them.
+        # Dot files are for tools (.git, .github, editors); no one applies them.
         if path.name.startswith("."):
             continue
         name = path.relative_to(root).as_posix()
@@ -153,7 +153,7 @@ def _check_link(root: Path, path: Path) -> None:
             hint="copy the file into the folder, or list the link in .ocistateignore",
         )
     if not target.exists():
-        raise InputError(f"{path} is a link to nothing", hint="remove it, or mend it")
+        raise InputError(f"{path} is a link to nothing", hint="remove it, or fix it")
     if target.is_dir():
         raise InputError(
             f"{path} is a link to a folder",

@@ -15,7 +15,7 @@ def extract(files: Mapping[str, bytes], folder: Path) -> None:
     """Make ``folder`` hold exactly these files. It must not exist yet, or be empty.
 
     The paths must have come from ``artifact.unpack``, which lets no bad one out. The files are
-    written beside the folder and renamed into place at the end, so that nobody sees half of them.
+    written beside the folder and renamed into place at the end, so that no one sees half of them.
     Raises TargetError.
     """
     try:

@@ -2,7 +2,7 @@
 
 Registries have no compare-and-swap. A writer takes a number by tagging it while it is free, waits
 until whoever saw it free too must have shown itself, looks whether the number is still its own, and
-only then moves the channel's name. The loser of a race starts anew on top of the winner; what a
+only then moves the channel's name. The loser of a race starts again on top of the winner; what a
 writer that died left unfinished is finished by the next one.
 """
 
@@ -103,7 +103,7 @@ class Writer:
         )
 
     async def restart(self, draft: Record) -> Trusted:
-        """Begin the policy's epoch over whatever the name holds now, be it signed by nobody.
+        """Begin the policy's epoch over whatever the name holds now, be it signed by no one.
 
         The way back after a stolen or lost key. Raises Conflict when the epoch has begun already.
         """
@@ -206,7 +206,7 @@ class Writer:
         return True
 
     async def _number_of(self, digest: str) -> tuple[int, int]:
-        """A record's number; (0, 0) for what is no record of this channel, or signed by nobody."""
+        """A record's number; (0, 0) for what is no record of this channel, or signed by no one."""
         try:
             return self.channel.check(*await fetch_record(self.store, digest)).record.number
         except (TrustError, NotFound, ProtocolError):

@@ -124,7 +124,7 @@ async def _pinned(store: Store, tags: Sequence[str]) -> Mapping[str, str]:
             raise ArtifactError(
                 f"the tag {item.tag} of {store.reference} holds no channel's record that can be "
                 "read, so what it names is not known: nothing is removed",
-                hint="mend or delete that tag",
+                hint="fix or delete that tag",
             )
         pinned[item.digest] = f"the tag {item.tag}"
         for digest in item.record.digests:

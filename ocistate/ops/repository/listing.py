@@ -21,7 +21,7 @@ _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A tag and what it names. ``signed``: a signature is there, of whomever; nobody checked it.
+    """A tag and what it names. ``signed``: a signature is there, of whomever; no one checked it.
 
     ``created`` and ``revision`` are the artifact's own words; ``problem``: why it can't be read.
     """

@@ -1,6 +1,6 @@
 """Which TrustPolicy speaks of a repository: globs, and the most specific one wins.
 
-No policy for a repository means no: what nobody vouches for is not applied. Two globs that are
+No policy for a repository means no: what no one vouches for is not applied. Two globs that are
 equally specific are an error and not a choice.
 """
 
@@ -65,5 +65,5 @@ def _names(policies: Iterable[TrustPolicy]) -> str:
 def _fault(policy: TrustPolicy) -> ConfigError:
     return ConfigError(
         f"the TrustPolicy {policy.name!r} can't be read: {policy.fault}",
-        hint="mend it; until then it refuses what it would decide on",
+        hint="fix it; until then it refuses what it would decide on",
     )

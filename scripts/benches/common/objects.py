@@ -7,7 +7,7 @@ from typing import Any
 
 
 def mixed(count: int, namespace: str) -> Iterator[dict[str, Any]]:
-    """ConfigMaps, Services and Deployments (without replicas, to measure nobody's pods)."""
+    """ConfigMaps, Services and Deployments (without replicas, to measure no one's pods)."""
     for number in range(count):
         yield _KINDS[number % len(_KINDS)](number, namespace)
 

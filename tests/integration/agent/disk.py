@@ -1,4 +1,4 @@
-"""A disk so small that it is full when a test wants it to be; the kernel says so, nobody else.
+"""A disk so small that it is full when a test wants it to be; the kernel says so, no one else.
 
     with SmallDisk(tmp_path / "disk", kilobytes=256) as disk:
         with AgentProcess(["--state", str(disk.folder)], log, inside=disk.inside):

@@ -158,7 +158,7 @@ def test_an_agent_without_a_registry_touches_nothing_until_it_is_back(world: Wor
         message = team.wait_condition("Ready", "True", "RegistryUnavailable")
         assert digest in message
         assert team.status()["current"]["verified"] == "Unknown"
-        assert team.data("app") == {"v": "9"}, "what nobody could verify is not applied"
+        assert team.data("app") == {"v": "9"}, "what no one could verify is not applied"
     finally:
         world.registry.start()
 
@@ -364,7 +364,7 @@ def test_a_label_that_names_another_owner_gives_nothing_away(world: World) -> No
     team.wait_ready(other, name="heir")
     before = team.get("ConfigMap", "app") or {}
 
-    for owner in (heir["metadata"]["uid"], "nobody"):
+    for owner in (heir["metadata"]["uid"], "no one"):
         team.change("app", {"data": {"v": "9"}, "metadata": {"labels": {STACK_LABEL: owner}}})
         team.wait_data("app", v="1")
         live = team.get("ConfigMap", "app") or {}

@@ -64,7 +64,7 @@ def test_a_stack_remembers_its_channel_in_its_status(world: World) -> None:
     assert (traced["channel"], traced["epoch"], traced["sequence"]) == ("prod", 1, 2)
     assert f"prod@2 (epoch 1) {newest.digest}" in tool(tenant, "trace", "configmap/app").out
 
-    # An agent that knows nothing but the Stack goes back behind it for nobody.
+    # An agent that knows nothing but the Stack goes back behind it for no one.
     world.agent.kill()
     tenant.publisher.point("channel-prod", old.digest)
     world.agent.start()

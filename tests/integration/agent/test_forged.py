@@ -56,7 +56,7 @@ def test_a_guard_against_mass_prune_stops_no_repair(world: World) -> None:
     for _ in range(2):
         victim.change("app", {"data": {"v": "9"}})
         victim.wait_data("app", v="1")
-    assert tenant.data("forged-7") == {"v": "1"}, "and nothing is deleted that nobody agreed to"
+    assert tenant.data("forged-7") == {"v": "1"}, "and nothing is deleted that no one agreed to"
 
 
 def test_a_refusal_names_no_owner_that_its_reader_may_not_see(world: World) -> None:

@@ -90,7 +90,7 @@ def test_a_bad_object_in_a_new_artifact_does_not_undo_the_good_ones(world: World
     team.wait_data("more", v="2")
     live = team.get("ConfigMap", "a") or {}
     assert live["data"] == {"v": "2"}
-    assert len(live["metadata"]["managedFields"]) == 1, "nobody else wrote it"
+    assert len(live["metadata"]["managedFields"]) == 1, "no one else wrote it"
 
 
 def test_a_stuck_rollout_goes_back_to_what_was_healthy_and_stays_there(world: World) -> None:

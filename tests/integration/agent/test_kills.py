@@ -192,7 +192,7 @@ def test_killed_a_hundred_times_it_is_finished_by_the_next(rollouts: Rollouts, f
             else:
                 rollouts.strike(next(decks[kind]), lost=rng.random() < 0.5)
             if kind == 0 or rng.random() < 0.4:
-                rollouts.move()  # so that nobody finishes the one that was cut short
+                rollouts.move()  # so that no one finishes the one that was cut short
             if kind == 1:
                 rollouts.agent.start()
             rollouts.await_death()

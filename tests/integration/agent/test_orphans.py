@@ -59,7 +59,7 @@ def test_what_a_force_deleted_stack_left_is_given_to_another_one(world: World) -
     shown = json.loads(orphans(team, "give", uid, "heir", "--dry-run", "-o", "json").out)
     assert len(shown["objects"]) == 2
     asked = orphans(team, "give", uid, "heir", check=False)
-    assert (asked.code, "nobody can be asked here" in asked.err) == (2, True)
+    assert (asked.code, "no one can be asked here" in asked.err) == (2, True)
     assert owners(team) == {uid: ["kept", "stale"]}
 
     orphans(team, "give", uid, "heir", "--yes")
@@ -150,7 +150,7 @@ def mark_of(team: Tenant, name: str) -> str | None:
     return (metadata.get("labels") or {}).get(STACK)
 
 
-@pytest.mark.parametrize("owner", ["no owner", "cli-nobody", "0" * 32])
+@pytest.mark.parametrize("owner", ["no owner", "cli-no one", "0" * 32])
 def test_an_owner_without_objects_is_said_to_have_none(world: World, owner: str) -> None:
     refused = orphans(world.tenant(), "release", owner, "--yes", check=False)
     assert refused.code == (2 if " " in owner else 50)

@@ -75,8 +75,8 @@ def test_status_says_first_why_a_stack_is_not_ready(world: World) -> None:
     first, second, *_ = shown.out.splitlines()
     assert "is not ready: NotSigned" in first
     assert "sign" in second
-    missing = tool(team, "status", "nobody", check=False)
-    assert (missing.code, "no Stack nobody" in missing.err) == (50, True)
+    missing = tool(team, "status", "no one", check=False)
+    assert (missing.code, "no Stack no one" in missing.err) == (50, True)
 
 
 def test_reconcile_suspend_and_resume(world: World) -> None:

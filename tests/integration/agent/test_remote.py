@@ -1,4 +1,4 @@
-"""Another cluster as the target: reached by a kubeconfig in a Secret; down, it hinders nobody."""
+"""Another cluster as the target: reached by a kubeconfig in a Secret; down, it hinders no one."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_stack_whose_spec_broke_takes_its_objects_away_from_where_they_are(
 
     team.edit(source={"tag": None, "semver": "not a range"}, target=None)
     team.wait_condition("Ready", "False", "InvalidConfiguration")
-    world.agent.kill()  # what the spec said before is known to nobody any more
+    world.agent.kill()  # what the spec said before is known to no one any more
     secret = path_of("v1", "Secret", team.namespace, "edge")
     world.cluster.request("DELETE", secret)
     world.cluster.request("DELETE", team.stack_path())

@@ -102,7 +102,7 @@ def test_what_a_restore_brings_back_is_made_equal_again(world: World, tmp_path: 
     team.wait_data("new", v="2")
     team.wait_gone("ConfigMap", "dropped")
     team.wait_ready(second)
-    wait_for("the Stacks read anew", lambda: "earlier state" in world.agent.log.read_text())
+    wait_for("the Stacks read again", lambda: "earlier state" in world.agent.log.read_text())
     team.wait_ready(second)
 
     # What is watched from now on is of the new world.

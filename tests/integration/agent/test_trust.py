@@ -1,4 +1,4 @@
-"""What nobody trusted has signed does not get in; what runs stays, and is kept equal."""
+"""What no one trusted has signed does not get in; what runs stays, and is kept equal."""
 
 from __future__ import annotations
 

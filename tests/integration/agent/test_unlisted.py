@@ -1,4 +1,4 @@
-"""A kind that cannot be served, somewhere in the cluster, keeps nobody else from anything."""
+"""A kind that cannot be served, somewhere in the cluster, keeps no one else from anything."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def broken(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
             time.sleep(2)
         yield request.param
         world.apply(definition({"strategy": "None"}, "v1"))
-        wait_for("it is mended", lambda: world.cluster.request("GET", path).status == 200)
+        wait_for("it is fixed", lambda: world.cluster.request("GET", path).status == 200)
         world.cluster.request("DELETE", DEFINITION)
         wait_for("it is gone", lambda: world.cluster.request("GET", DEFINITION).status == 404)
 

@@ -42,7 +42,7 @@ def test_a_wave_waits_for_the_one_before_and_does_not_block_a_fix(world: World) 
     fixed = team.push(*objects, web())
     team.wait_ready(fixed, seconds=60)
     assert team.data("last") == {"v": "1"}
-    # Waves order a rollout; a repair waits for nobody.
+    # Waves order a rollout; a repair waits for no one.
     team.delete("ConfigMap", "last")
     team.wait_data("last", v="1")
 

@@ -175,7 +175,7 @@ def test_a_release_goes_through_all_gates(
 
     good = line.push(3)
     assert line.run()[0]["digest"] == good
-    # Nobody's word but that of those named, on this digest and this channel, opens anything.
+    # No one's word but that of those named, on this digest and this channel, opens anything.
     line.report(good, 3, "Healthy", by="mallory")
     line.approve("mallory")
     line.approve("alice", "--digest", loose)

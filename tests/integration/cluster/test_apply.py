@@ -25,7 +25,7 @@ QUIET = {"ocistate.dev/apply": "ifnotpresent"}
 
 
 def hook(name: str) -> dict[str, Any]:
-    """A webhook for objects that nobody makes."""
+    """A webhook for objects that no one makes."""
     return obj(
         "ValidatingWebhookConfiguration",
         name,
@@ -188,7 +188,7 @@ def test_an_immutable_field_is_an_error_with_advice_or_recreates(world: World) -
         assert "ocistate.dev/apply: recreate" in str(outcome.failed[0].error)
         again = job("b", **{"ocistate.dev/apply": "recreate"})
         found = results(ok(await world.sync(client, again)))
-        assert found["job"].reason == "deleted and created anew"
+        assert found["job"].reason == "deleted and created again"
         after = await client.get(id)
         assert before is not None
         assert after is not None

@@ -224,7 +224,7 @@ def test_a_secret_whose_type_or_data_may_not_change_is_recreated(world: World) -
             await world.sync(client, *secrets("ex.io/t", "c"), artifact="sha256:" + "1" * 64)
         )
         assert {each.reason for each in outcome.results if each.id.kind == "Secret"} == {
-            "deleted and created anew"
+            "deleted and created again"
         }
         live = await client.get(world.id("Secret", "typed"))
         assert live is not None

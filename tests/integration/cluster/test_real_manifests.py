@@ -48,7 +48,7 @@ def settled(live: Mapping[str, Any]) -> dict[str, Any]:
     if kept := {key: value for key, value in notes.items() if key not in THEIRS}:
         left["metadata"]["annotations"] = kept
     for port in left.get("spec", {}).get("ports", ()) if left["kind"] == "Service" else ():
-        port.pop("nodePort", None)  # given out anew
+        port.pop("nodePort", None)  # given out again
     if left["kind"] == "Service" and left["spec"].get("clusterIP") != "None":
         for name in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
             left["spec"].pop(name, None)
@@ -250,7 +250,7 @@ def test_every_field_of_every_kind_is_put_back(world: World) -> None:
             plan = await world.plan(client, desired)
             seen = {action.id for action in plan.write}
             assert not {str(id): hit[id] for id in really - seen}, "not seen"
-            assert not {str(id) for id in seen - hit.keys()}, "nobody did anything to it"
+            assert not {str(id) for id in seen - hit.keys()}, "no one did anything to it"
             outcome = ok(await apply(client, plan))
             assert {each.id for each in outcome.results} == seen
             after = await everything(client, desired)

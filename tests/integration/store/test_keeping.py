@@ -311,7 +311,7 @@ def test_what_was_promoted_while_we_were_asked_is_kept(tmp_path: Path) -> None:
     said = process.communicate()[1]
     os.close(terminal)
     assert process.returncode == 0, said
-    # v3 became too old by v10, but nobody was asked about it.
+    # v3 became too old by v10, but no one was asked about it.
     names = ocistate("ls", place, "-o", "name").out.splitlines()
     tags = {name.rpartition(":")[2] for name in names}
     assert tags == {"v1", *(f"v{number}" for number in range(3, 11))}

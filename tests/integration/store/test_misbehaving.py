@@ -326,7 +326,7 @@ CASES: dict[str, tuple[Callable[[Handler], bool], type[OcistateError]]] = {
         ProtocolError,
     ),
     "a login asked for again and again": (on("/v2/", challenge('Basic realm="x"')), Unauthorized),
-    "a login of a kind nobody knows": (on("/v2/", challenge("Negotiate")), Unauthorized),
+    "a login of a kind no one knows": (on("/v2/", challenge("Negotiate")), Unauthorized),
     "no challenge at all": (on("/v2/", lambda h: h.answer(b"", status=401)), Unauthorized),
     "a token server of another scheme": (
         on("/v2/", challenge('Bearer realm="ftp://x/token"')),

@@ -1,4 +1,4 @@
-"""One object among many raises what nobody expected: each loop that all share goes on without it.
+"""One object among many raises what no one expected: each loop that all share goes on without it.
 
 What raises is a value inside the object, wherever our code first touches it.
 """

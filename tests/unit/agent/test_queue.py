@@ -274,7 +274,7 @@ def test_a_queue_that_stands_still_is_stuck_and_one_that_only_waits_is_not() -> 
         task = asyncio.create_task(queue.run(stop))
         await asyncio.sleep(7200)
         assert not queue.stuck(), "two hours without anything to do"
-        # Time goes by, and nobody gets a turn.
+        # Time goes by, and no one gets a turn.
         loop = asyncio.get_running_loop()
         assert isinstance(loop, FakeTimeLoop)
         loop.jump.now += 300

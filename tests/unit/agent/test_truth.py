@@ -166,7 +166,7 @@ def test_time_alone_writes_no_status_and_tells_no_event(
         later(hours)
         assert world.kept == kept
     assert [each for each in written if each != kept] == []
-    if not restarts:  # who begins anew tells once what there is
+    if not restarts:  # who begins again tells once what there is
         assert world.events == events
 
 

@@ -474,7 +474,7 @@ def nested_lists() -> bytes:
         [b"%TAG ! x\n---\n" * 30_000],
         [b"a: " + b"9" * 5_000_000 + b"\nb: !!int '" + b"9" * 5_000 + b"'"],
     ],
-    ids=["bomb", "lists", "many bombs", "repeats", "tags", "tags of files", "tags anew", "digits"],
+    ids=["bomb", "lists", "many bombs", "repeats", "tags", "tags of files", "tags again", "digits"],
 )
 def test_one_budget_bounds_what_all_files_cost(files: list[bytes]) -> None:
     budget = Budget()

@@ -110,7 +110,7 @@ CASES = """
 - {say: Gateway pending, want: Progressing, obj: {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {}, status: {conditions: [{type: Accepted, status: Unknown, reason: Pending}, {type: Programmed, status: Unknown}]}}}
 - {say: route without backend, want: Degraded, has: "gateway gw: no service", obj: {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {}, spec: {parentRefs: [{name: gw}]},
    status: {parents: [{parentRef: {name: gw}, conditions: [{type: Accepted, status: "True"}, {type: ResolvedRefs, status: "False", reason: BackendNotFound, message: no service}]}]}}}
-- {say: route nobody accepted, want: Progressing, obj: {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {}, spec: {parentRefs: [{name: gw}]}, status: {parents: []}}}
+- {say: route no one accepted, want: Progressing, obj: {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {}, spec: {parentRefs: [{name: gw}]}, status: {parents: []}}}
 - {say: Crossplane creating, want: Progressing, obj: {apiVersion: s3.aws.upbound.io/v1, kind: Bucket, metadata: {}, status: {conditions: [{type: Synced, status: "True"}, {type: Ready, status: "False", reason: Creating}]}}}
 - {say: Crossplane refused, want: Degraded, obj: {apiVersion: s3.aws.upbound.io/v1, kind: Bucket, metadata: {}, status: {conditions: [{type: Synced, status: "False", reason: ReconcileError}, {type: Ready, status: "True"}]}}}
 - {say: Crossplane paused, want: Suspended, obj: {apiVersion: s3.aws.upbound.io/v1, kind: Bucket, metadata: {}, status: {conditions: [{type: Synced, status: "False", reason: ReconcilePaused}]}}}

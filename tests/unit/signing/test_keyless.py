@@ -116,7 +116,7 @@ def test_another_issuer_or_subject_is_refused_and_named(
         (r"acme/shop", WORKFLOW, False),
         (r"https://github\.com/acme/.*", "https://evil.example/https://github.com/acme/x", False),
         (r"https://github\.com/(acme|beta)/.*", WORKFLOW, True),
-        (r"nobody|https://github\.com/acme/.*@refs/heads/main", WORKFLOW, True),
+        (r"no one|https://github\.com/acme/.*@refs/heads/main", WORKFLOW, True),
         (r"https://github\.com/acme/x|main", WORKFLOW, False),
         (r"^https://github\.com/acme/.*main$", WORKFLOW, True),
         (r"https://github.com/acme/.*main", "https://githubXcom/acme/main", True),

@@ -28,7 +28,7 @@ COSIGN_PUB = (Path(__file__).parent / "data" / "cosign.pub").read_bytes()
 
 
 def never() -> bytes:
-    raise AssertionError("nobody should have been asked for a password")
+    raise AssertionError("no one should have been asked for a password")
 
 
 def pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey) -> bytes:

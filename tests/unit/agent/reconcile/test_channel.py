@@ -188,7 +188,7 @@ def test_the_first_contact_is_as_good_as_the_policys_min_sequence(reader: Reader
         await reader.write(2)
         await reader.point(old)
         await reader.refuses(EpochRefused, least=2)
-        assert await reader.look() == DIGESTS[1]  # without it, nobody can know
+        assert await reader.look() == DIGESTS[1]  # without it, no one can know
 
     run(story())
 
@@ -354,7 +354,7 @@ def test_a_record_comes_from_a_mirror_when_the_repository_is_gone(
         assert await reader.look() == DIGESTS[3]
         assert stale.asked == [], "mirrors are asked only where they are needed"
         gone = Gone(tmp_path / "gone")
-        # Who knows nothing yet takes the highest there is; who knows more goes back for nobody.
+        # Who knows nothing yet takes the highest there is; who knows more goes back for no one.
         newcomer = Reader(reader.store, mirrored=MirroredStore([gone, stale, fresh]))
         assert await newcomer.look() == DIGESTS[2]
         newcomer.restart()

@@ -225,7 +225,7 @@ def test_what_drifts_is_put_back_while_the_registry_takes_its_time(
         seen.append(dict(world.place.holds))
         world.place.holds["app"] = "8"
         async with asyncio.timeout(5):
-            while world.place.holds["app"] != "1":  # noqa: ASYNC110 - the place tells nobody
+            while world.place.holds["app"] != "1":  # noqa: ASYNC110 - the place tells no one
                 await asyncio.sleep(0.01)
 
     world.wait(10_000)
@@ -366,7 +366,7 @@ def test_it_stays_there_through_restarts_until_the_pointer_moves(world: World) -
     world.publisher.point("prod", bad)
     world.wait(1)
     world.run()
-    assert world.place.holds == {"app": "sick"}, "named anew, tried anew"
+    assert world.place.holds == {"app": "sick"}, "named again, tried again"
 
 
 @pytest.mark.parametrize("ask", ["spec", "annotation"])
@@ -491,7 +491,7 @@ def test_hold_keeps_it_and_says_so(tmp_path: Path) -> None:
     assert world.ready[1] == "Ready"
 
 
-def test_the_way_back_needs_no_registry(world: World) -> None:
+def test_rollback_uses_cached_content_when_registry_is_unavailable(world: World) -> None:
     world.push(app="1")
     world.run()
     world.push(app="sick")

@@ -1,4 +1,4 @@
-"""So many kinds are watched for a Stack and in all, and nobody loses a watch to another Stack."""
+"""So many kinds are watched for a Stack and in all, and no one loses a watch to another Stack."""
 
 from __future__ import annotations
 

@@ -411,7 +411,7 @@ def test_what_is_named_and_not_there_is_an_error(site: Site, tmp_path: Path) -> 
 
 
 def test_no_channel_goes_to_what_nobody_signed_unless_that_is_said(site: Site) -> None:
-    """Without a policy nobody says who must have signed it: somebody must have all the same."""
+    """Without a policy no one says who must have signed it: somebody must have all the same."""
     key = ("--key", str(site.root / "chan.key"))
     plain = f"{site.store}:v9"
     site.push("9", sign=False)

@@ -216,7 +216,7 @@ def test_what_was_read_once_is_not_asked_for_again(shop: Shop) -> None:
     cached = shop.root / "cache" / "ocistate" / "blobs"
     assert gone
     assert rows
-    # A damaged copy is noticed, and asked for anew.
+    # A damaged copy is noticed, and asked for again.
     for path in cached.iterdir():
         path.write_bytes(b"damaged")
     assert shop.json("log", shop.store, "prod", "--resource", "Deployment/api", "-p") == rows

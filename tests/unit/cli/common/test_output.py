@@ -48,9 +48,9 @@ def test_a_verb_that_is_not_there_is_answered_with_those_like_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["promot", "--to", "prod"]) == 2
-    assert "No such verb 'promot'. Did you mean 'ocistate promote'?" in capsys.readouterr().err
+    assert "No such command 'promot'. Did you mean 'ocistate promote'?" in capsys.readouterr().err
     assert main(["xyzzy"]) == 2
-    assert capsys.readouterr().err.endswith("No such verb 'xyzzy'.\n")
+    assert capsys.readouterr().err.endswith("No such command 'xyzzy'.\n")
 
 
 HOSTILE = "a\x1b[2J\x9b31m\nSignatures:  1\n\u202eevil\u2066\u2028next\r\x07\x00b"

@@ -100,7 +100,7 @@ def test_a_policy_that_cannot_be_read_refuses_what_it_would_have_decided() -> No
     with pytest.raises(ConfigError, match="treshold"):
         select_policy([wide, strict], "host/shop")
     assert select_policy([wide, strict], "host/other") is wide
-    # Nobody knows what it was meant for: nothing passes until it is mended.
+    # No one knows what it was meant for: nothing passes until it is fixed.
     for globs in (None, [], "host/shop", ["host/shop", 7], ["host/\u0455hop"]):
         with pytest.raises(ConfigError, match="treshold"):
             select_policy([wide, faulty(globs)], "host/other")
