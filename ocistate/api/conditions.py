@@ -1,8 +1,8 @@
 """The conditions of a Stack and their reasons: what each means, and what a user does about it.
 
-The table in docs/reference/conditions.md is made from the docstrings here. `Ready`, `Reconciling` and
-`Stalled` follow kstatus (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus), so
-that ``kubectl wait``, Flux, Argo CD and Helm wait for a Stack as for any other object.
+The table in docs/reference/conditions.md is made from the docstrings here. `Ready`, `Reconciling`
+and `Stalled` follow kstatus (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus),
+so that ``kubectl wait``, Flux, Argo CD and Helm wait for a Stack as for any other object.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Reason(StrEnum):
     VERIFICATION_OFF = "VerificationOff"
     """The policy has `mode: off`. Nothing is checked."""
     NOT_VERIFIED_YET = "NotVerifiedYet"
-    """The policies changed and the artifact could not be verified again, mostly because the registry
-    is out of reach. It is tried again at each interval."""
+    """The policies changed and the artifact could not be verified again, mostly because the
+    registry is out of reach. It is tried again at each interval."""
     APPLIED = "Applied"
     """The target is equal to the artifact. Nothing to do."""
     DRIFTED = "Drifted"
@@ -132,7 +132,7 @@ class Reason(StrEnum):
     CHANNEL_REFUSED = "ChannelRefused"
     """The channel's record may not be followed. The message says why."""
     INVALID_RECORD = "InvalidRecord"
-    """A signed record that is not one as the format has it. Upgrade the agent, or write it again."""
+    """A signed record that is not as the format has it. Upgrade the agent, or write it again."""
     FOREIGN_RECORD = "ForeignRecord"
     """The record of another channel or repository lies under this name. Promote again."""
     EPOCH_REFUSED = "EpochRefused"

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ocistate"
@@ -27,7 +24,8 @@ def test_no_function_is_longer_than_sixty_lines() -> None:
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {lines_of(node)} lines"
         for path in MODULES
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and lines_of(node) > MAX_FUNCTION
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and lines_of(node) > MAX_FUNCTION
     ]
     assert not long, "\n".join(long)
 
