@@ -43,7 +43,7 @@ def test_offsets_and_fractions_are_read(text: str) -> None:
     ],
 )
 def test_what_is_no_sane_time_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=".+"):
+    with pytest.raises(ValueError, match="not"):
         parse_time(text)
 
 
