@@ -42,7 +42,10 @@ def parse_time(text: str) -> datetime:
     """
     if not _TIME.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is not a time like 2026-01-31T12:00:00Z")
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:40]!r} is not a time: {error}") from None
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise ValueError(f"{text[:40]!r} is not between the years {_FIRST_YEAR} and {_LAST_YEAR}")
     return moment.astimezone(UTC)
