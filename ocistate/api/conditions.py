@@ -1,7 +1,7 @@
 """The conditions of a Stack and their reasons: what each means, and what a user does about it.
 
-The table in docs/reference/conditions.md is made from the docstrings here. `Ready`, `Reconciling`
-and `Stalled` follow kstatus (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus),
+The page docs/reference/conditions.md is made from the docstrings here, by scripts/generate.
+`Ready`, `Reconciling` and `Stalled` follow kstatus (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus),
 so that ``kubectl wait``, Flux, Argo CD and Helm wait for a Stack as for any other object.
 """
 
@@ -17,7 +17,8 @@ class ConditionType(StrEnum):
     """True: what the pointer names runs and is healthy. False: the reason says why not. Unknown:
     under way, or suspended."""
     RECONCILING = "Reconciling"
-    """True while a change is on its way into the target. Absent otherwise."""
+    """True while a change is on its way into the target: from before the first object is applied
+    until all are healthy, late or degraded. Absent otherwise."""
     STALLED = "Stalled"
     """True: nothing changes by itself; another artifact, policy or spec is needed. Absent
     otherwise."""
@@ -84,7 +85,13 @@ class Reason(StrEnum):
     SETTLED = "Settled"
     """No object is contested any more."""
     ERROR = "Error"
-    """Something unexpected. The agent's log has the details; please report it."""
+    """Something went wrong that has no reason of its own. The message says what."""
+    INTERNAL_ERROR = "InternalError"
+    """A bug in ocistate. The agent's log has the details; please report it."""
+    USAGE = "Usage"
+    """A value cannot be used where it is given. The message names it."""
+    INVALID_REFERENCE = "InvalidReference"
+    """A registry reference cannot be read. Correct it; the message says where it is wrong."""
     INVALID_INPUT = "InvalidInput"
     """The content cannot be used as given. The message names file and field."""
     INVALID_MANIFEST = "InvalidManifest"
@@ -103,6 +110,9 @@ class Reason(StrEnum):
     """The registry cannot be reached. What runs is kept equal meanwhile."""
     REGISTRY_PROTOCOL_ERROR = "RegistryProtocolError"
     """The registry answered what the specification does not allow. Check proxies in between."""
+    HOST_NOT_ALLOWED = "HostNotAllowed"
+    """The agent may not ask this host or address. Name another one, or have the operator allow
+    it."""
     DIGEST_MISMATCH = "DigestMismatch"
     """Bytes are not what their digest says. The registry, a mirror or a proxy changes content."""
     LIMIT_EXCEEDED = "LimitExceeded"
@@ -115,6 +125,10 @@ class Reason(StrEnum):
     """The artifact's layer tries to escape its folder or to exhaust the reader. Do not trust it."""
     INVALID_KEY = "InvalidKey"
     """A key cannot be read or is too weak. The message names where it comes from."""
+    WRONG_PASSWORD = "WrongPassword"  # noqa: S105 - a reason
+    """A private key cannot be opened with the password given."""
+    NO_IDENTITY = "NoIdentity"
+    """There is no identity to sign with: no token and no way to get one."""
     VERIFICATION_FAILED = "VerificationFailed"
     """Verification did not succeed. `ocistate verify` shows each signature and why."""
     INVALID_SIGNATURE = "InvalidSignature"
@@ -147,6 +161,10 @@ class Reason(StrEnum):
     """A signed report that is not one as the format has it."""
     FOREIGN_REPORT = "ForeignReport"
     """The report of another cluster, channel or repository."""
+    CHANNEL_HELD = "ChannelHeld"
+    """The channel is held. `ocistate channel resume` continues."""
+    ROLLOUT_WAITS = "RolloutWaits"
+    """A rollout waits for a gate or a ring. `ocistate channel status` names it."""
     CLUSTER_ERROR = "ClusterError"
     """The Kubernetes API did not do what it should. The message has its answer."""
     API_ERROR = "ApiError"
@@ -167,3 +185,23 @@ class Reason(StrEnum):
     """Objects were refused. The message names the first five; the others are applied."""
     TARGET_ERROR = "TargetError"
     """The target folder cannot be made equal. The message names the file."""
+
+
+class EventReason(StrEnum):
+    """Reasons that only Events have. Conditions' reasons are used in Events, too."""
+
+    CONTESTED = "Contested"
+    """Another writer or an admission webhook keeps changing objects. See the condition."""
+    DRIFT_CORRECTED = "DriftCorrected"
+    """Objects differed from the artifact and were put back. Nothing to do."""
+    KEPT = "Kept"
+    """The Stack is gone, and these objects stay without an owner. The message says why."""
+    NOT_KEPT = "NotKept"
+    """There is no room for a copy of the artifact on disk. The rollout continues; give the agent
+    more disk, so that it can repair objects without the registry."""
+    RUNS_UNVERIFIED = "RunsUnverified"
+    """The current policies do not trust what runs. Release an artifact that they trust, or correct
+    the policy; nothing is removed meanwhile."""
+    TARGET_CHANGED = "TargetChanged"
+    """The Stack now goes to another cluster. What is in the one before stays there: delete it, or
+    see `ocistate orphans`."""

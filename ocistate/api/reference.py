@@ -1,4 +1,4 @@
-"""The field reference of a public object, as Markdown, made from its schema.
+"""Reference pages, as Markdown: the fields of a public object and the reasons of conditions.
 
 text = field_reference("Stack", "What it is.", {"spec": structural_schema(StackSpec)})
 """
@@ -6,9 +6,35 @@ text = field_reference("Stack", "What it is.", {"spec": structural_schema(StackS
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
+from ocistate.api.conditions import ConditionType, EventReason, Reason
 from ocistate.api.scalars import Schema
+from ocistate.api.schema import member_texts
+
+_CONDITIONS_INTRO: Final = """\
+What a Stack's status reports. `Ready`, `Reconciling` and `Stalled` follow
+[kstatus](https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus), so that
+`kubectl wait`, Flux, Argo CD and Helm wait for a Stack as for any other object:
+
+    kubectl wait stack/web --for=condition=Ready --timeout=5m"""
+
+
+def condition_reference() -> str:
+    """The page of all conditions and reasons: what each means, and what a user does about it."""
+    parts: list[tuple[str, type[StrEnum]]] = [
+        ("Conditions", ConditionType),
+        ("Reasons", Reason),
+        ("Reasons of Events only", EventReason),
+    ]
+    lines = ["# Conditions and reasons", "", _CONDITIONS_INTRO, ""]
+    for title, kind in parts:
+        texts = member_texts(kind)
+        lines += [f"## {title}", ""]
+        lines += [f"- `{member.value}`: {texts[member.name]}" for member in kind]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def field_reference(title: str, about: str, parts: Mapping[str, Schema]) -> str:

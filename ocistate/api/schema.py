@@ -34,7 +34,7 @@ def descriptions(kind: type[msgspec.Struct]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if issubclass(base, msgspec.Struct) and base.__struct_fields__:
-            found |= _docstrings(base)
+            found |= member_texts(base)
     return found
 
 
@@ -110,14 +110,14 @@ def _given(schema: Schema, **more: Any) -> Schema:
 
 
 @cache
-def _docstrings(kind: type) -> Mapping[str, str]:
-    """The string that follows each field in the source of a class."""
+def member_texts(kind: type) -> Mapping[str, str]:
+    """The string that follows each field, or member of an enum, in the source of a class."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     found: dict[str, str] = {}
     name = ""
     for line in tree.body if isinstance(tree, ast.ClassDef) else ():
         match line:
-            case ast.AnnAssign(target=ast.Name(id=name)):
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
                 pass
             case ast.Expr(value=ast.Constant(value=str() as text)) if name:
                 found[name] = " ".join(text.split())
