@@ -28,6 +28,7 @@ from ocistate.apply.preview import preview
 from ocistate.apply.prune import Prune
 from ocistate.apply.result import ApplyOutcome, ObjectState, Result
 from ocistate.apply.send import send
+from ocistate.concurrency import together
 from ocistate.errors import ApplyFailed, ClusterError, ClusterUnavailable, OcistateError
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient
@@ -35,7 +36,6 @@ from ocistate.kube.discovery import Kinds
 from ocistate.kube.errors import StatusError
 from ocistate.kube.refusals import explained, is_exclusive, is_immutable, is_passing
 from ocistate.kube.stages import ApplyStage
-from ocistate.kube.tasks import together
 from ocistate.objects import GroupKind, ObjectId
 
 IS_THERE: Final = "is there: ocistate.dev/apply is ifnotpresent"

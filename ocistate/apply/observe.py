@@ -16,12 +16,12 @@ from ocistate.apply.desired.prepare import Desired
 from ocistate.apply.live import checked, id_of, live_of
 from ocistate.apply.plan import Live
 from ocistate.apply.unlisted import PAGE_SECONDS, is_broken, prompt_pages
+from ocistate.concurrency import together
 from ocistate.errors import ClusterError
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import ApiResource
 from ocistate.kube.errors import StatusError
-from ocistate.kube.tasks import together
 from ocistate.labels import STACK_LABEL
 from ocistate.objects import GroupKind, ObjectId
 

@@ -18,12 +18,12 @@ from typing import Any, Final
 
 from ocistate.apply.live import id_of, live_of
 from ocistate.apply.unlisted import is_broken, prompt_pages
+from ocistate.concurrency import together
 from ocistate.errors import ClusterError
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import ApiResource
 from ocistate.kube.errors import StatusError
-from ocistate.kube.tasks import together
 from ocistate.labels import DIGEST_ANNOTATION, STACK_LABEL, check_owner
 from ocistate.objects import ObjectId
 

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, ParamSpec, TypeVar
 
+from ocistate.concurrency import Limiter, each
 from ocistate.errors import LimitExceeded, NotFound
 from ocistate.oci.model import EMPTY_CONFIG, Descriptor, Index, Manifest
-from ocistate.oci.parallel import each
 from ocistate.oci.source import BlobSource
 from ocistate.oci.store import Store
 from ocistate.oci.tags import LEGACY_SUFFIXES, legacy_tag
@@ -80,7 +80,7 @@ async def copy(
     ``source_tags`` are all tags of the source where they are known: then none is asked for in vain.
     Raises StoreError; what had come through by then stays, and is not sent again the next time.
     """
-    work = _Copy(source, target, dry_run, asyncio.Semaphore(at_once), source_tags)
+    work = _Copy(source, target, dry_run, Limiter(at_once), source_tags)
     for group in groups:
         # As many artifacts as requests at a time: a manifest is held until it is sent.
         work.report.artifacts += await each(group, work.artifact, at_once=at_once)
@@ -93,7 +93,7 @@ class _Copy:
         source: Store,
         target: Store,
         dry_run: bool,
-        gate: asyncio.Semaphore,
+        limiter: Limiter,
         source_tags: Collection[str] | None,
     ) -> None:
         self.report = CopyReport()
@@ -102,7 +102,7 @@ class _Copy:
         self._dry_run = dry_run
         here, there = source.reference, target.reference
         self._mounts = here.scheme == there.scheme == "oci" and here.registry == there.registry
-        self._gate = gate
+        self._limiter = limiter
         self._tags = None if source_tags is None else frozenset(source_tags)
         self._memo: dict[tuple[str, str], asyncio.Future[Any]] = {}
 
@@ -237,7 +237,7 @@ class _Copy:
             self.report.blobs_present += 1
 
     async def _send_small(self, blob: Descriptor) -> bool:
-        async with self._gate:
+        async with self._limiter:
             if await self._target.has_blob(blob):
                 return False
             if blob.digest == EMPTY_CONFIG.digest:
@@ -273,7 +273,7 @@ class _Copy:
     async def _request(
         self, verb: Callable[P, Awaitable[T]], *args: P.args, **options: P.kwargs
     ) -> T:
-        async with self._gate:
+        async with self._limiter:
             return await verb(*args, **options)
 
     async def _once(self, kind: str, digest: str, work: Callable[[], Awaitable[T]]) -> T:

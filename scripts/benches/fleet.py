@@ -17,8 +17,8 @@ from ocistate.channel.change import Why, begun
 from ocistate.channel.record import RecordProvenance
 from ocistate.channel.report import Report, report_tag
 from ocistate.channel.trust import ChannelTrust
+from ocistate.concurrency import each
 from ocistate.oci import open_store
-from ocistate.oci.parallel import each
 from ocistate.ops.channel.reader import Channel
 from ocistate.ops.channel.reports import write_report
 from ocistate.ops.channel.writer import Writer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from ocistate.cli.common.options import (
     store_options,
 )
 from ocistate.cli.common.output import emit, note, output_option, result, table
+from ocistate.concurrency import each
 from ocistate.errors import ChannelError, ChannelFork, OcistateError
 from ocistate.reference import Reference
 
@@ -72,13 +72,11 @@ async def _list(
         names = channels_in(await store.tags())
         if names and not trust.is_given:
             trust.channel(names[0], reference, required=False)  # which warns of it, once
-        gate = asyncio.Semaphore(8)
 
         async def one(name: str) -> dict[str, Any]:
-            async with gate:
-                return await _row(store, reference, name, trust)
+            return await _row(store, reference, name, trust)
 
-        return list(await asyncio.gather(*(one(name) for name in names)))
+        return await each(names, one, at_once=8)
 
 
 async def _row(

@@ -22,6 +22,7 @@ import httpcore2 as httpcore
 import httpx2 as httpx
 
 from ocistate import __version__
+from ocistate.concurrency import Limiter
 from ocistate.errors import ConfigError, ProtocolError
 from ocistate.oci.options import StoreOptions
 from ocistate.oci.registry.answers import (
@@ -80,7 +81,7 @@ class Http:
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
     base: str = field(init=False)
-    transfers: asyncio.Semaphore = field(init=False, repr=False)
+    transfers: Limiter = field(init=False, repr=False)
     """Held while a blob is on its way: so many at a time, and no more."""
     _trust: Trust = field(init=False)
     _clients: dict[tuple[str, bool, bool], httpx.AsyncClient] = field(
@@ -91,7 +92,7 @@ class Http:
     _warned: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self, credentials: Credentials | None) -> None:
-        self.transfers = asyncio.Semaphore(self.options.transfers)
+        self.transfers = Limiter(self.options.transfers)
         endpoint = "registry-1.docker.io" if self.host == "docker.io" else self.host
         self._trust = find_trust(self.host, self.options)
         plain = self.options.insecure or (is_loopback(self.host) and not self._trust.is_given)

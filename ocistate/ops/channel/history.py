@@ -6,7 +6,6 @@ believed only for the digests that the chain names. So an overwritten tag shows.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import json
@@ -18,6 +17,7 @@ from typing import Final
 
 from ocistate.channel.history import MAX_RECORDS, History, Link, check_link, find_forks
 from ocistate.channel.record import Record, name_tag, number_tag, parse_record
+from ocistate.concurrency import each
 from ocistate.errors import (
     ChannelError,
     DigestMismatch,
@@ -126,11 +126,9 @@ class _Walk:
     fetched: dict[str, Known] = field(default_factory=dict)
     tagged: dict[tuple[int, int], str] = field(default_factory=dict)
     _names: dict[str, str] = field(init=False)
-    _gate: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self._names = {k.key.fingerprint: k.name for k in self.channel.trust.keys}
-        self._gate = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self, digest: str, limit: int) -> History:
         links: list[Link] = []
@@ -176,15 +174,14 @@ class _Walk:
     async def _ahead(self, follower: Record) -> None:
         last = max(follower.sequence - _BATCH, 1)
         numbers = [(follower.epoch, n) for n in range(follower.sequence - 1, last - 1, -1)]
-        await asyncio.gather(*(self._fetch(number) for number in numbers))
+        await each(numbers, self._fetch, at_once=_AT_ONCE)
 
     async def _fetch(self, what: str | tuple[int, int]) -> str:
         """Fetch by digest or number; the problem, if there is one."""
         target = what if isinstance(what, str) else number_tag(self.channel.name, *what)
         try:
-            async with self._gate:
-                # Whoever has it: it counts only where the chain names its digest.
-                raw, digest = await ask_any(self.store, lambda each: fetch_record(each, target))
+            # From any mirror: it counts only where the chain names its digest.
+            raw, digest = await ask_any(self.store, lambda store: fetch_record(store, target))
         except (NotFound, ProtocolError, DigestMismatch, ChannelError) as error:
             return error.message
         if not isinstance(what, str):
@@ -209,10 +206,9 @@ class _Walk:
         """See what the tag of each number holds."""
 
         async def one(number: tuple[int, int]) -> None:
-            async with self._gate:
-                self.tagged[number] = (
-                    await digest_at(self.store, number_tag(self.channel.name, *number)) or "nothing"
-                )
+            self.tagged[number] = (
+                await digest_at(self.store, number_tag(self.channel.name, *number)) or "nothing"
+            )
 
         missing = [r.number for r in records if r.number not in self.tagged]
-        await asyncio.gather(*(one(number) for number in missing))
+        await each(missing, one, at_once=_AT_ONCE)

@@ -6,7 +6,6 @@ fields are asked for.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +14,7 @@ from ocistate.artifact.diff import ChangeType
 from ocistate.artifact.inventory import Inventory, InventoryEntry
 from ocistate.artifact.pick import pick_resources
 from ocistate.channel.history import Link
+from ocistate.concurrency import each
 from ocistate.errors import InputError, NotFound, OcistateError, StoreError
 from ocistate.objects import ObjectId
 from ocistate.oci.store import Fetcher
@@ -92,22 +92,20 @@ async def read_releases(store: Fetcher, links: Iterable[Link]) -> list[ObjectRel
     raises StoreError.
     """
     place = repository_of(store.reference)
-    gate = asyncio.Semaphore(_AT_ONCE)
     digests = {link.record.subjects.get(place, "") for link in links} - {""}
 
     async def one(digest: str) -> tuple[str, tuple[Inventory | None, str]]:
-        async with gate:
-            try:
-                manifest = await fetch_manifest(store, digest)
-                return digest, (await fetch_inventory(store, manifest), "")
-            except NotFound as error:
-                return digest, (None, f"the artifact is gone: {error.message}")
-            except StoreError:
-                raise
-            except OcistateError as error:
-                return digest, (None, error.message)
+        try:
+            manifest = await fetch_manifest(store, digest)
+            return digest, (await fetch_inventory(store, manifest), "")
+        except NotFound as error:
+            return digest, (None, f"the artifact is gone: {error.message}")
+        except StoreError:
+            raise
+        except OcistateError as error:
+            return digest, (None, error.message)
 
-    found = dict(await asyncio.gather(*map(one, sorted(digests))))
+    found = dict(await each(sorted(digests), one, at_once=_AT_ONCE))
     releases = []
     for link in links:
         digest = link.record.subjects.get(place, "")

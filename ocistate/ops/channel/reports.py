@@ -21,6 +21,7 @@ from ocistate.channel.report import (
     sign_report,
     verify_report,
 )
+from ocistate.concurrency import each
 from ocistate.errors import (
     DigestMismatch,
     InvalidReport,
@@ -31,7 +32,6 @@ from ocistate.errors import (
     TrustError,
 )
 from ocistate.oci.model import EMPTY_CONFIG, Manifest, build_manifest, describe
-from ocistate.oci.parallel import each
 from ocistate.oci.store import Store
 from ocistate.ops.channel.reader import Channel
 from ocistate.signing.envelope import BUNDLE_TYPE

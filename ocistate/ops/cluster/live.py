@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,6 +20,7 @@ from ocistate.apply.plan import make_plan
 from ocistate.apply.preview import Preview, preview
 from ocistate.apply.unlisted import blind
 from ocistate.artifact.diff import FieldChange, diff_objects, mask_secrets
+from ocistate.concurrency import each
 from ocistate.errors import ClusterError
 from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError
@@ -76,18 +76,16 @@ async def diff_live(
     for kind, error in unlisted.items():
         on_unlisted(kind, error)
     plan = make_plan(desired, mine, others, adopt_from=adopt_from)
-    limit = asyncio.Semaphore(_AT_ONCE)
     new_namespaces = {each.id.name for each in desired.wanted if each.id.kind == "Namespace"}
     left = {action.id for action in plan.skip}
 
     async def one(wanted: DesiredObject) -> LiveDiff | None:
-        async with limit:
-            return await _one(client, desired, wanted, new_namespaces)
+        return await _one(client, desired, wanted, new_namespaces)
 
     refused = [LiveDiff(id=each.id, change="refused", error=each.reason) for each in plan.refuse]
     left |= {action.id for action in plan.refuse}
     wanted = [each for each in desired.wanted if each.id not in left]
-    found = await asyncio.gather(*map(one, wanted))
+    found = await each(wanted, one, at_once=_AT_ONCE)
     removed = [LiveDiff(id=action.id, change="removed") for action in plan.prune]
     return (*refused, *(each for each in found if each is not None), *removed)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ocistate.channel.record import Record, name_tag, number_tag, parse_record
+from ocistate.concurrency import each
 from ocistate.errors import ChannelError, ChannelFork, NotFound, ProtocolError, TrustError
 from ocistate.oci.copy import AT_ONCE, CopyItem, CopyReport, copy
-from ocistate.oci.parallel import each
 from ocistate.oci.store import Store
 from ocistate.oci.tags import is_channel
 from ocistate.ops.channel.reader import fetch_record

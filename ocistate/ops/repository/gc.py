@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ocistate.canonical import DIGEST_PATTERN
+from ocistate.concurrency import each
 from ocistate.errors import ArtifactError, NotFound, StoreError
 from ocistate.oci.local.indexed import IndexedStore
 from ocistate.oci.model import Index, Manifest
-from ocistate.oci.parallel import each
 from ocistate.oci.store import Store
 from ocistate.oci.tags import (
     LEGACY_SUFFIXES,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from ocistate.concurrency import each
 from ocistate.errors import NotFound, ProtocolError
-from ocistate.oci.parallel import each
 from ocistate.oci.store import Store
 from ocistate.oci.tags import legacy_tag, names_artifact, version_key
 from ocistate.signing.envelope import BUNDLE_TYPE, SIGN_PREDICATE

@@ -13,6 +13,7 @@ from ocistate.artifact.diff import mask_secret
 from ocistate.artifact.images import images_of
 from ocistate.artifact.inventory import Inventory, InventoryEntry
 from ocistate.artifact.pick import pick_resources
+from ocistate.concurrency import each
 from ocistate.errors import (
     ChannelError,
     NotFound,
@@ -125,20 +126,18 @@ async def locations_of_tags(store: Store, glob: str) -> list[ArtifactLocation]:
 async def search(store: Store, locations: Sequence[ArtifactLocation], query: Query) -> QueryResult:
     """Look into artifacts of one repository. Raises StoreError when it cannot be reached."""
     fetcher = CachedFetcher.of(store)
-    gate = asyncio.Semaphore(_AT_ONCE)
 
     async def one(location: ArtifactLocation) -> tuple[list[Hit], str]:
-        async with gate:
-            try:
-                return await _search(fetcher, location, query), ""
-            except NotFound as error:
-                return [], f"{location.repository}, {', '.join(location.pointers)}: {error.message}"
-            except StoreError:
-                raise
-            except OcistateError as error:
-                return [], f"{location.repository}, {', '.join(location.pointers)}: {error.message}"
+        try:
+            return await _search(fetcher, location, query), ""
+        except NotFound as error:
+            return [], f"{location.repository}, {', '.join(location.pointers)}: {error.message}"
+        except StoreError:
+            raise
+        except OcistateError as error:
+            return [], f"{location.repository}, {', '.join(location.pointers)}: {error.message}"
 
-    answers = await asyncio.gather(*map(one, locations))
+    answers = await each(locations, one, at_once=_AT_ONCE)
     return QueryResult(
         hits=tuple(hit for hits, _ in answers for hit in hits),
         artifacts=len(locations),

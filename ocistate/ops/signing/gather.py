@@ -6,11 +6,11 @@ anyone who may push can fill with another artifact's: only the signed payload te
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ocistate.concurrency import each, together
 from ocistate.errors import DigestMismatch, LimitExceeded, NotFound, ProtocolError
 from ocistate.oci.model import Descriptor, Manifest
 from ocistate.oci.store import Store
@@ -60,24 +60,22 @@ async def gather_signatures(
             _older(store, legacy_tag(digest, suffix), media_type, format_, limit)
             for suffix, media_type, format_, limit in _OLDER
         ]
-    leads = [lead for found in await asyncio.gather(*looks) for lead in found]
+    leads = [lead for found in await together(looks) for lead in found]
     return await _read(store, leads)
 
 
 async def _bundles(store: Store, digest: str) -> list[_Lead]:
     """The bundles that refer to an artifact, the newest first."""
     listed = await store.referrers(digest, BUNDLE_TYPE)
-    gate = asyncio.Semaphore(_AT_ONCE)
 
     async def one(descriptor: Descriptor) -> _Lead:
-        async with gate:
-            return await _bundle(store, digest, descriptor)
+        return await _bundle(store, digest, descriptor)
 
     def created(descriptor: Descriptor) -> str:
         return descriptor.annotations.get(_CREATED, "")
 
     newest = sorted(listed, key=created, reverse=True)[:MAX_SIGNATURES]
-    leads = list(await asyncio.gather(*(one(item) for item in newest)))
+    leads = await each(newest, one, at_once=_AT_ONCE)
     if len(listed) > MAX_SIGNATURES:
         leads.append(_Lead(_too_many(digest, len(listed))))
     return leads
@@ -138,22 +136,21 @@ async def _read(store: Store, leads: Sequence[_Lead]) -> list[FoundSignature]:
         total += _size(leads[place])
         if total <= MAX_TOTAL_BYTES:
             fitting.add(place)
-    gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(place: int, lead: _Lead) -> FoundSignature:
+    async def one(numbered: tuple[int, _Lead]) -> FoundSignature:
+        place, lead = numbered
         if lead.blob is None:
             return lead.found
         if place not in fitting:
             message = f"is not read: there are more than {MAX_TOTAL_BYTES} bytes of signatures"
             return replace(lead.found, error=message)
         try:
-            async with gate:
-                raw = await store.fetch_blob(lead.blob, limit=lead.limit)
+            raw = await store.fetch_blob(lead.blob, limit=lead.limit)
         except _BROKEN as error:
             return replace(lead.found, error=error.message)
         return replace(lead.found, raw=raw)
 
-    return list(await asyncio.gather(*(one(place, lead) for place, lead in enumerate(leads))))
+    return await each(enumerate(leads), one, at_once=_AT_ONCE)
 
 
 def _size(lead: _Lead) -> int:

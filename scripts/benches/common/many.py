@@ -6,9 +6,9 @@ import asyncio
 import subprocess
 
 from benches.common.measure import Figures, against, measure, median, ocistate
+from ocistate.concurrency import each
 from ocistate.oci import open_store
 from ocistate.oci.model import EMPTY_CONFIG, build_manifest, describe
-from ocistate.oci.parallel import each
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution
 from testbed.tools import ensure

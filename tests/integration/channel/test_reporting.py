@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from ocistate.channel.report import Report, report_tag
+from ocistate.concurrency import each
 from ocistate.oci import open_store
-from ocistate.oci.parallel import each
 from ocistate.oci.store import Store
 from ocistate.ops.channel.reports import write_report
 from ocistate.reference import parse_reference
