@@ -42,6 +42,9 @@ _DERIVED: Final = frozenset(
     }
 )
 
+_KINDS_AGE: Final = 1.0
+"""Seconds that what is served may be old: what came since then would be deleted unseen."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prune:
@@ -157,7 +160,7 @@ async def _still_there(client: KubeClient, expected: Mapping[ObjectId, str]) -> 
 async def _others_in_namespace(client: KubeClient, namespace: str, owner: str) -> str:
     kinds = [
         resource
-        for resource in await client.kinds(max_age=60.0)
+        for resource in await client.kinds(max_age=_KINDS_AGE)
         if resource.namespaced
         and {"list", "delete"} <= resource.verbs
         and GroupKind(resource.group, resource.kind) not in _DERIVED
@@ -180,7 +183,7 @@ async def _others_in_namespace(client: KubeClient, namespace: str, owner: str) -
 
 async def _others_of_definition(client: KubeClient, id: ObjectId, owner: str) -> str:
     plural, _, group = id.name.partition(".")
-    for resource in await client.kinds(max_age=60.0):
+    for resource in await client.kinds(max_age=_KINDS_AGE):
         if (resource.group, resource.plural) == (group, plural):
             try:
                 other = await _first_other(client, resource, "", owner)

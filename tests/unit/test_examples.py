@@ -51,7 +51,9 @@ def served(clusters: Path, tmp_path: Path) -> dict[str, set[str]]:
 
     async def serve() -> bytes:
         folder = StateFolder(tmp_path / "state")
-        target_factory: Any = SimpleNamespace(reachable=lambda: {"east": True})
+        target_factory: Any = SimpleNamespace(
+            reachable=lambda: {"east": True}, sizes=lambda: {"objects": 1}
+        )
         agent = Agent(
             status_store=FolderStatusStore(folder),
             target_factory=target_factory,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ocistate.api.stack import GROUP
@@ -18,6 +18,44 @@ log = logging.getLogger("ocistate.agent")
 _RETRY_SECONDS: Final = 2.0
 
 Object = dict[str, Any]
+
+
+@dataclass(slots=True)
+class History:
+    """How far a cluster's history has been seen, as a whole and object by object."""
+
+    reached: int = 0
+    objects: dict[str, int] = field(default_factory=dict)
+    """The version of each object, by its UID."""
+
+    def replace(self, objects: Sequence[Object], version: str) -> bool:
+        """All there are now; whether the cluster is in an earlier state than it was.
+
+        Soon after a restore its versions may be higher again than the last one seen of this kind,
+        but those of the objects that were changed in between are not.
+        """
+        now = {_uid(obj): _version(obj) for obj in objects}
+        earlier = version_number(version) < self.reached or any(
+            now[uid] < seen for uid, seen in self.objects.items() if uid in now
+        )
+        self.reached, self.objects = version_number(version), now
+        return earlier
+
+    def add(self, type_: str, obj: Object) -> None:
+        """An event of a watch."""
+        self.reached = max(self.reached, _version(obj))
+        if type_ == "DELETED":
+            self.objects.pop(_uid(obj), None)
+        elif type_ != "BOOKMARK":
+            self.objects[_uid(obj)] = _version(obj)
+
+
+def _uid(obj: Object) -> str:
+    return str(obj["metadata"].get("uid", ""))
+
+
+def _version(obj: Object) -> int:
+    return version_number(obj["metadata"]["resourceVersion"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,30 +75,29 @@ class Feed:
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        reached = [0]
+        history = History()
         while True:
             try:
-                await self._list_and_watch(reached)
+                await self._list_and_watch(history)
             except OcistateError as error:
                 log.warning("watching %s: %s", self.kind, error, extra={"reason": error.reason})
             except Exception:
                 log.exception("watching %s failed unexpectedly", self.kind)
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _list_and_watch(self, reached: list[int]) -> None:
+    async def _list_and_watch(self, history: History) -> None:
         resource = await self.client.kind(GROUP, self.kind)
         listing = await self.client.list(resource, self.namespace)
         await self.listed(listing.items)
         since = listing.resource_version
-        if version_number(since) < reached[0]:
+        if history.replace(listing.items, since):
             log.warning("the cluster is in an earlier state than before: all is compared again")
             self.restored()
-        reached[0] = version_number(since)
         while not await self.client.went_back(resource, self.namespace, since=since):
             watch = self.client.watch(resource, self.namespace, since=since)
             async with aclosing(watch) as events:
                 async for type_, obj in events:
                     since = obj["metadata"]["resourceVersion"]
-                    reached[0] = max(reached[0], version_number(since))
+                    history.add(type_, obj)
                     if type_ != "BOOKMARK":
                         await self.changed(type_, obj)

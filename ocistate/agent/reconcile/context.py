@@ -93,6 +93,8 @@ class ReconcileState:
     content: Content | None = None
     unkept: str = ""
     """The digest of which there is no copy on disk, since there was no room for it."""
+    unrepaired: str = ""
+    """Why what runs could not be put back at the last try."""
     pointed: Pointed | None = None
     """What the channel named, and the record that says so."""
     looked: tuple[Stack, str, float] | None = None

@@ -149,10 +149,18 @@ class Pass(SourceResolution):
                 return True
             done = await self.services.target(self.stack).apply(kept, changed=False)
         except OcistateError as error:
-            self.services.event(self.stack, "Warning", error.reason, str(error))
+            self._emit_repair_failed(error)
             return False
+        self.reconcile_state.unrepaired = ""
         self._emit_applied_events(done, changed=False)
         return not done.errors
+
+    def _emit_repair_failed(self, error: OcistateError) -> None:
+        """An Event, once: the same failure comes back with every pass until it is over."""
+        words = str(error)
+        if not same_trouble(self.reconcile_state.unrepaired, words):
+            self.services.event(self.stack, "Warning", error.reason, words)
+        self.reconcile_state.unrepaired = words
 
     async def _find(self) -> tuple[Content, Verified]:
         """What is wanted. Whatever goes wrong with it is an error of the tree: what runs is still
@@ -251,11 +259,12 @@ class Pass(SourceResolution):
             if content is not None and await self._must_correct(content):
                 done = await self.services.target(self.stack).apply(content, changed=False)
                 self._emit_applied_events(done, changed=False)
+            self.reconcile_state.unrepaired = ""
             report = await self._report()
             if content is not None and report.counts:
                 self._set_healthy_condition(*self._verdict(report), report, good.digest)
         except OcistateError as error:
-            self.services.event(self.stack, "Warning", error.reason, str(error))
+            self._emit_repair_failed(error)
 
     async def _must_correct(self, content: Content) -> bool:
         if self.stack.drift == "ignore":

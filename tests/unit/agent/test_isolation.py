@@ -125,6 +125,9 @@ class Client:
             yield event
         await asyncio.Event().wait()
 
+    async def went_back(self, resource: str, namespace: str, *, since: str) -> bool:
+        return False
+
     async def get(self, id: ObjectId) -> Any:
         if self.before_get is not None:
             await self.before_get()
