@@ -1,7 +1,7 @@
 """Times as Kubernetes and our records write them: RFC 3339, in UTC, to the second.
 
-Every number of a date is bounded by its digits before it is read, and years are those that a
-statement of ours can be from, so that sums with durations never overflow.
+Every number of a date is bounded by its digits before it is read, and years are bounded too, so
+that sums with durations and changes of the time zone never overflow.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import Final
+
+FIRST_SIGNED_YEAR: Final = 2000
+LAST_SIGNED_YEAR: Final = 2199
+"""The years that a signed statement can be from, or name."""
 
 _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 2999
@@ -28,17 +32,20 @@ def format_micros(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def parse_exact_time(text: str) -> datetime:
-    """A time just as `format_time` writes it, for signed statements. Raises ValueError."""
+def parse_signed_time(text: str) -> datetime:
+    """A time of a signed statement: as `format_time` writes it, of this century or the next.
+
+    A signer may write any time there is. Raises ValueError.
+    """
     if not _EXACT.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is not a time like 2026-01-31T12:00:00Z")
-    return parse_time(text)
+    return _within(parse_time(text), text, FIRST_SIGNED_YEAR, LAST_SIGNED_YEAR)
 
 
 def parse_time(text: str) -> datetime:
     """A time with any offset and fraction, as API servers and registries write it.
 
-    Raises ValueError, also for a year that no statement can be from.
+    Raises ValueError, also for years that no registry or cluster can mean.
     """
     if not _TIME.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is not a time like 2026-01-31T12:00:00Z")
@@ -46,6 +53,10 @@ def parse_time(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"{text[:40]!r} is not a time: {error}") from None
-    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        raise ValueError(f"{text[:40]!r} is not between the years {_FIRST_YEAR} and {_LAST_YEAR}")
-    return moment.astimezone(UTC)
+    return _within(moment, text, _FIRST_YEAR, _LAST_YEAR).astimezone(UTC)
+
+
+def _within(moment: datetime, text: str, first: int, last: int) -> datetime:
+    if not first <= moment.year <= last:
+        raise ValueError(f"{text[:40]!r} is not between the years {first} and {last}")
+    return moment

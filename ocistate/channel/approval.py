@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from ocistate.channel.record import read_time, show_time
 from ocistate.channel.trust import CLOCK_SKEW
+from ocistate.times import format_time, parse_signed_time
 
 PREDICATE: Final = "https://ocistate.dev/approval/v1"
 
@@ -38,10 +38,10 @@ class Approval:
             "repository": self.repository,
             "digest": self.digest,
             "reason": self.reason,
-            "at": show_time(self.at),
+            "at": format_time(self.at),
         }
         if self.expires is not None:
-            value["expires"] = show_time(self.expires)
+            value["expires"] = format_time(self.expires)
         return value
 
 
@@ -63,8 +63,8 @@ def parse_approval(predicate: Any) -> Approval:
     if unknown := sorted(str(key) for key in predicate.keys() - {*_REQUIRED, "expires"}):
         raise ValueError(f"has the unknown field {unknown[0][:40]!r}")
     try:
-        at = read_time(texts["at"])
-        expires = read_time(texts["expires"]) if "expires" in texts else None
+        at = parse_signed_time(texts["at"])
+        expires = parse_signed_time(texts["expires"]) if "expires" in texts else None
     except ValueError as error:
         raise ValueError(f"has a wrong time: {error}") from None
     return Approval(
@@ -88,7 +88,7 @@ def why_not(predicate: Any, *, channel: str, repository: str, digest: str, now: 
     if approval.digest != digest:
         return f"is for {approval.digest}"
     if approval.at > now + CLOCK_SKEW:
-        return f"is from the future: {show_time(approval.at)}"
+        return f"is from the future: {format_time(approval.at)}"
     if approval.expires is not None and approval.expires <= now:
-        return f"expired at {show_time(approval.expires)}"
+        return f"expired at {format_time(approval.expires)}"
     return ""

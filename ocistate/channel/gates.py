@@ -17,7 +17,6 @@ from ocistate.artifact.diff import diff_inventories
 from ocistate.artifact.inventory import Inventory
 from ocistate.channel.approval import PREDICATE, why_not
 from ocistate.channel.fleet import Fleet, by_cluster, healthy_since
-from ocistate.channel.record import show_time
 from ocistate.channel.window import TimeWindow
 from ocistate.signing.claims import read_claims
 from ocistate.signing.decide import Certify, Verdict, decide
@@ -29,6 +28,7 @@ from ocistate.signing.policy.model import (
     TrustedKey,
     TrustPolicy,
 )
+from ocistate.times import format_time
 
 GateKind = Literal["healthy", "approvals", "attestation", "window", "check", "changes", "signature"]
 
@@ -288,7 +288,7 @@ def _opening(gate: Opening, facts: Facts) -> GateOutcome:
     if window.is_open(facts.now):
         return GateOutcome(kind="window", open=True, reason=f"it is the time: {window}")
     opens_at = window.opens_at(facts.now)
-    when = f"opens at {show_time(opens_at)}" if opens_at else "does not open within a year"
+    when = f"opens at {format_time(opens_at)}" if opens_at else "does not open within a year"
     return GateOutcome(
         kind="window", open=False, reason=f"the window {window} {when}", opens_at=opens_at
     )

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from ocistate.channel.fleet import Fleet, Member, healthy_since
-from ocistate.channel.record import Record, show_time
+from ocistate.channel.record import Record
 from ocistate.channel.rings import Rollout
+from ocistate.times import format_time
 
 RolloutVerdict = Literal["wait", "advance", "finish", "back"]
 
@@ -42,9 +43,9 @@ def decide(record: Record, rollout: Rollout, fleet: Fleet, now: datetime) -> Rol
         return RolloutStep(verdict="wait", why=tuple(_missing(m) for m in missing))
     due = max(since, rollout.opened_at) + timedelta(seconds=rollout.newest.soak)
     if now < due:
-        text = f"all {len(inside)} are well, and are to be so until {show_time(due)}"
+        text = f"all {len(inside)} are well, and are to be so until {format_time(due)}"
         return RolloutStep(verdict="wait", why=(text,))
-    well = f"all {len(inside)} are well since {show_time(since)}"
+    well = f"all {len(inside)} are well since {format_time(since)}"
     done = rollout.open == len(rollout.rings)
     return RolloutStep(verdict="finish" if done else "advance", why=(well,))
 
@@ -78,7 +79,7 @@ def _trouble(member: Member, record: Record, rollout: Rollout, now: datetime) ->
     patience = timedelta(seconds=rollout.rings[member.ring].patience)
     if now < max(begun, rollout.opened_at) + patience:
         return ""
-    return f"{_name(member)} is {member.standing} since {show_time(begun)}" + (
+    return f"{_name(member)} is {member.standing} since {format_time(begun)}" + (
         f": {member.problem}" if member.problem else ""
     )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from ocistate.signing.envelope import (
 )
 from ocistate.signing.keys import Signer
 from ocistate.text import whole_number
+from ocistate.times import format_time, parse_signed_time
 
 PREDICATE: Final = "https://ocistate.dev/channel/v1"
 RECORD_TYPE: Final = "application/vnd.ocistate.channel.v1"
@@ -41,13 +42,8 @@ MAX_SUBJECTS: Final = 256
 MAX_NUMBER: Final = 2**53 - 1
 """The largest number that every reader of JSON can tell from its neighbours."""
 
-FIRST_YEAR: Final = 2000
-LAST_YEAR: Final = 2199
-"""No signed statement speaks of a time before or after."""
-
 _MAX_TEXT: Final = 4096
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _KNOWN: Final = frozenset(
     (
         *("channel", "repository", "epoch", "sequence", "previous", "issuedAt"),
@@ -177,7 +173,7 @@ def sign_record(record: Record, signer: Signer) -> bytes:
         "epoch": record.epoch,
         "sequence": record.sequence,
         "previous": record.previous,
-        "issuedAt": show_time(record.issued_at),
+        "issuedAt": format_time(record.issued_at),
         "reason": record.reason,
     }
     if record.artifacts:
@@ -186,9 +182,9 @@ def sign_record(record: Record, signer: Signer) -> bytes:
             for name, made in record.artifacts.items()
         }
     if record.expires is not None:
-        predicate["expires"] = show_time(record.expires)
+        predicate["expires"] = format_time(record.expires)
     if record.rollout is not None:
-        predicate["rollout"] = write_rollout(record.rollout, show_time(record.rollout.opened_at))
+        predicate["rollout"] = write_rollout(record.rollout, format_time(record.rollout.opened_at))
         predicate["critical"] = ["rollout"]
     for name, value in (("source", record.source), ("actor", record.actor), ("hold", record.hold)):
         if value:
@@ -248,25 +244,6 @@ def parse_record(statement: Statement) -> Record:
         subjects=MappingProxyType(subjects),
         extra=MappingProxyType({k: v for k, v in value.items() if k not in _KNOWN}),
     )
-
-
-def show_time(moment: datetime) -> str:
-    """A time as it stands in a record: RFC 3339, in UTC, to the second."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
-
-
-def read_time(text: str) -> datetime:
-    """A time as ``show_time`` writes it, of this century or the next. Raises ValueError.
-
-    Whoever signs may write any time there is: with one of the year 1 or 9999 the readers' sums and
-    time zones would overflow.
-    """
-    if not _TIME.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is not a time")
-    moment = datetime.fromisoformat(text)
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise ValueError(f"{text} is not a time from {FIRST_YEAR} to {LAST_YEAR}")
-    return moment
 
 
 def _check_critical(value: Mapping[str, Any]) -> None:
@@ -334,7 +311,7 @@ def _time(value: Mapping[str, Any], key: str) -> datetime | None:
     if text is None:
         return None
     try:
-        return read_time(text)
+        return parse_signed_time(text)
     except (TypeError, ValueError):
         raise InvalidRecord(
             f"record: {key} is {str(text)[:40]!r}, not a time such as 2026-01-31T12:00:00Z"

@@ -18,7 +18,6 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
-from ocistate.channel.record import read_time, show_time
 from ocistate.channel.rings import Cluster, labels_problem
 from ocistate.channel.trust import CLOCK_SKEW
 from ocistate.errors import ForeignReport, InvalidReport, Untrusted
@@ -34,6 +33,7 @@ from ocistate.signing.envelope import (
 from ocistate.signing.keys import Signer
 from ocistate.signing.policy.model import TrustedKey
 from ocistate.signing.signer import signer_of
+from ocistate.times import format_time, parse_signed_time
 
 PREDICATE: Final = "https://ocistate.dev/report/v1"
 REPORT_TYPE: Final = "application/vnd.ocistate.report.v1"
@@ -125,8 +125,8 @@ def sign_report(report: Report, signer: Signer) -> bytes:
         "epoch": report.epoch,
         "sequence": report.sequence,
         "state": report.state,
-        "since": show_time(report.since),
-        "at": show_time(report.at),
+        "since": format_time(report.since),
+        "at": format_time(report.at),
         "every": report.every,
         **({"labels": dict(report.labels)} if report.labels else {}),
     }
@@ -221,6 +221,6 @@ def _number(value: Mapping[str, Any], key: str, most: int) -> int:
 def _time(value: Mapping[str, Any], key: str) -> datetime:
     text = value.get(key)
     try:
-        return read_time(text) if isinstance(text, str) else read_time("")
+        return parse_signed_time(text) if isinstance(text, str) else parse_signed_time("")
     except ValueError:
         raise InvalidReport(f"report: {key} is not a time such as 2026-01-31T12:00:00Z") from None

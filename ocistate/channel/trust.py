@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from ocistate.channel.record import Record, parse_record, show_number, show_time
+from ocistate.channel.record import Record, parse_record, show_number
 from ocistate.errors import (
     ChannelFork,
     EpochRefused,
@@ -32,6 +32,7 @@ from ocistate.errors import (
 from ocistate.signing.envelope import parse_bundle, parse_statement
 from ocistate.signing.policy.model import TrustedKey
 from ocistate.signing.signer import signer_of
+from ocistate.times import format_time
 
 MAX_RECORD_BYTES: Final = 256 * 1024
 CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -145,12 +146,12 @@ def check_time(record: Record, now: datetime, accepted: Accepted | None = None) 
         now = max(now, accepted.at)
     if record.issued_at > now + CLOCK_SKEW:
         raise RecordExpired(
-            f"{record} was issued at {show_time(record.issued_at)}, which is in the future",
+            f"{record} was issued at {format_time(record.issued_at)}, which is in the future",
             hint="set the clock of this machine, or of the one that signed",
         )
     if record.expires is not None and record.expires <= now:
         raise RecordExpired(
-            f"{record} expired at {show_time(record.expires)}",
+            f"{record} expired at {format_time(record.expires)}",
             hint="run 'ocistate channel refresh'; if it was run, the newest record is held back",
         )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from ocistate.canonical import parse_json
 from ocistate.errors import InputError, UsageError
 from ocistate.signing.envelope import SIGN_PREDICATE
+from ocistate.times import format_time
 
 SHORTHANDS: Final = MappingProxyType(
     {
@@ -57,7 +58,7 @@ def build_predicate(kind: str, content: bytes, *, now: datetime, origin: str) ->
             text = content.decode()
         except UnicodeDecodeError:
             raise InputError(f"{origin} is not UTF-8 text") from None
-        return {"Data": text, "Timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        return {"Data": text, "Timestamp": format_time(now)}
     try:
         value = parse_json(content)
     except ValueError as error:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocistate.times import format_micros, format_time, parse_exact_time, parse_time
+from ocistate.times import format_micros, format_time, parse_signed_time, parse_time
 
 MOMENT = datetime(2026, 1, 31, 12, 0, 1, 500_000, tzinfo=UTC)
 
@@ -22,7 +22,7 @@ def test_a_time_is_written_in_utc_to_the_second() -> None:
 def test_offsets_and_fractions_are_read(text: str) -> None:
     assert parse_time(text) == MOMENT
     with pytest.raises(ValueError, match="not a time"):
-        parse_exact_time(text)
+        parse_signed_time(text)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,15 @@ def test_what_is_no_sane_time_is_refused(text: str) -> None:
         parse_time(text)
 
 
-@given(st.datetimes(datetime(1970, 1, 1), datetime(2999, 12, 31), timezones=st.just(UTC)))
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2199, 12, 31), timezones=st.just(UTC)))
 def test_a_time_is_read_as_it_is_written(moment: datetime) -> None:
     moment = moment.replace(microsecond=0)
-    assert parse_exact_time(format_time(moment)) == moment
+    assert parse_signed_time(format_time(moment)) == moment
+
+
+@pytest.mark.parametrize("year", [1970, 1999, 2200, 2999])
+def test_a_signed_time_is_of_this_century_or_the_next(year: int) -> None:
+    text = f"{year}-01-01T00:00:00Z"
+    assert parse_time(text).year == year
+    with pytest.raises(ValueError, match="not between the years 2000 and 2199"):
+        parse_signed_time(text)

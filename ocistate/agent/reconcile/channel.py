@@ -14,7 +14,7 @@ from typing import Final
 
 from ocistate.api.stack import Source, Stack
 from ocistate.api.status import Followed, rfc3339
-from ocistate.channel.record import name_tag, read_time
+from ocistate.channel.record import name_tag
 from ocistate.channel.rings import Cluster
 from ocistate.channel.trust import Accepted, Trusted, accept, highest, verify_record
 from ocistate.errors import NotFound
@@ -22,6 +22,7 @@ from ocistate.oci.mirrors import ask_replicas
 from ocistate.oci.store import Store
 from ocistate.ops.channel.reader import Channel, channel_of, fetch_record, repository_of
 from ocistate.signing.policy.model import TrustPolicy
+from ocistate.times import parse_signed_time
 
 MAX_FOLLOWED: Final = 16
 """How many channels a Stack remembers, should it be pointed at one after the other."""
@@ -133,7 +134,7 @@ def _remembered(followed: tuple[Followed, ...], place: tuple[str, str]) -> Accep
     for entry in followed:
         if (entry.channel, entry.repository) == place:
             try:
-                at = read_time(entry.at)
+                at = parse_signed_time(entry.at)
             except ValueError:
                 at = datetime.min.replace(tzinfo=UTC)
             return Accepted(epoch=entry.epoch, sequence=entry.sequence, digest=entry.record, at=at)

@@ -16,7 +16,6 @@ from typing import Final
 from ocistate.agent.queue import Controller
 from ocistate.api.stack import Stack
 from ocistate.api.status import StackStatus
-from ocistate.channel.record import read_time
 from ocistate.channel.report import MAX_TEXT, Report, ReportedState
 from ocistate.channel.rings import Cluster
 from ocistate.errors import OcistateError, Unavailable
@@ -26,6 +25,7 @@ from ocistate.ops.channel.reader import repository_of
 from ocistate.ops.channel.reports import write_report
 from ocistate.signing.keys import Signer
 from ocistate.text import plain
+from ocistate.times import parse_signed_time
 
 log = logging.getLogger("ocistate.agent")
 
@@ -187,7 +187,7 @@ def _same(one: Report, other: Report) -> bool:
 
 def _time(text: str, default: datetime) -> datetime:
     try:
-        return read_time(text)
+        return parse_signed_time(text)
     except ValueError:
         return default
 

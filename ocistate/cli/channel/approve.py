@@ -54,7 +54,8 @@ def approve_command(
     this digest, this channel and this repository alone. With --policy the artifact must be signed.
     """
     from ocistate.channel.approval import MAX_TEXT
-    from ocistate.channel.record import check_channel, show_time
+    from ocistate.channel.record import check_channel
+    from ocistate.times import format_time
 
     check_channel(name)
     if len(reason) > MAX_TEXT:
@@ -78,7 +79,7 @@ def approve_command(
 
     approval, origin = run_async(approve())
     where = str(base.with_digest(approval.digest))
-    until = f" until {show_time(approval.expires)}" if approval.expires else ""
+    until = f" until {format_time(approval.expires)}" if approval.expires else ""
     note(f"Approved {where} for {name}{until}")
     if output == "name":
         result(where)

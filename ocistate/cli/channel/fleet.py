@@ -138,7 +138,8 @@ async def _status(
 
 
 def _row(member: Member) -> tuple[str, ...]:
-    from ocistate.channel.record import show_number, show_time
+    from ocistate.channel.record import show_number
+    from ocistate.times import format_time
 
     report = member.report
     if report is None:
@@ -150,15 +151,15 @@ def _row(member: Member) -> tuple[str, ...]:
         member.standing,
         f"{report.channel}@{show_number(*report.number)}" + ("" if member.current else " (behind)"),
         report.digest[:19],
-        show_time(report.since),
-        show_time(report.at),
+        format_time(report.since),
+        format_time(report.at),
         member.problem,
     )
 
 
 def member_facts(member: Member) -> dict[str, Any]:
     """A member as the plain values that ``-o json`` prints."""
-    from ocistate.channel.record import show_time
+    from ocistate.times import format_time
 
     report = member.report
     return {
@@ -170,7 +171,7 @@ def member_facts(member: Member) -> dict[str, Any]:
         "digest": report.digest if report else "",
         "epoch": report.epoch if report else 0,
         "sequence": report.sequence if report else 0,
-        "since": show_time(report.since) if report else "",
-        "at": show_time(report.at) if report else "",
+        "since": format_time(report.since) if report else "",
+        "at": format_time(report.at) if report else "",
         "message": member.problem,
     }

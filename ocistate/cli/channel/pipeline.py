@@ -162,15 +162,15 @@ def _show(pipeline: Pipeline, found: list[StageStatus], output: str) -> None:
 
 
 def _when(outcome: GateOutcome) -> str:
-    from ocistate.channel.record import show_time
+    from ocistate.times import format_time
 
     if outcome.open or outcome.opens_at is None or outcome.kind == "window":
         return ""
-    return f" (may open at {show_time(outcome.opens_at)})"
+    return f" (may open at {format_time(outcome.opens_at)})"
 
 
 def _rows(found: list[StageStatus]) -> list[tuple[str, ...]]:
-    from ocistate.channel.record import show_time
+    from ocistate.times import format_time
 
     rows: list[tuple[str, ...]] = []
     for status in found:
@@ -183,7 +183,7 @@ def _rows(found: list[StageStatus]) -> list[tuple[str, ...]]:
                 str(held.newest.record) if held else status.stage.channel,
                 held.digest[:19] if held else "",
                 status.revision,
-                show_time(held.since) if held else "",
+                format_time(held.since) if held else "",
                 status.state + (f" for {closed}" if closed else ""),
                 f"{feed.digest[:19]} from {feed.origin}" if feed and coming else "",
             )
@@ -192,7 +192,7 @@ def _rows(found: list[StageStatus]) -> list[tuple[str, ...]]:
 
 
 def _facts(status: StageStatus) -> dict[str, Any]:
-    from ocistate.channel.record import show_time
+    from ocistate.times import format_time
 
     held, feed = status.held, status.feed
     record = held.newest.record if held else None
@@ -203,7 +203,7 @@ def _facts(status: StageStatus) -> dict[str, Any]:
         "why": status.why,
         "digest": held.digest if held else "",
         "revision": status.revision,
-        "since": show_time(held.since) if held else "",
+        "since": format_time(held.since) if held else "",
         "epoch": record.epoch if record else 0,
         "sequence": record.sequence if record else 0,
         "hold": record.hold if record else False,
@@ -217,7 +217,7 @@ def _facts(status: StageStatus) -> dict[str, Any]:
                 "kind": outcome.kind,
                 "open": outcome.open,
                 "reason": outcome.reason,
-                "opensAt": show_time(outcome.opens_at) if outcome.opens_at else "",
+                "opensAt": format_time(outcome.opens_at) if outcome.opens_at else "",
             }
             for outcome in status.outcomes
         ],

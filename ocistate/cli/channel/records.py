@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 def record_row(record: Record, digest: str, signer: str) -> dict[str, Any]:
     """A record as the plain values that ``-o json`` prints."""
-    from ocistate.channel.record import show_time
     from ocistate.channel.rings import write_rollout
+    from ocistate.times import format_time
 
     rollout = record.rollout
     return {
@@ -21,14 +21,14 @@ def record_row(record: Record, digest: str, signer: str) -> dict[str, Any]:
         "sequence": record.sequence,
         "record": digest,
         "previous": record.previous,
-        "issuedAt": show_time(record.issued_at),
-        "expires": show_time(record.expires) if record.expires else "",
+        "issuedAt": format_time(record.issued_at),
+        "expires": format_time(record.expires) if record.expires else "",
         "hold": record.hold,
         "reason": record.reason,
         "source": record.source,
         "actor": record.actor,
         "signer": signer,
-        "rollout": write_rollout(rollout, show_time(rollout.opened_at)) if rollout else None,
+        "rollout": write_rollout(rollout, format_time(rollout.opened_at)) if rollout else None,
         "subjects": [
             {
                 "repository": place,

@@ -300,14 +300,14 @@ def _rows(snapshot: RolloutSnapshot, rollout: Rollout) -> list[tuple[str, ...]]:
 
 
 def _facts(snapshot: RolloutSnapshot) -> dict[str, Any]:
-    from ocistate.channel.record import show_time
     from ocistate.channel.rings import write_rollout
+    from ocistate.times import format_time
 
     record, rollout, step = snapshot.newest.record, snapshot.newest.record.rollout, snapshot.step
     return {
         "channel": str(record),
         "hold": record.hold,
-        "rollout": write_rollout(rollout, show_time(rollout.opened_at)) if rollout else None,
+        "rollout": write_rollout(rollout, format_time(rollout.opened_at)) if rollout else None,
         "due": step.verdict if step else "",
         "why": list(step.why) if step else [],
         "members": [

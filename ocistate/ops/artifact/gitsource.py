@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ocistate.artifact.pack import Provenance
 from ocistate.errors import ConfigError
+from ocistate.times import format_time
 
 _CI_REFS = ("GITHUB_REF_NAME", "CI_COMMIT_REF_NAME", "BITBUCKET_BRANCH", "BUILDKITE_BRANCH")
 
@@ -90,4 +91,4 @@ def _time(epoch: str) -> str:
         raise ConfigError(
             f"SOURCE_DATE_EPOCH is {epoch!r}", hint="it is a whole number of seconds since 1970"
         ) from None
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return format_time(moment)

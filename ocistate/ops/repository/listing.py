@@ -12,6 +12,7 @@ from ocistate.errors import NotFound, ProtocolError
 from ocistate.oci.store import Store
 from ocistate.oci.tags import legacy_tag, names_artifact, version_key
 from ocistate.signing.envelope import BUNDLE_TYPE, SIGN_PREDICATE
+from ocistate.times import parse_time
 
 CREATED: Final = "org.opencontainers.image.created"
 _REVISION: Final = "org.opencontainers.image.revision"
@@ -61,9 +62,8 @@ async def list_artifacts(store: Store, *, everything: bool = False) -> list[Row]
 def read_created(text: str) -> datetime | None:
     """The time in an artifact's ``created`` annotation (RFC 3339); None for anything else."""
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else None
-    except (ValueError, OverflowError):  # at both ends of time, the zone leads out of it
+        return parse_time(text)
+    except ValueError:
         return None
 
 

@@ -21,6 +21,7 @@ from ocistate.signing.envelope import (
 )
 from ocistate.signing.identity import IdentitySigner
 from ocistate.signing.keys import Signer
+from ocistate.times import format_time
 
 _CONTENT: Final = "dev.sigstore.bundle.content"
 _PREDICATE: Final = "dev.sigstore.bundle.predicateType"
@@ -60,7 +61,7 @@ async def sign_artifact(
         annotations={
             _CONTENT: "dsse-envelope",
             _PREDICATE: predicate_type,
-            _CREATED: (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            _CREATED: format_time(now or datetime.now(UTC)),
         },
     )
     await store.push_blob(EMPTY_CONFIG, b"{}")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ocistate.channel.approval import parse_approval
-from ocistate.channel.record import read_number_text, read_time, show_number
+from ocistate.channel.record import read_number_text, show_number
 from ocistate.channel.report import PREDICATE, verify_report
 from ocistate.channel.rings import parse_rings_text
 from ocistate.channel.trust import authenticate
@@ -19,6 +19,7 @@ from ocistate.errors import ConfigError, InvalidRecord, InvalidReport, UsageErro
 from ocistate.ops.repository.listing import read_created
 from ocistate.signing.envelope import PAYLOAD_TYPE, build_bundle, build_named_statement, pae
 from ocistate.signing.policy.model import TrustedKey
+from ocistate.times import parse_signed_time
 from tests.support.channel import ALICE, DIGESTS, SHOP, raw_record, trust
 
 TIMES = [
@@ -165,4 +166,4 @@ def test_an_artifact_made_at_the_end_of_time_has_no_known_age(text: str) -> None
 
 
 def test_times_are_read_back_as_they_are_shown() -> None:
-    assert read_time("2000-01-01T00:00:00Z").year == 2000
+    assert parse_signed_time("2000-01-01T00:00:00Z").year == 2000
