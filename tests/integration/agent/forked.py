@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.agent import read_log
+from tests.support.agent import LOOPBACK, read_log
 from tests.tool import ROOT
 
 USED = (
@@ -67,7 +67,7 @@ class Forks:
 
     def agent(self, arguments: Sequence[str], log: Path) -> ForkedAgent:
         """An agent that does not run yet."""
-        return ForkedAgent(self, arguments, log)
+        return ForkedAgent(self, [*arguments, *LOOPBACK], log)
 
     def ask(self, **request: Any) -> int:
         """What the process answers to a request."""

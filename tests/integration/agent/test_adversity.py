@@ -364,7 +364,7 @@ def test_a_label_that_names_another_owner_gives_nothing_away(world: World) -> No
     team.wait_ready(other, name="heir")
     before = team.get("ConfigMap", "app") or {}
 
-    for owner in (heir["metadata"]["uid"], "no one"):
+    for owner in (heir["metadata"]["uid"], "no-owner"):
         team.change("app", {"data": {"v": "9"}, "metadata": {"labels": {STACK_LABEL: owner}}})
         team.wait_data("app", v="1")
         live = team.get("ConfigMap", "app") or {}

@@ -65,10 +65,10 @@ def test_a_claim_that_waits_for_its_consumer_holds_no_wave_back(world: World) ->
 
 def test_what_only_others_make_healthy_is_shown_and_holds_no_wave_back(world: World) -> None:
     team = world.tenant()
-    world.apply(storage_class("no one", "Immediate"))
+    world.apply(storage_class("unbound", "Immediate"))
     labels = {"matchLabels": {"app": "web"}}
     early = [
-        claim("data", "no one"),
+        claim("data", "unbound"),
         obj("Service", "web", spec={"type": "LoadBalancer", "ports": [{"port": 80}]}),
         obj(
             "PodDisruptionBudget", "web", "policy/v1", spec={"minAvailable": 1, "selector": labels}

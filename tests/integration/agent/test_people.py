@@ -75,7 +75,7 @@ def test_status_says_first_why_a_stack_is_not_ready(world: World) -> None:
     first, second, *_ = shown.out.splitlines()
     assert "is not ready: NotSigned" in first
     assert "sign" in second
-    missing = tool(team, "status", "no one", check=False)
+    missing = tool(team, "status", "unknown", check=False)
     assert (missing.code, "no Stack no one" in missing.err) == (50, True)
 
 

@@ -62,7 +62,7 @@ def quiet(world: World) -> bool:
         ("/hooks/distribution", b'{"events": []}', "wrong", 401),
         ("/hooks/distribution", b'{"events": 5}', WEBHOOK_SECRET, 400),
         ("/hooks/distribution", b" " * 300_000, WEBHOOK_SECRET, 413),
-        ("/hooks/no one", b"{}", WEBHOOK_SECRET, 404),
+        ("/hooks/unknown", b"{}", WEBHOOK_SECRET, 404),
         ("/metrics", b"{}", WEBHOOK_SECRET, 405),
     ],
 )

@@ -102,7 +102,7 @@ def _access(prefix: str) -> list[dict[str, Any]]:
         obj("Role", "none", RBAC, rules=[]),
         obj("RoleBinding", "rb", RBAC, subjects=[subject],
             roleRef={"apiGroup": _GROUP, "kind": "Role", "name": "r"}),
-        obj("RoleBinding", "no one", RBAC, subjects=[],
+        obj("RoleBinding", "empty", RBAC, subjects=[],
             roleRef={"apiGroup": _GROUP, "kind": "Role", "name": "r"}),
         obj("ClusterRole", f"{prefix}-cr", RBAC, rules=[_RULE], labels=into),
         obj("ClusterRole", f"{prefix}-sum", RBAC, rules=[],
@@ -270,7 +270,7 @@ def _extension(prefix: str) -> list[dict[str, Any]]:
             "group": group, "version": "v9", "groupPriorityMinimum": 100, "versionPriority": 10}),
         obj("FlowSchema", f"{prefix}-f", _FLOW, spec={
             "priorityLevelConfiguration": {"name": f"{prefix}-plc"}, "matchingPrecedence": 9000,
-            "rules": [{"subjects": [{"kind": "User", "user": {"name": "no one"}}],
+            "rules": [{"subjects": [{"kind": "User", "user": {"name": "nobody"}}],
                        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/none"]}]}]}),
         obj("PriorityLevelConfiguration", f"{prefix}-plc", _FLOW, spec={
             "type": "Limited", "limited": {"nominalConcurrencyShares": 1, "limitResponse": {
