@@ -550,5 +550,5 @@ def test_status_tells_from_the_state_folder_what_matters_first(site: Site) -> No
 
     missing = ocistate("status", "shopp", "--state", site.state, check=False)
     assert (missing.code, missing.out) == (50, "")
-    assert "knows no Stack shopp" in missing.err
+    assert "has no Stack shopp" in missing.err
     assert "get --state" in missing.err

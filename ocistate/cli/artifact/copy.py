@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import REFERENCE, OpenRepository, run_async, two_store_options
+from ocistate.cli.common.options import REFERENCE, run_async
 from ocistate.cli.common.output import emit, note, output_option, result, warn
+from ocistate.cli.common.registry import OpenRepository, two_store_options
 from ocistate.errors import NotFound, UsageError
 from ocistate.reference import Reference
 

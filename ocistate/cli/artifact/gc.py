@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import REFERENCE, OpenRepository, run_async, store_options
+from ocistate.cli.common.consent import Consent, consent_options
+from ocistate.cli.common.options import REFERENCE, run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table
+from ocistate.cli.common.registry import OpenRepository, store_options
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
+from ocistate.times import format_time
 
 if TYPE_CHECKING:
     from ocistate.ops.repository.gc import CleanupPlan, Removal
@@ -32,35 +34,36 @@ class Age(click.ParamType[timedelta]):
             return value
         match = re.fullmatch(r"([0-9]{1,5})([hdw])", value)
         if match is None:
-            self.fail(f"{value!r} is no time span: write 36h, 30d or 8w", param, ctx)
+            self.fail(f"{value!r} is not a time span: write 36h, 30d or 8w", param, ctx)
         return timedelta(hours=int(match[1]) * _UNITS[match[2]])
 
 
 @click.command("gc")
 @click.argument("reference", type=REFERENCE, metavar="REPOSITORY")
 @click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep the N newest artifacts.")
-@click.option("--keep-for", type=Age(), metavar="AGE", help="Keep what is younger: 36h, 30d, 8w.")
+@click.option(
+    "--keep-for", type=Age(), metavar="AGE", help="Keep artifacts younger than this: 36h, 30d, 8w."
+)
 @click.option(
     "--keep-tag",
     "keep_tags",
     multiple=True,
     metavar="PATTERN",
-    help="Keep what has such a tag: a glob, or a range of versions; repeatable.",
+    help="Keep artifacts with such a tag: a glob or a version range; repeatable.",
 )
 @click.option(
     "--undated",
     type=click.Choice(["keep", "oldest"]),
     default="keep",
     show_default=True,
-    help="What does not say when it was created: keep it, or take it for older than all that do.",
+    help="Artifacts without a creation time: keep them, or treat them as the oldest.",
 )
 @click.option(
     "--untagged",
     is_flag=True,
-    help="Remove what has lost its tags too; in a layout or archive, a registry lists no such.",
+    help="Remove untagged artifacts too (layouts and archives only).",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be removed and why; remove nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@consent_options
 @store_options
 @output_option("table", "json", "yaml", "name")
 def gc_command(
@@ -70,31 +73,29 @@ def gc_command(
     keep_tags: tuple[str, ...],
     undated: str,
     untagged: bool,
-    dry_run: bool,
-    yes: bool,
+    consent: Consent,
     connect: OpenRepository,
     output: str,
 ) -> None:
     """Remove a repository's old artifacts, with the signatures and all else that refers to them.
 
-    Kept are the newest (--keep) and the young (--keep-for), whatever a channel's record names, old
-    ones too, whatever --keep-tag names, what those need, what does not say when it was created
-    (--undated) and what has no tag (--untagged). A tag that machines follow, such as 'prod', is a
-    tag like any other here: name it.
+    It keeps the newest (--keep) and recent artifacts (--keep-for), everything that a channel
+    record names, tags matching --keep-tag, what those depend on, artifacts without a creation time
+    (--undated) and untagged ones (--untagged). A tag that clusters follow, such as 'prod', is not
+    special: protect it with --keep-tag.
     """
     from ocistate.ops.repository.retention import RetentionRules
 
     if keep is None and keep_for is None:
-        raise UsageError("what to keep is not said", hint="give --keep N, --keep-for 30d or both")
+        raise UsageError("nothing to keep given", hint="give --keep N, --keep-for 30d or both")
     if reference.target is not None:
         raise UsageError(f"{reference} names one artifact", hint="name the repository only")
     if untagged and reference.scheme == "oci":
         raise UsageError(
-            "a registry lists nothing without a tag",
-            hint="its own garbage collection removes that; --untagged is for layouts and archives",
+            "--untagged does not work on a registry, which lists tags only",
+            hint="use the registry's garbage collection; --untagged is for layouts and archives",
         )
-    if not (dry_run or yes or sys.stdin.isatty()):
-        raise UsageError("there is no one to ask", hint="add --yes, or --dry-run to look first")
+    consent.check_terminal()
     rules = RetentionRules(
         keep=keep or 1,
         keep_for=keep_for,
@@ -102,13 +103,13 @@ def gc_command(
         undated_oldest=undated == "oldest",
         untagged=untagged,
     )
-    plan, removals, freed = run_async(_gc(connect, reference, rules, dry_run, yes, output))
+    plan, removals, freed = run_async(_gc(connect, reference, rules, consent, output))
     if output in ("json", "yaml"):
-        emit(_facts(reference, plan, removals, dry_run, freed), output)
+        emit(_facts(reference, plan, removals, consent.dry_run, freed), output)
     elif output == "name":
         for removal in removals:
             result(str(reference.with_digest(removal.decision.artifact.digest)))
-    elif dry_run:
+    elif consent.dry_run:
         note(f"Would remove {len(removals)} of {len(plan.decisions)} artifacts.")
     else:
         freed_text = f", {freed / 1024**2:.1f} MiB" if freed else ""
@@ -119,8 +120,7 @@ async def _gc(
     connect: OpenRepository,
     reference: Reference,
     rules: RetentionRules,
-    dry_run: bool,
-    yes: bool,
+    consent: Consent,
     output: str,
 ) -> tuple[CleanupPlan, Sequence[Removal], int]:
     from ocistate.ops.repository.gc import plan_gc, plan_removals, remove
@@ -129,14 +129,10 @@ async def _gc(
         plan = await plan_gc(store, rules, datetime.now(UTC))
         if output == "table":
             _print(plan.decisions)
-        if not plan.doomed or dry_run:
+        if not plan.doomed or consent.dry_run:
             return plan, await plan_removals(store, plan), 0
-        if not yes:
-            click.confirm(
-                f"Remove {len(plan.doomed)} of {len(plan.decisions)} artifacts?",
-                abort=True,
-                err=True,
-            )
+        if consent.must_ask:
+            consent.confirm(f"Remove {len(plan.doomed)} of {len(plan.decisions)} artifacts?")
             # While we waited, someone may have promoted one of them, or pushed it again.
             agreed = {decision.artifact.digest for decision in plan.doomed}
             plan = await plan_gc(store, rules, datetime.now(UTC))
@@ -183,7 +179,7 @@ def _shorten(tags: Sequence[str]) -> str:
 
 def _time(decision: RetentionDecision) -> str:
     created = decision.artifact.created
-    return created.strftime("%Y-%m-%dT%H:%M:%SZ") if created else ""
+    return format_time(created) if created else ""
 
 
 def _facts(

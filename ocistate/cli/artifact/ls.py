@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import OpenRepository, run_async, store_options
+from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table
+from ocistate.cli.common.registry import OpenRepository, store_options
 from ocistate.errors import UsageError
 from ocistate.reference import Reference, parse_reference
 

@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ocistate.cli.common.options import (
-    REFERENCE,
-    OpenRepository,
-    required_target,
-    run_async,
-    source_options,
-)
+from ocistate.cli.common.options import REFERENCE, required_target, run_async
 from ocistate.cli.common.output import note, result
+from ocistate.cli.common.registry import OpenRepository, source_options
 from ocistate.errors import InvalidManifest
 from ocistate.reference import Reference
 

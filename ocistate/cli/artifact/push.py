@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import (
-    REFERENCE,
-    OpenRepository,
-    parse_annotations,
-    run_async,
-    store_options,
-)
+from ocistate.cli.common.options import REFERENCE, parse_annotations, run_async
 from ocistate.cli.common.output import emit, note, output_option, result, warn
+from ocistate.cli.common.registry import OpenRepository, store_options
 from ocistate.cli.trust.keys import PASSWORD_VARIABLES, Load, checked_load, signer_options
 from ocistate.errors import InputError, UsageError
 from ocistate.oci.tags import check_artifact_tag

@@ -9,8 +9,9 @@ import click
 
 from ocistate.cli.artifact.ls import registry_of, repositories_of
 from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options
-from ocistate.cli.common.options import OpenRepository, run_async, store_options
+from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table, warn
+from ocistate.cli.common.registry import OpenRepository, store_options
 from ocistate.errors import UsageError
 from ocistate.reference import Reference, parse_reference
 

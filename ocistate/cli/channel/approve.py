@@ -14,8 +14,9 @@ from ocistate.cli.channel.options import (
     choice_options,
     parse_lifetime,
 )
-from ocistate.cli.common.options import OpenRepository, run_async, store_options
+from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import emit, note, output_option, result, warn
+from ocistate.cli.common.registry import OpenRepository, store_options
 from ocistate.cli.trust.keys import Load, required_signer, signer_facts, signer_options
 from ocistate.errors import NotFound, UsageError
 from ocistate.reference import Reference

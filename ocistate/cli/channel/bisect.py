@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options, read_channel
-from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, source_options
+from ocistate.cli.channel.options import (
+    ChannelTrustOptions,
+    channel_read_options,
+    read_channel,
+)
+from ocistate.cli.common.options import REPOSITORY, run_async
 from ocistate.cli.common.output import emit, note, output_option, result
+from ocistate.cli.common.registry import OpenRepository
 from ocistate.errors import UsageError
 from ocistate.reference import Reference
 
@@ -30,8 +35,7 @@ _NO_VERDICT: Final = 128
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND…")
 @click.option("--good", required=True, metavar="NUMBER", help="A release that was good.")
 @click.option("--bad", metavar="NUMBER", help="A later one that is bad; the newest by default.")
-@channel_trust_options
-@source_options
+@channel_read_options
 @output_option("table", "json", "yaml", "name")
 def bisect_command(
     reference: Reference,

@@ -10,22 +10,16 @@ import click
 from ocistate.cli.channel.options import (
     ChannelTrustOptions,
     Writing,
-    channel_trust_options,
+    channel_argument,
+    channel_write_options,
     check_unsigned,
     unsigned_option,
-    writer_options,
 )
 from ocistate.cli.channel.records import record_row
 from ocistate.cli.channel.show import list_command, show_command, verify_command
-from ocistate.cli.common.options import (
-    REFERENCE,
-    REPOSITORY,
-    OpenRepository,
-    required_target,
-    run_async,
-    store_options,
-)
+from ocistate.cli.common.options import REFERENCE, required_target, run_async
 from ocistate.cli.common.output import emit, note, output_option, result
+from ocistate.cli.common.registry import OpenRepository
 from ocistate.errors import Conflict
 from ocistate.reference import Reference
 
@@ -50,9 +44,7 @@ def channel_command() -> None:
     help="Begin the policy's epoch over a channel that a lost or stolen key left behind.",
 )
 @unsigned_option
-@writer_options
-@channel_trust_options
-@store_options
+@channel_write_options
 @output_option("name", "json", "yaml")
 def init_command(
     reference: Reference,
@@ -103,11 +95,8 @@ def _rewrite(verb: str, text: str) -> Callable[..., Any]:
     """A command that writes the same digests again, with something else about them changed."""
 
     @channel_command.command(verb, help=text)
-    @click.argument("reference", type=REPOSITORY, metavar="REPO")
-    @click.argument("name", metavar="CHANNEL")
-    @writer_options
-    @channel_trust_options
-    @store_options
+    @channel_argument
+    @channel_write_options
     @output_option("name", "json", "yaml")
     def command(
         reference: Reference,

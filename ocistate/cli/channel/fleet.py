@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel.options import read_policies
-from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, store_options
+from ocistate.cli.channel.options import channel_argument, read_policies
+from ocistate.cli.common.options import REPOSITORY, run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table
+from ocistate.cli.common.registry import OpenRepository, store_options
 from ocistate.errors import ConfigError
 from ocistate.reference import Reference
 
@@ -77,8 +78,7 @@ def fleet_command() -> None:
 
 
 @fleet_command.command("status")
-@click.argument("reference", type=REPOSITORY, metavar="REPO")
-@click.argument("name", metavar="CHANNEL")
+@channel_argument
 @report_options
 @click.option("--exit-code", is_flag=True, help="Exit with 1 unless all are healthy and current.")
 @store_options

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options
+from ocistate.cli.channel.options import (
+    ChannelTrustOptions,
+    channel_read_options,
+)
 from ocistate.cli.channel.records import record_row
-from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, source_options
+from ocistate.cli.common.options import REPOSITORY, run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table, warn
+from ocistate.cli.common.registry import OpenRepository
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:
@@ -28,8 +32,7 @@ if TYPE_CHECKING:
     help="Only the newest N of each channel.",
 )
 @click.option("--git", "git", is_flag=True, help="Link each release to its commits.")
-@channel_trust_options
-@source_options
+@channel_read_options
 @output_option("table", "json", "yaml", "name")
 def history_command(
     reference: Reference,

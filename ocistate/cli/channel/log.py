@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options, read_channel
+from ocistate.cli.channel.options import (
+    ChannelTrustOptions,
+    channel_read_options,
+    read_channel,
+)
 from ocistate.cli.channel.records import record_row
 from ocistate.cli.common.differences import field_rows, print_change, print_fields, show_value
-from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, source_options
+from ocistate.cli.common.options import REPOSITORY, run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table, warn
+from ocistate.cli.common.registry import OpenRepository
 from ocistate.errors import NotFound
 from ocistate.reference import Reference
 
@@ -76,8 +81,7 @@ def _past_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="KIND/[NAMESPACE/]NAME",
         help="The object, such as Deployment/shop/api or Deployment.apps/shop/api.",
     )
-    @channel_trust_options
-    @source_options
+    @channel_read_options
     @functools.wraps(command)
     def wrapper(
         *args: Any,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
+from ocistate.cli.common.consent import Consent
 from ocistate.cli.common.differences import difference_rows, print_differences, summary_of
-from ocistate.cli.common.options import OpenRepository
 from ocistate.cli.common.output import emit, note, result, warn
-from ocistate.errors import NotFound, UsageError
+from ocistate.cli.common.registry import OpenRepository
+from ocistate.errors import NotFound
 
 if TYPE_CHECKING:
     from ocistate.channel.record import Record
@@ -26,30 +23,8 @@ NextRecord = Callable[["Trusted"], "Record | None"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Consent:
-    """Whether a person has agreed already, and whether anything is to be written at all."""
-
-    yes: bool
-    dry_run: bool
-
-
-def consent_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--yes`` and ``--dry-run``: the command gets ``consent``."""
-
-    @click.option(
-        "--yes", "-y", is_flag=True, help="Skip confirmation (required when not on a terminal)."
-    )
-    @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
-    @functools.wraps(command)
-    def wrapper(*args: Any, yes: bool, dry_run: bool, **kwargs: Any) -> Any:
-        return command(*args, consent=Consent(yes=yes, dry_run=dry_run), **kwargs)
-
-    return wrapper
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """What became of a move: the record there was, the one there is or would be."""
+    """The result of a move: the record before, and the one there is now or would be."""
 
     before: Trusted
     after: Record
@@ -60,26 +35,24 @@ class Moved:
 
 
 async def newest_of(writer: Writer) -> Trusted:
-    """The record that is to be moved on from. Raises NotFound."""
+    """The channel's newest record, which the next one follows. Raises NotFound."""
+    from ocistate.ops.channel.reader import no_channel
+
     newest = await writer.newest()
     if newest is None:
-        raise NotFound(
-            f"{writer.store.reference} has no channel {writer.channel.name}",
-            hint=f"begin it: 'ocistate channel init {writer.store.reference}:TAG "
-            f"{writer.channel.name} --key …'",
-        )
+        raise no_channel(writer.store.reference, writer.channel.name)
     return newest
 
 
 async def move(
     connect: OpenRepository, writer: Writer, newest: Trusted, change: NextRecord, consent: Consent
 ) -> Moved:
-    """Show what changes, ask, and write; on top of later records too, unless a person decided."""
+    """Show what changes, ask, and write; after later records too, unless a person confirmed."""
     from ocistate.channel.change import succeed
 
     def make(old: Trusted | None) -> Record | None:
         if old is None:
-            raise NotFound("the channel went away meanwhile")
+            raise NotFound("the channel was deleted meanwhile")
         return change(old)
 
     draft = make(newest)
@@ -95,16 +68,12 @@ async def move(
     after = succeed(newest, draft, epoch=writer.channel.trust.epoch)
     changes = await _compare(connect, newest.record, after)
     _show(newest.record, after, changes)
-    asked = not consent.yes and not consent.dry_run
-    if asked:
-        if not sys.stdin.isatty():
-            raise UsageError("no one can be asked here", hint="add --yes, or --dry-run to look")
-        click.confirm(f"Move {after.channel} to {after}?", abort=True, err=True)
+    consent.confirm(f"Move {after.channel} to {after}?")
     if consent.dry_run:
         return Moved(
             before=newest, after=after, digest="", signer="", changes=changes, dry_run=True
         )
-    written = await writer.write(make, base=newest.digest if asked else "")
+    written = await writer.write(make, base=newest.digest if consent.must_ask else "")
     return Moved(
         before=newest,
         after=written.record,
@@ -131,7 +100,7 @@ async def _compare(
             try:
                 left = await open_side(store, old)
             except NotFound:
-                warn(f"{place}@{old} is not there any more: what changes cannot be shown")
+                warn(f"{place}@{old} no longer exists: its changes cannot be shown")
                 continue
             changes[place] = await compare(left, await open_side(store, digest))
     return changes
@@ -140,7 +109,7 @@ async def _compare(
 def _show(before: Record, after: Record, changes: Mapping[str, tuple[ObjectDiff, ...]]) -> None:
     note(f"{before} → {after}" + (", on hold" if after.hold else ""))
     if after.rollout is not None:
-        note(f"in rings: {after.rollout} now has it; the others stay as they are")
+        note(f"in rings: {after.rollout} gets it now; the others are unchanged")
     for place in sorted({*before.subjects, *after.subjects}):
         old, new = before.subjects.get(place, "nothing"), after.subjects.get(place, "nothing")
         if old == new:
@@ -153,11 +122,11 @@ def _show(before: Record, after: Record, changes: Mapping[str, tuple[ObjectDiff,
 
 
 def report(moved: Moved, output: str) -> None:
-    """Print what became of it."""
+    """Print the result of a move."""
     after = moved.after
     unchanged = moved.digest == moved.before.digest
     if unchanged:
-        note(f"{after} is that already; nothing was written.")
+        note(f"{after} is unchanged; nothing was written.")
     elif moved.dry_run:
         note("Dry run: nothing was written.")
     else:

@@ -1,4 +1,4 @@
-"""What channel commands share: whose records count, who signs, how long a record is valid."""
+"""Options that channel commands share: whose records count, who signs, how long it is valid."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ocistate.cli.common.options import REFERENCE
+from ocistate.cli.common.options import REFERENCE, REPOSITORY
 from ocistate.cli.common.output import warn
+from ocistate.cli.common.registry import source_options, store_options
 from ocistate.errors import Untrusted, UsageError
 from ocistate.reference import Reference
 
@@ -34,14 +35,14 @@ _ACTORS: Final = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BITBUCKET_STEP_TRIGGERER
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelTrustOptions:
-    """Whose records count, as ``--policy`` or ``--channel-key`` say it."""
+    """Whose records count, as given by ``--policy`` or ``--channel-key``."""
 
     policy: str | None
     keys: tuple[str, ...]
 
     @property
     def is_given(self) -> bool:
-        """Whether anything is said; records are not verified otherwise."""
+        """Whether any option is given; without, records are not verified."""
         return bool(self.policy or self.keys)
 
     def policies(self) -> tuple[TrustPolicy, ...]:
@@ -58,9 +59,8 @@ class ChannelTrustOptions:
     ) -> Channel:
         """A channel under the trust that the options name.
 
-        Where nothing else is named, a ``signer``'s own key counts. Without any key, and where
-        trust is not ``required``, nothing is verified, and a warning says so. Raises UsageError,
-        NoPolicy.
+        When no option is given, a ``signer``'s own key counts. Without any key, and when trust is
+        not ``required``, nothing is verified, with a warning. Raises UsageError, NoPolicy.
         """
         from ocistate.channel.record import check_channel
         from ocistate.channel.trust import ChannelTrust as Trust
@@ -69,7 +69,10 @@ class ChannelTrustOptions:
         from ocistate.signing.policy.model import trusted_key
 
         if self.policy is not None and self.keys:
-            raise UsageError("--policy and --channel-key exclude each other")
+            raise UsageError(
+                "--policy and --channel-key cannot be combined",
+                hint="list the keys in the policy's channelKeys, or leave --policy out",
+            )
         if self.policy is not None:
             return channel_of(name, repository, self.policies())
         public = [load_public_key(read_key(key), origin=key) for key in self.keys]
@@ -77,7 +80,7 @@ class ChannelTrustOptions:
             public.append(signer.public_key)
         if not public and required:
             raise UsageError(
-                "whose records count is not said",
+                "no trust source given for the channel's records",
                 hint="give --policy FILE with channelKeys, or --channel-key FILE.pub",
             )
         if not public:
@@ -91,16 +94,16 @@ class ChannelTrustOptions:
 unsigned_option = click.option(
     "--allow-unsigned",
     is_flag=True,
-    help="Take an artifact that no one signed; where nothing else says who must sign it.",
+    help="Accept an unsigned artifact (only without --policy and --artifact-key).",
 )
 
 
 def check_unsigned(allow_unsigned: bool, policies: Sequence[TrustPolicy]) -> None:
-    """That unsigned artifacts are not let in past a policy. Raises UsageError."""
+    """Refuse ``--allow-unsigned`` beside a policy. Raises UsageError."""
     if allow_unsigned and policies:
         raise UsageError(
-            "--allow-unsigned has no meaning where it is said who must sign the artifact",
-            hint="a policy's mode says whether it is enforced",
+            "--allow-unsigned cannot be combined with --policy or --artifact-key",
+            hint="leave it out, or set the mode of the policy",
         )
 
 
@@ -110,14 +113,14 @@ def channel_trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--policy",
         metavar="FILE",
-        help="A file with TrustPolicies: their channelKeys sign channels, their keys artifacts.",
+        help="A file with TrustPolicies: channelKeys verify channels, keys verify artifacts.",
     )
     @click.option(
         "--channel-key",
         "channel_keys",
         multiple=True,
         metavar="KEY",
-        help="A public key that signs channels; repeatable; instead of --policy.",
+        help="A trusted public channel key, instead of --policy; repeatable.",
     )
     @functools.wraps(command)
     def wrapper(
@@ -155,20 +158,23 @@ class Writing:
         )
 
 
+channel_key_option = click.option(
+    "--key",
+    required=True,
+    metavar="KEY",
+    help="The private channel key: a file, env://NAME, or exec:COMMAND for a KMS or HSM.",
+)
+
+
 def writer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Who signs the new record, why, and for how long: the command gets ``writing``."""
 
-    @click.option(
-        "--key",
-        required=True,
-        metavar="KEY",
-        help="The private channel key: a file, env://NAME, or exec:COMMAND for a KMS or HSM.",
-    )
-    @click.option("--reason", default="", help="Why; it is part of the signed record.")
+    @channel_key_option
+    @click.option("--reason", default="", help="The reason; it is part of the signed record.")
     @click.option(
         "--expires",
         metavar="7d",
-        help="How long the record is valid (d, h, m), or 'never'; else as the one before.",
+        help="How long the record is valid (d, h, m), or 'never'; default: as the record before.",
     )
     @functools.wraps(command)
     def wrapper(*args: Any, key: str, reason: str, expires: str | None, **kwargs: Any) -> Any:
@@ -178,9 +184,25 @@ def writer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def channel_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``REPO CHANNEL``: the command gets ``reference`` and ``name``."""
+    reference = click.argument("reference", type=REPOSITORY, metavar="REPO")
+    return reference(click.argument("name", metavar="CHANNEL")(command))
+
+
+def channel_read_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Whose records count, and the registry with its mirrors: ``trust`` and ``connect``."""
+    return channel_trust_options(source_options(command))
+
+
+def channel_write_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Who signs, whose records count, and the registry: ``writing``, ``trust``, ``connect``."""
+    return writer_options(channel_trust_options(store_options(command)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenArtifact:
-    """The one artifact that is meant: what a channel pins, a digest, or what a tag names."""
+    """The artifact a command works on: what a channel pins, a digest, or what a tag names."""
 
     reference: Reference
     channel: str | None
@@ -194,7 +216,8 @@ class ChosenArtifact:
 def choice_options(does: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``REPO[:TAG|@DIGEST]``, ``--from``, ``--digest`` and ``--tag``: the command gets ``choice``.
 
-    ``does`` is what the command does to it, as a word. Raises UsageError unless it is said once.
+    ``does`` is what the command does to it, for help and errors. Raises UsageError unless exactly
+    one of them is given.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -216,7 +239,7 @@ def choice_options(does: str) -> Callable[[Callable[..., Any]], Callable[..., An
             given = [reference.target, from_, digest, tag]
             if sum(value is not None for value in given) != 1:
                 raise UsageError(
-                    f"what to {does} must be said once",
+                    f"exactly one artifact to {does} must be given",
                     hint="give one of --from CHANNEL, --digest, --tag, or write REPO:TAG",
                 )
             base = reference.base
@@ -249,7 +272,9 @@ def parse_lifetime(text: str) -> timedelta:
         return timedelta()
     match = _LIFETIME.fullmatch(text)
     if match is None:
-        raise UsageError(f"--expires {text!r} is no duration", hint="write 7d, 12h, 30m or never")
+        raise UsageError(
+            f"--expires {text!r} is not a duration", hint="write 7d, 12h, 30m or never"
+        )
     unit = {"d": "days", "h": "hours", "m": "minutes"}[match[2]]
     lifetime = timedelta(**{unit: int(match[1])})
     if lifetime > _LONGEST_LIFETIME:
@@ -258,7 +283,7 @@ def parse_lifetime(text: str) -> timedelta:
 
 
 def actor_here() -> str:
-    """Who runs this, as CI or the system call them."""
+    """Who runs this command, by the CI system's or the operating system's name."""
     for name in _ACTORS:
         if os.environ.get(name):
             return os.environ[name]
@@ -273,8 +298,8 @@ async def read_channel(
 ) -> tuple[Channel, History]:
     """A channel, the only one there is when none is named, and its history.
 
-    Verified as far as the options say whose records count; what is not to be believed, and where
-    the history is cut, is an error then, else a warning. Raises UsageError, NotFound, Untrusted.
+    Verified when the options give keys: a record that is not signed by one of them is an error. A
+    fork, or a history that is cut short, is a warning. Raises UsageError, NotFound, Untrusted.
     """
     from ocistate.ops.channel.history import RecordCache, read_history
     from ocistate.ops.channel.reader import channels_in
@@ -293,7 +318,7 @@ async def read_channel(
     history = await read_history(store, channel, cache=RecordCache.open(channel))
     for link in history.links:
         if channel.trust.keys and link.problem:
-            raise Untrusted(f"{link.record} is not to be believed: {link.problem}")
+            raise Untrusted(f"{link.record} cannot be trusted: {link.problem}")
     for fork in history.forks:
         warn(f"fork of {name}: {fork}")
     if history.broken:

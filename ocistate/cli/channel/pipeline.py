@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import OpenRepository, run_async, store_options
+from ocistate.cli.channel.options import actor_here, channel_key_option
+from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table
+from ocistate.cli.common.registry import OpenRepository, store_options
 from ocistate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,12 +69,7 @@ def status_command(file: Path, connect: OpenRepository, output: str) -> None:
 
 @pipeline_command.command("run")
 @_file
-@click.option(
-    "--key",
-    required=True,
-    metavar="KEY",
-    help="The private channel key: a file, env://NAME, or exec:COMMAND for a KMS or HSM.",
-)
+@channel_key_option
 @click.option("--dry-run", is_flag=True, help="Show what would move, and write nothing.")
 @store_options
 @output_option("table", "json", "yaml")
@@ -127,7 +124,6 @@ async def _read(
 ) -> list[StageStatus]:
     from datetime import UTC, datetime
 
-    from ocistate.cli.channel.options import actor_here
     from ocistate.ops.channel.pipeline import PipelineRun
 
     async with connect(pipeline.repository) as store:

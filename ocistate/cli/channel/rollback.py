@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ocistate.cli.channel.moving import Consent, Moved, consent_options, move, newest_of, report
+from ocistate.cli.channel.moving import Moved, move, newest_of, report
 from ocistate.cli.channel.options import (
     ChannelTrustOptions,
     Writing,
-    channel_trust_options,
-    writer_options,
+    channel_argument,
+    channel_write_options,
 )
-from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, store_options
+from ocistate.cli.common.consent import Consent, consent_options
+from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import output_option
+from ocistate.cli.common.registry import OpenRepository
 from ocistate.errors import ConfigError, NotFound
 from ocistate.reference import Reference
 
@@ -26,13 +28,10 @@ if TYPE_CHECKING:
 
 
 @click.command("rollback")
-@click.argument("reference", type=REPOSITORY, metavar="REPO")
-@click.argument("name", metavar="CHANNEL")
+@channel_argument
 @click.option("--to", "to", metavar="SEQUENCE|DIGEST", help="The release; else the one before.")
-@writer_options
-@channel_trust_options
+@channel_write_options
 @consent_options
-@store_options
 @output_option("table", "json", "yaml", "name")
 def rollback_command(
     reference: Reference,

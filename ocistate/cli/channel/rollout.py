@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocistate.cli.channel.fleet import Reports, member_facts, report_options
-from ocistate.cli.channel.options import Writing, writer_options
-from ocistate.cli.common.options import REPOSITORY, OpenRepository, run_async, store_options
+from ocistate.cli.channel.options import Writing, channel_argument, writer_options
+from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table
+from ocistate.cli.common.registry import OpenRepository, store_options
 from ocistate.errors import ChannelHeld, ConfigError, Conflict, RolloutWaits
 from ocistate.reference import Reference
 
@@ -99,8 +100,7 @@ class _RolloutContext:
 def _site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Which channel, which clusters count, where their reports are: the command gets ``site``."""
 
-    @click.argument("reference", type=REPOSITORY, metavar="REPO")
-    @click.argument("name", metavar="CHANNEL")
+    @channel_argument
     @report_options
     @store_options
     @functools.wraps(command)

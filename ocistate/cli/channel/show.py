@@ -1,4 +1,4 @@
-"""``ocistate channel list|show|verify``: look at channels, and prove them."""
+"""``ocistate channel list|show|verify``: read channels and verify their records."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.channel.options import ChannelTrustOptions, channel_trust_options
-from ocistate.cli.channel.records import record_row
-from ocistate.cli.common.options import (
-    REPOSITORY,
-    OpenRepository,
-    run_async,
-    source_options,
-    store_options,
+from ocistate.cli.channel.options import (
+    ChannelTrustOptions,
+    channel_argument,
+    channel_read_options,
+    channel_trust_options,
 )
+from ocistate.cli.channel.records import record_row
+from ocistate.cli.common.options import REPOSITORY, run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table
+from ocistate.cli.common.registry import OpenRepository, store_options
 from ocistate.concurrency import each
 from ocistate.errors import ChannelError, ChannelFork, OcistateError
 from ocistate.reference import Reference
@@ -71,12 +71,8 @@ async def _list(
     async with store:
         names = channels_in(await store.tags())
         if names and not trust.is_given:
-            trust.channel(names[0], reference, required=False)  # which warns of it, once
-
-        async def one(name: str) -> dict[str, Any]:
-            return await _row(store, reference, name, trust)
-
-        return await each(names, one, at_once=8)
+            trust.channel(names[0], reference, required=False)  # warns, once
+        return await each(names, lambda name: _row(store, reference, name, trust), at_once=8)
 
 
 async def _row(
@@ -121,10 +117,8 @@ async def _row(
 
 
 @click.command("show")
-@click.argument("reference", type=REPOSITORY, metavar="REPO")
-@click.argument("name", metavar="CHANNEL")
-@channel_trust_options
-@source_options
+@channel_argument
+@channel_read_options
 @output_option("table", "json", "yaml", "name")
 def show_command(
     reference: Reference,
@@ -133,9 +127,9 @@ def show_command(
     connect: OpenRepository,
     output: str,
 ) -> None:
-    """Show a channel's newest record, verified.
+    """Verify a channel's newest record and show it.
 
-    Says too whether it may be followed now.
+    Also shows whether clusters may follow it now.
     """
     from ocistate.channel.record import show_number
     from ocistate.channel.trust import check_policy, check_time
@@ -181,8 +175,7 @@ def show_command(
 
 
 @click.command("verify")
-@click.argument("reference", type=REPOSITORY, metavar="REPO")
-@click.argument("name", metavar="CHANNEL")
+@channel_argument
 @channel_trust_options
 @store_options
 @output_option("name", "json", "yaml")
@@ -193,10 +186,10 @@ def verify_command(
     connect: OpenRepository,
     output: str,
 ) -> None:
-    """Prove a channel and the whole line behind it.
+    """Verify a channel and its whole history.
 
-    Looked at are its newest record, those before it, and every numbered tag. Prints the
-    REPOSITORY@DIGEST it pins. Exit codes: 70 to 76, as docs/cli.md tells.
+    Checks the newest record, those before it, and every numbered tag. Prints the REPOSITORY@DIGEST
+    that the channel pins. Exit codes: 70 to 76, see docs/cli.md.
     """
     from ocistate.channel.trust import check_policy, check_time
     from ocistate.ops.channel.history import read_history
@@ -227,13 +220,16 @@ def verify_command(
         note(f"✗ {problem}")
     if history.forks:
         raise ChannelFork(
-            f"{len(history.forks)} of the numbered tags do not hold what the line has",
-            hint="someone wrote over tags; the line itself is what its signed links say",
+            f"{len(history.forks)} of the numbered tags do not hold the record of the history",
+            hint="tags were overwritten; the signed links between records are the history",
         )
     if problems:
-        raise ChannelError(f"{len(problems)} of {len(history.links)} records are not proven")
+        raise ChannelError(
+            f"{len(problems)} of {len(history.links)} records could not be verified",
+            hint="the notes above name them; check the channel's keys in the policy",
+        )
     note(
-        f"Verified: {len(history.links)} records in one line, the newest signed by "
+        f"Verified: {len(history.links)} records in one history, the newest signed by "
         f"{trusted.signer}."
     )
     if output == "name":

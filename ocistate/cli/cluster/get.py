@@ -1,4 +1,4 @@
-"""``ocistate get``: the Stacks and how they are."""
+"""``ocistate get``: Stacks and their state."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ocistate.cli.cluster.stacks import target_of
+from ocistate.cli.common.cluster import ClusterOptions, cluster_options, state_option
 from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table
 from ocistate.errors import NoStack
@@ -15,34 +16,27 @@ from ocistate.errors import NoStack
 
 @click.command("get")
 @click.argument("names", nargs=-1, metavar="[NAME…]")
-@click.option("-n", "--namespace", default="", help="This namespace; the context's by default.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces.")
-@click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
-@click.option("--context", help="The kubeconfig's context to use.")
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Read the state folder of an agent that runs without a cluster.",
-)
+@cluster_options
+@state_option
 @output_option("table", "json", "yaml", "name")
 def get_command(
     names: tuple[str, ...],
-    namespace: str,
     all_namespaces: bool,
-    kubeconfig: Path | None,
-    context: str | None,
+    where: ClusterOptions,
     state: Path | None,
     output: str,
 ) -> None:
     """Show Stacks: what runs, who signed it, whether it is ready, and why not.
 
-    Fails when a Stack that is named is not there.
+    It is an error when a Stack named on the command line does not exist.
     """
     if state is not None:
         rows = _from_state(state)
     else:
-        rows = run_async(_from_cluster(kubeconfig, context, namespace, all_namespaces))
+        rows = run_async(_from_cluster(where, all_namespaces))
     rows = [row for row in rows if not names or row["name"] in names]
+    namespace = where.namespace
     if state is not None and namespace:
         rows = [row for row in rows if row["namespace"] == namespace]
     missing = [name for name in names if name not in {row["name"] for row in rows}]
@@ -64,7 +58,7 @@ def _print(rows: list[dict[str, Any]], output: str) -> None:
     elif not rows:
         note("No Stacks found.")
     else:
-        # Most agents look after their own cluster only.
+        # Most agents reconcile their own cluster only.
         elsewhere = ("target",) if any(row["targetName"] for row in rows) else ()
         table(
             (
@@ -100,7 +94,7 @@ def _print(rows: list[dict[str, Any]], output: str) -> None:
 
 
 def _verified(condition: dict[str, str]) -> str:
-    """The reason where there is one to know: NotEnforced and VerificationOff are no verdicts."""
+    """True, or the reason why not: NotEnforced and VerificationOff are not verdicts."""
     return condition["status"] if condition["status"] == "True" else condition["reason"]
 
 
@@ -115,16 +109,14 @@ def _from_state(state: Path) -> list[dict[str, Any]]:
     ]
 
 
-async def _from_cluster(
-    kubeconfig: Path | None, context: str | None, namespace: str, all_namespaces: bool
-) -> list[dict[str, Any]]:
+async def _from_cluster(where: ClusterOptions, all_namespaces: bool) -> list[dict[str, Any]]:
     from ocistate.api.stack import GROUP
     from ocistate.api.status import status_from_dict, status_to_dict
-    from ocistate.kube.client import KubeClient
 
-    async with KubeClient.open(kubeconfig, context) as client:
-        where = "" if all_namespaces else namespace or client.access.namespace
-        listing = await client.list(await client.kind(GROUP, "Stack"), where)
+    async with where.open() as (client, namespace):
+        listing = await client.list(
+            await client.kind(GROUP, "Stack"), "" if all_namespaces else namespace
+        )
     return [
         _row(
             obj["metadata"]["namespace"],

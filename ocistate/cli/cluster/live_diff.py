@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ocistate.cli.cluster.stacks import Where, find_stack
+from ocistate.cli.cluster.stacks import find_stack
+from ocistate.cli.common.cluster import ClusterOptions
 from ocistate.cli.common.differences import field_rows, print_change, print_fields
-from ocistate.cli.common.options import OpenRepository, required_target, run_async
+from ocistate.cli.common.options import required_target, run_async
 from ocistate.cli.common.output import emit, note, note_unlisted, result
+from ocistate.cli.common.registry import OpenRepository
 from ocistate.errors import NoStack
 from ocistate.reference import Reference
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 def show_live_diff(
     reference: Reference | None,
     connect: OpenRepository,
-    where: Where,
+    where: ClusterOptions,
     stack_name: str,
     exit_code: bool,
     output: str,
@@ -57,7 +59,7 @@ def _row(each: LiveDiff) -> dict[str, Any]:
 
 
 async def _compare(
-    reference: Reference | None, connect: OpenRepository, where: Where, stack_name: str
+    reference: Reference | None, connect: OpenRepository, where: ClusterOptions, stack_name: str
 ) -> tuple[str, tuple[LiveDiff, ...]]:
     from ocistate.agent.targets.base import ignore_rules, select_path
     from ocistate.api.stack import parse_stack

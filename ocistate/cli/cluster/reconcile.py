@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from ocistate.cli.cluster.stacks import Where, cluster_options, condition, find_stack, patch_stack
+from ocistate.cli.cluster.stacks import condition, find_stack, patch_stack
+from ocistate.cli.common.cluster import ClusterOptions, cluster_options
 from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import emit, note, output_option, result
 from ocistate.errors import HealthTimeout
@@ -21,7 +22,9 @@ _LOOK_SECONDS = 0.25
 @click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait for it.")
 @cluster_options
 @output_option("table", "json", "yaml", "name")
-def reconcile_command(name: str, wait: bool, timeout: float, where: Where, output: str) -> int:
+def reconcile_command(
+    name: str, wait: bool, timeout: float, where: ClusterOptions, output: str
+) -> int:
     """Trigger a reconciliation and wait for the result: the registry is asked, and the cluster made
     equal.
 
@@ -50,7 +53,9 @@ def reconcile_command(name: str, wait: bool, timeout: float, where: Where, outpu
     return 1 if wait and failed else 0
 
 
-async def _reconcile(name: str, wait: bool, timeout: float, where: Where) -> dict[str, Any]:
+async def _reconcile(
+    name: str, wait: bool, timeout: float, where: ClusterOptions
+) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     from ocistate.api.stack import GROUP
@@ -83,7 +88,7 @@ async def _reconcile(name: str, wait: bool, timeout: float, where: Where) -> dic
 @click.command("suspend")
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @cluster_options
-def suspend_command(names: tuple[str, ...], where: Where) -> None:
+def suspend_command(names: tuple[str, ...], where: ClusterOptions) -> None:
     """Suspend reconciliation: nothing is applied, repaired or pruned until 'resume'."""
     run_async(_set_suspend(names, where, True))
 
@@ -91,12 +96,12 @@ def suspend_command(names: tuple[str, ...], where: Where) -> None:
 @click.command("resume")
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @cluster_options
-def resume_command(names: tuple[str, ...], where: Where) -> None:
+def resume_command(names: tuple[str, ...], where: ClusterOptions) -> None:
     """Resume reconciliation, at once."""
     run_async(_set_suspend(names, where, False))
 
 
-async def _set_suspend(names: tuple[str, ...], where: Where, suspend: bool) -> None:
+async def _set_suspend(names: tuple[str, ...], where: ClusterOptions, suspend: bool) -> None:
     async with where.open() as (client, namespace):
         # All are looked up before the first one changes.
         stacks = [await find_stack(client, namespace, name) for name in names]

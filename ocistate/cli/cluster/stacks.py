@@ -1,52 +1,14 @@
-"""What the commands about Stacks share: their options, and finding a Stack in a cluster."""
+"""What the commands on Stacks share: finding, patching and reading a Stack object."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-import click
 
 from ocistate.errors import NoStack
 
 if TYPE_CHECKING:
     from ocistate.kube.client import KubeClient
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """A cluster and a namespace, as the options say."""
-
-    kubeconfig: Path | None
-    context: str | None
-    namespace: str
-
-    @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[tuple[KubeClient, str]]:
-        """A client, and the namespace: the context's if none is given."""
-        from ocistate.kube.client import KubeClient
-
-        async with KubeClient.open(self.kubeconfig, self.context) as client:
-            yield client, self.namespace or client.access.namespace
-
-
-def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which cluster and namespace; the command gets ``where``."""
-
-    @click.option("-n", "--namespace", default="", help="The context's by default.")
-    @click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig to use.")
-    @click.option("--context", help="The kubeconfig's context to use.")
-    @functools.wraps(command)
-    def wrapper(
-        *args: Any, namespace: str, kubeconfig: Path | None, context: str | None, **kwargs: Any
-    ) -> Any:
-        return command(*args, where=Where(kubeconfig, context, namespace), **kwargs)
-
-    return wrapper
 
 
 async def find_stack(client: KubeClient, namespace: str, name: str) -> dict[str, Any]:
@@ -88,7 +50,7 @@ def pointer_of(source: Mapping[str, Any]) -> str:
 
 
 def target_of(obj: Mapping[str, Any]) -> str:
-    """Where a Stack object belongs; empty: in its own cluster, or no one can tell."""
+    """The target that a Stack object names; empty for its own cluster, or when it is not valid."""
     from ocistate.api.stack import parse_stack
     from ocistate.errors import ConfigError
 

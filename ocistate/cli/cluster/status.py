@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import click
 
-from ocistate.cli.cluster.stacks import Where, cluster_options, find_stack, pointer_of, target_of
+from ocistate.cli.cluster.stacks import find_stack, pointer_of, target_of
+from ocistate.cli.common.cluster import ClusterOptions, cluster_options, state_option
 from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import emit, output_option, result
 from ocistate.errors import NoStack
@@ -21,15 +22,11 @@ _Seen = tuple[str, str, dict[str, Any], dict[str, Any]]
 
 @click.command("status")
 @click.argument("name")
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Read the state folder of an agent that runs without a cluster.",
-)
+@state_option
 @cluster_options
 @output_option("table", "json", "yaml")
-def status_command(name: str, state: Path | None, where: Where, output: str) -> int:
-    """Show how one Stack is: whether it is ready, why not, what runs and since when.
+def status_command(name: str, state: Path | None, where: ClusterOptions, output: str) -> int:
+    """Show one Stack: whether it is ready, why not, what runs and since when.
 
     Exits with 1 when it is not ready.
     """
@@ -74,17 +71,17 @@ def _lines(
     status: dict[str, Any],
     spec: dict[str, Any],
 ) -> list[str]:
-    word = {"True": "ready", "False": "not ready"}.get(ready["status"], "under way")
-    lines = [f"Stack {namespace}/{name} is {word}: {ready['reason']}"]
+    state = {"True": "ready", "False": "not ready"}.get(ready["status"], "in progress")
+    lines = [f"Stack {namespace}/{name} is {state}: {ready['reason']}"]
     if ready["status"] != "True" and not ready["reason"]:
-        lines.append("  the agent has not spoken about it: is it running?")
-    told = set()
+        lines.append("  the agent has not reported on it: is it running?")
+    shown = set()
     for cause in causes or ([ready] if ready["message"] else []):
-        if cause["message"] not in told:
+        if cause["message"] not in shown:
             since = cause.get("lastTransitionTime", "")
             lines.append(f"  {cause.get('type', 'Ready')}: {cause['message']}")
             lines[-1] += f" (since {since})" if since else ""
-        told.add(cause["message"])
+        shown.add(cause["message"])
     if target:
         lines.append(f"Target:  {target}")
     current, source = status.get("current") or {}, spec.get("source") or {}
@@ -127,12 +124,12 @@ def _from_state(state: Path, namespace: str, name: str) -> _Seen:
         if key[1] == name and namespace in ("", key[0]):
             return key[0], folder.target_name(key), status_to_dict(folder.load(key)), {}
     raise NoStack(
-        f"the state folder {state} knows no Stack {name}",
-        hint=f"'ocistate get --state {state}' lists those it knows",
+        f"the state folder {state} has no Stack {name}",
+        hint=f"'ocistate get --state {state}' lists its Stacks",
     )
 
 
-async def _from_cluster(where: Where, name: str) -> _Seen:
+async def _from_cluster(where: ClusterOptions, name: str) -> _Seen:
     async with where.open() as (client, namespace):
         obj = await find_stack(client, namespace, name)
     return namespace, target_of(obj), obj.get("status") or {}, obj.get("spec") or {}

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ocistate.cli.cluster.stacks import Where, cluster_options, condition, find_stack, pointer_of
+from ocistate.cli.cluster.stacks import condition, find_stack, pointer_of
+from ocistate.cli.common.cluster import ClusterOptions, cluster_options
 from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import emit, note, output_option, result, table
 from ocistate.errors import NoStack, UsageError
@@ -23,7 +24,7 @@ _CHILDREN: Final = (("apps", "ReplicaSet"), ("batch", "Job"), ("", "Pod"))
 @click.argument("name")
 @cluster_options
 @output_option("table", "json", "yaml")
-def tree_command(name: str, where: Where, output: str) -> None:
+def tree_command(name: str, where: ClusterOptions, output: str) -> None:
     """Show a Stack's live objects and what they made: Deployment, ReplicaSet, Pod, with health."""
     roots = run_async(_tree(where, name))
     if output != "table":
@@ -48,7 +49,7 @@ def _draw(nodes: list[dict[str, Any]], indent: str) -> list[str]:
     return lines
 
 
-async def _tree(where: Where, name: str) -> list[dict[str, Any]]:
+async def _tree(where: ClusterOptions, name: str) -> list[dict[str, Any]]:
     import asyncio
 
     from ocistate.agent.targets.cluster import kind_of
@@ -139,7 +140,7 @@ async def _list(
 @click.argument("name")
 @cluster_options
 @output_option("table", "json", "yaml")
-def events_command(name: str, where: Where, output: str) -> None:
+def events_command(name: str, where: ClusterOptions, output: str) -> None:
     """Show the Events of a Stack, the newest last."""
     rows = run_async(_events(where, name))
     if output != "table":
@@ -153,7 +154,7 @@ def events_command(name: str, where: Where, output: str) -> None:
         )
 
 
-async def _events(where: Where, name: str) -> list[dict[str, Any]]:
+async def _events(where: ClusterOptions, name: str) -> list[dict[str, Any]]:
     async with where.open() as (client, namespace):
         stack = await find_stack(client, namespace, name)
         selector = f"involvedObject.kind=Stack,involvedObject.uid={stack['metadata']['uid']}"
@@ -177,7 +178,7 @@ async def _events(where: Where, name: str) -> list[dict[str, Any]]:
 @click.argument("target", metavar="KIND/NAME")
 @cluster_options
 @output_option("table", "json", "yaml")
-def trace_command(target: str, where: Where, output: str) -> None:
+def trace_command(target: str, where: ClusterOptions, output: str) -> None:
     """Say which Stack, artifact, signer and channel record brought a live object."""
     kind, slash, name = target.partition("/")
     if not slash or not kind or not name:
@@ -196,7 +197,7 @@ def trace_command(target: str, where: Where, output: str) -> None:
         result(f"{key + ':':<12}{', '.join(value) if isinstance(value, list) else value}")
 
 
-async def _trace(where: Where, kind: str, name: str) -> dict[str, Any]:
+async def _trace(where: ClusterOptions, kind: str, name: str) -> dict[str, Any]:
     from ocistate.api.stack import GROUP
     from ocistate.api.status import status_from_dict
     from ocistate.labels import STACK_LABEL

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from ocistate import __version__
-from ocistate.cli.common.output import output_option
-from ocistate.cli.setup.options import cluster_of, cluster_options
+from ocistate.cli.common.output import emit, output_option
+from ocistate.cli.setup.options import (
+    ReachOptions,
+    cluster_name_options,
+    reach_options,
+    shards_option,
+)
 from ocistate.errors import UsageError
-from ocistate.reach import parse_allowed
+
+if TYPE_CHECKING:
+    from ocistate.channel.rings import Cluster
 
 
 @click.command("install")
-@click.option("-n", "--namespace", default="ocistate-system", show_default=True)
+@click.option(
+    "-n",
+    "--namespace",
+    default="ocistate-system",
+    show_default=True,
+    help="The agent's namespace.",
+)
 @click.option(
     "--image",
     default=f"ghcr.io/ocistate/ocistate:{__version__}",
@@ -24,14 +40,15 @@ from ocistate.reach import parse_allowed
     type=click.Choice(["none", "admin", "cluster-admin"]),
     default="none",
     show_default=True,
-    help="What Stacks in this namespace may change: all of it (admin), or everything.",
+    help="What Stacks in the agent's namespace may change: nothing, the namespace (admin), or the "
+    "whole cluster (cluster-admin).",
 )
 @click.option(
     "--service-account",
     "accounts",
     multiple=True,
     metavar="NAME",
-    help="One more name of service accounts that Stacks may write as; repeatable.",
+    help="Another service account name that Stacks may apply as; repeatable.",
 )
 @click.option("--read-secrets", is_flag=True, help="Let the agent list Secrets, to prune them.")
 @click.option(
@@ -39,62 +56,76 @@ from ocistate.reach import parse_allowed
     "policy_secrets",
     multiple=True,
     metavar="NAME",
-    help="A Secret in the agent's namespace that TrustPolicies take keys from; repeatable.",
+    help="A Secret in the agent's namespace with keys for TrustPolicies; repeatable.",
 )
 @click.option(
-    "--replicas", type=click.IntRange(1), default=1, show_default=True, help="Agents to run."
+    "--replicas", type=click.IntRange(1), default=1, show_default=True, help="Number of agents."
 )
-@click.option(
-    "--shards",
-    type=click.IntRange(1, 1024),
+@shards_option(
+    "Leases by which the agents share the Stacks; with 1 all but one are on standby.",
     default=1,
-    show_default=True,
-    help="Leases by which they share the Stacks; with 1 all but one stand by.",
+    least=1,
 )
-@cluster_options("Sign reports as this cluster, with the key in the Secret ocistate-report.")
-@click.option(
-    "--allow-hosts",
-    multiple=True,
-    metavar="HOST|NETWORK",
-    help="Let Stacks reach it, whatever else the agent denies them; repeatable.",
-)
-@click.option("--deny-private", is_flag=True, help="Deny Stacks all private networks, too.")
-@click.option("--webhooks", is_flag=True, help="A Service for registries' webhooks.")
+@cluster_name_options("Sign reports as this cluster, with the key in the Secret ocistate-report.")
+@reach_options
+@click.option("--webhooks", is_flag=True, help="Add a Service for registries' webhooks.")
 @click.option(
     "--namespaced",
     is_flag=True,
-    help="An agent for this one namespace, without any right outside of it.",
+    help="Install an agent for this one namespace, without permissions outside of it.",
 )
 @click.option(
     "--crds-only",
     is_flag=True,
-    help="Only what --namespaced needs beforehand: the definitions, and the roles to use them.",
+    help="Print only what --namespaced needs beforehand: the CRDs, and roles to use them.",
 )
 @output_option("yaml", "json")
-def install_command(
-    namespace: str,
-    image: str,
-    applier: str,
-    accounts: tuple[str, ...],
-    read_secrets: bool,
-    policy_secrets: tuple[str, ...],
-    replicas: int,
-    shards: int,
-    cluster: str,
-    cluster_labels: tuple[str, ...],
-    allow_hosts: tuple[str, ...],
-    deny_private: bool,
-    webhooks: bool,
-    namespaced: bool,
-    crds_only: bool,
-    output: str,
-) -> None:
+def install_command(namespaced: bool, crds_only: bool, output: str, **choices: Any) -> None:
     """Print everything a cluster needs to run the agent; pipe it into kubectl apply.
 
     Namespace, CRDs, least-privilege RBAC and a Deployment under the restricted Pod Security
-    Standard. The agent may read, and act as the service accounts named ocistate-applier; each
-    team's own decides what that team's Stacks may change.
+    Standard. The agent may read, and impersonate the service accounts named ocistate-applier; each
+    team's own account decides what that team's Stacks may change.
     """
+    objects = _objects(_Install(**choices), namespaced=namespaced, crds_only=crds_only)
+    if output == "json":
+        emit({"apiVersion": "v1", "kind": "List", "items": objects}, "json")
+    else:
+        _print_yaml(objects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Install:
+    """What is installed, as given by the options."""
+
+    namespace: str
+    image: str
+    applier: str
+    accounts: tuple[str, ...]
+    read_secrets: bool
+    policy_secrets: tuple[str, ...]
+    replicas: int
+    shards: int
+    cluster: Cluster | None
+    reach: ReachOptions
+    webhooks: bool
+
+    def common(self) -> dict[str, Any]:
+        """What both kinds of installation take."""
+        return {
+            "namespace": self.namespace,
+            "image": self.image,
+            "appliers": self.accounts,
+            "read_secrets": self.read_secrets,
+            "replicas": self.replicas,
+            "shards": self.shards,
+            "webhooks": self.webhooks,
+            "cluster": self.cluster,
+            "arguments": self.reach.arguments(),
+        }
+
+
+def _objects(install: _Install, *, namespaced: bool, crds_only: bool) -> list[dict[str, Any]]:
     from ocistate.install.crds import crds
     from ocistate.install.manifests import (
         applier_objects,
@@ -103,51 +134,29 @@ def install_command(
         user_roles,
     )
 
-    if namespaced and (applier == "cluster-admin" or policy_secrets):
-        given = "--policy-secret" if policy_secrets else "--applier cluster-admin"
+    if namespaced and (install.applier == "cluster-admin" or install.policy_secrets):
+        given = "--policy-secret" if install.policy_secrets else "--applier cluster-admin"
         raise UsageError(
-            f"{given} has no meaning with --namespaced",
-            hint="use --applier admin, and the keys themselves in the ConfigMap ocistate-trust",
+            f"{given} cannot be combined with --namespaced",
+            hint="use --applier admin, and put the keys into the ConfigMap ocistate-trust",
         )
-    parse_allowed(allow_hosts)
-    arguments = [f"--allow-hosts={host}" for host in allow_hosts]
-    arguments += ["--deny-private"] if deny_private else []
-    known = cluster_of(cluster, cluster_labels)
+    install.reach.reach()  # refuses what is no host or network
     if crds_only:
-        objects = [*crds(), *user_roles()]
-    elif namespaced:
-        objects = namespaced_objects(
-            namespace=namespace,
-            image=image,
-            appliers=accounts,
-            read_secrets=read_secrets,
-            replicas=replicas,
-            shards=shards,
-            webhooks=webhooks,
-            cluster=known,
-            arguments=arguments,
-        )
+        return [*crds(), *user_roles()]
+    if namespaced:
+        objects = namespaced_objects(**install.common())
     else:
         objects = install_objects(
-            namespace=namespace,
-            image=image,
-            appliers=accounts,
-            cluster_admin=applier == "cluster-admin",
-            read_secrets=read_secrets,
-            policy_secrets=policy_secrets,
-            replicas=replicas,
-            shards=shards,
-            webhooks=webhooks,
-            cluster=known,
-            arguments=arguments,
+            **install.common(),
+            cluster_admin=install.applier == "cluster-admin",
+            policy_secrets=install.policy_secrets,
         )
-    if applier == "admin" and not crds_only:
-        objects = [*objects[:-1], *applier_objects(namespace, "admin"), objects[-1]]
-    if output == "json":
-        from ocistate.cli.common.output import emit
+    if install.applier == "admin":
+        objects = [*objects[:-1], *applier_objects(install.namespace, "admin"), objects[-1]]
+    return objects
 
-        emit({"apiVersion": "v1", "kind": "List", "items": objects}, "json")
-        return
+
+def _print_yaml(objects: list[dict[str, Any]]) -> None:
     import yaml
 
     class Dumper(yaml.CSafeDumper):

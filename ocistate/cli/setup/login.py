@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ocistate.cli.common.options import registry_options, run_async
+from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import note, result, warn
+from ocistate.cli.common.registry import registry_options
 from ocistate.errors import UsageError
 from ocistate.reference import parse_reference
 

@@ -6,14 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import (
-    REFERENCE,
-    OpenRepository,
-    required_target,
-    run_async,
-    store_options,
-)
+from ocistate.cli.common.options import REFERENCE, required_target, run_async
 from ocistate.cli.common.output import emit, note, output_option, result
+from ocistate.cli.common.registry import OpenRepository, store_options
 from ocistate.cli.trust.keys import Load, required_signer, signer_facts, signer_options
 from ocistate.errors import UsageError
 from ocistate.reference import Reference

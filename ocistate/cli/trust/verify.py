@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocistate.cli.common.options import (
-    REFERENCE,
-    OpenRepository,
-    required_target,
-    run_async,
-    source_options,
-    trust_options,
-)
+from ocistate.cli.common.options import REFERENCE, required_target, run_async
 from ocistate.cli.common.output import emit, note, output_option, result, short
+from ocistate.cli.common.registry import OpenRepository, source_options
+from ocistate.cli.common.trust import trust_options
 from ocistate.reference import Reference
 
 if TYPE_CHECKING:

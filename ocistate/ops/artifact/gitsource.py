@@ -1,4 +1,4 @@
-"""Where manifests come from, asked of git: remote, revision, commit time."""
+"""Read from git where manifests come from: remote, revision, commit time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def strip_credentials(url: str) -> str:
         return f"ssh://{scp[1]}/{scp[2].lstrip('/')}"
     parts = urlsplit(url)
     if not parts.scheme or not parts.hostname:
-        return ""  # a path on one machine tells others nothing
+        return ""  # a path on one machine means nothing to others
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = f":{parts.port}" if parts.port else ""
     return urlunsplit((parts.scheme, host + port, parts.path, "", ""))
@@ -55,7 +55,7 @@ def _ref(folder: Path, environ: Mapping[str, str]) -> str:
     branch = _git(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
     if branch:
         return branch
-    # CI systems check out a bare commit and say in the environment what it was.
+    # CI systems check out a bare commit, and name its branch in the environment.
     for name in _CI_REFS:
         if environ.get(name):
             return environ[name]

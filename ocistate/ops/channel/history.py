@@ -1,7 +1,7 @@
 """Walk a channel's records back from the newest, from a store and a cache on disk.
 
-Records are asked for by the tags of the numbers that must come next, many at a time, and are
-believed only for the digests that the chain names. So an overwritten tag shows.
+Records are fetched by the tags of the numbers that must come next, many at a time, and are trusted
+only for the digests that the chain names. So an overwritten tag shows.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class RecordCache:
 
     @classmethod
     def open(cls, channel: Channel, root: Path | None = None) -> RecordCache:
-        """The cache of a channel, read. What cannot be read is as if it were not there."""
+        """Read the cache of a channel; what cannot be read counts as missing."""
         folder = root or cache_folder("records")
         mark = hashlib.sha256(f"{channel.repository}\n{channel.name}".encode()).hexdigest()
         cache = cls(folder / f"{mark[:32]}.jsonl")
@@ -67,7 +67,7 @@ class RecordCache:
         return cache
 
     def add(self, found: Iterable[tuple[str, Known]]) -> None:
-        """Keep records whose signature holds; a full disk costs the next run time, no more."""
+        """Keep records whose signature is valid. Best effort: a full disk only costs time later."""
         lines = []
         for digest, known in found:
             if known.fingerprint and digest not in self.known:
@@ -77,7 +77,7 @@ class RecordCache:
             with contextlib.suppress(OSError):
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 with self.path.open("ab") as stream:
-                    # One write: two processes' lines are not mixed. A torn line before it is ended.
+                    # One write: lines of two processes do not mix. A newline ends a torn line.
                     stream.write(("\n" + "\n".join(lines) + "\n").encode())
 
 
@@ -91,7 +91,7 @@ async def read_history(
 ) -> History:
     """The channel's records, newest first. Without keys in its trust nothing is verified.
 
-    ``all_tags`` looks at the tag of every number, also of those that the cache knows. Raises
+    ``all_tags`` reads the tag of every number, also of records that the cache has. Raises
     NotFound when there is no such channel, StoreError.
     """
     newest = await _newest(store, channel)
@@ -100,7 +100,7 @@ async def read_history(
     if cache is not None:
         cache.add(walk.fetched.items())
     if all_tags:
-        await walk.look_at_tags([link.record for link in history.links])
+        await walk.read_tags([link.record for link in history.links])
     forks = find_forks(history.links, walk.tagged)
     return History(links=history.links, forks=forks, broken=history.broken, more=history.more)
 
@@ -108,7 +108,7 @@ async def read_history(
 async def _newest(store: Store, channel: Channel) -> str:
     """The digest of the record that the channel's name holds. Raises NotFound.
 
-    Only one that is proven may come from a mirror.
+    Only a verified one may come from a mirror.
     """
     if isinstance(store, MirroredStore) and channel.trust.keys:
         return (await read_newest(store, channel)).digest
@@ -159,7 +159,7 @@ class _Walk:
         return Link(digest=digest, record=record, signer=signer, problem=problem)
 
     async def _get(self, digest: str, follower: Record | None) -> Known | str:
-        """A record by its digest; or why it cannot be had."""
+        """A record by its digest; or why it cannot be read."""
         cached = self.cache.known.get(digest)
         if cached is not None and (not self._names or cached.fingerprint in self._names):
             return cached
@@ -180,8 +180,8 @@ class _Walk:
         """Fetch by digest or number; the problem, if there is one."""
         target = what if isinstance(what, str) else number_tag(self.channel.name, *what)
         try:
-            # From any mirror: it counts only where the chain names its digest.
-            raw, digest = await ask_any(self.store, lambda store: fetch_record(store, target))
+            # From any replica: it counts only where the chain names its digest.
+            raw, digest = await ask_any(self.store, lambda replica: fetch_record(replica, target))
         except (NotFound, ProtocolError, DigestMismatch, ChannelError) as error:
             return error.message
         if not isinstance(what, str):
@@ -202,13 +202,12 @@ class _Walk:
         self.fetched[digest] = Known(payload, fingerprint)
         return ""
 
-    async def look_at_tags(self, records: list[Record]) -> None:
-        """See what the tag of each number holds."""
+    async def read_tags(self, records: list[Record]) -> None:
+        """Read what the tag of each number holds."""
 
         async def one(number: tuple[int, int]) -> None:
-            self.tagged[number] = (
-                await digest_at(self.store, number_tag(self.channel.name, *number)) or "nothing"
-            )
+            tag = number_tag(self.channel.name, *number)
+            self.tagged[number] = await digest_at(self.store, tag) or "nothing"
 
         missing = [r.number for r in records if r.number not in self.tagged]
         await each(missing, one, at_once=_AT_ONCE)

@@ -1,7 +1,7 @@
 """One object over a channel's releases: when it changed, and what it was.
 
-The inventories tell in which releases an object differs; layers are fetched only for those whose
-fields are asked for.
+Inventories show in which releases an object differs; layers are fetched only for releases whose
+fields are needed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _AT_ONCE: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectName:
-    """An object as a person names it: ``Deployment/shop/api``, ``Deployment.apps/shop/api``,
-    ``Namespace/shop``. What is left out fits anything."""
+    """An object as given by a user: ``Deployment/shop/api``, ``Deployment.apps/shop/api``,
+    ``Namespace/shop``. Parts that are left out match anything."""
 
     kind: str
     name: str
@@ -35,7 +35,7 @@ class ObjectName:
     namespace: str | None = None
 
     def fits(self, id: ObjectId) -> bool:
-        """Whether it may be this object; the kind is not a matter of case."""
+        """Whether it matches this object; the kind is case-insensitive."""
         return (
             self.kind.lower() == id.kind.lower()
             and self.name == id.name
@@ -53,7 +53,7 @@ def parse_object_name(text: str) -> ObjectName:
     parts = text.split("/")
     if len(parts) not in (2, 3) or not all(parts):
         raise InputError(
-            f"{text!r} names no object",
+            f"{text!r} is not the name of an object",
             hint="write KIND/NAME or KIND/NAMESPACE/NAME, such as Deployment/shop/api",
         )
     kind, dot, group = parts[0].partition(".")
@@ -109,7 +109,7 @@ async def read_releases(store: Fetcher, links: Iterable[Link]) -> list[ObjectRel
     releases = []
     for link in links:
         digest = link.record.subjects.get(place, "")
-        inventory, problem = found.get(digest, (None, f"it says nothing of {place}"))
+        inventory, problem = found.get(digest, (None, f"it does not name {place}"))
         releases.append(
             ObjectRelease(link=link, digest=digest, inventory=inventory, problem=problem)
         )

@@ -88,7 +88,7 @@ class StageHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Feed:
+class StageFeed:
     """What would get into a stage: a digest, from a channel's record or from a tag."""
 
     digest: str
@@ -112,7 +112,7 @@ class StageStatus:
     state: StageState
     held: StageHead | None = None
     revision: str = ""
-    feed: Feed | None = None
+    feed: StageFeed | None = None
     made: RecordProvenance | None = None
     outcomes: tuple[GateOutcome, ...] = ()
     why: str = ""
@@ -228,7 +228,7 @@ class PipelineRun:
         except _BROKEN as error:
             return replace(status, state="Blocked", why=str(error))
 
-    async def _judge(self, status: StageStatus, held: StageHead, feed: Feed) -> StageStatus:
+    async def _judge(self, status: StageStatus, held: StageHead, feed: StageFeed) -> StageStatus:
         now = self.clock()
         gates = status.stage.gates
         verified = await verify_artifact(self.store, feed.digest, self.policies)
@@ -287,16 +287,16 @@ class PipelineRun:
             origins.append(first.source)
         return StageHead(newest=top, digest=digest, since=first.issued_at, origins=tuple(origins))
 
-    async def _feed(self, place: int) -> Feed:
+    async def _feed(self, place: int) -> StageFeed:
         feeder = self.pipeline.feeder(place)
         if not feeder:
             tag = self.pipeline.source.tag or await self._version()
-            return Feed(digest=(await self.store.resolve(tag)).digest, origin=tag)
+            return StageFeed(digest=(await self.store.resolve(tag)).digest, origin=tag)
         held = await self._held(feeder)
         record = held.newest.record
         check_policy(record, self._channel(feeder).trust)
         check_time(record, self.clock())
-        return Feed(digest=held.digest, origin=str(record), held=held)
+        return StageFeed(digest=held.digest, origin=str(record), held=held)
 
     async def _version(self) -> str:
         wanted = self.pipeline.source.semver
@@ -326,7 +326,7 @@ class PipelineRun:
         legacy = self._policy.allow_legacy
         return tuple(await gather_signatures(self.store, digest, legacy=legacy))
 
-    async def _fleet(self, gates: Sequence[Gate], feed: Feed, now: datetime) -> Fleet | None:
+    async def _fleet(self, gates: Sequence[Gate], feed: StageFeed, now: datetime) -> Fleet | None:
         if feed.held is None or not any(isinstance(gate, Healthy) for gate in gates):
             return None
         record = feed.held.newest.record
@@ -339,7 +339,7 @@ def _made(held: StageHead) -> RecordProvenance:
     return record.artifacts.get(min(record.subjects), RecordProvenance())
 
 
-def _hold(held: StageHead, feed: Feed) -> str:
+def _hold(held: StageHead, feed: StageFeed) -> str:
     """What keeps a digest from going on, a hold or a rollout; empty when nothing does."""
     for record in (held.newest.record, feed.held.newest.record if feed.held else None):
         if record is not None and record.hold:
@@ -352,7 +352,7 @@ def _hold(held: StageHead, feed: Feed) -> str:
 _ORIGIN: Final = re.compile(r"([a-z0-9-]+)@([0-9.]+)")
 
 
-def _check_memory(held: StageHead, feed: Feed) -> None:
+def _check_memory(held: StageHead, feed: StageFeed) -> None:
     """That a feeding channel is not shown older than a stage has seen it. Raises RecordReplayed.
 
     The stage's own signed records tell what it was fed from: a memory for jobs that have none.

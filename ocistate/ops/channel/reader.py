@@ -88,7 +88,7 @@ def no_channel(repository: Reference | str, name: str) -> NotFound:
     """The error where there is no such channel."""
     return NotFound(
         f"{repository} has no channel {name}",
-        hint="'ocistate channel init' begins one, 'ocistate channel list' shows all",
+        hint="'ocistate channel list' shows all, 'ocistate channel init' begins one",
     )
 
 

@@ -22,6 +22,7 @@ from ocistate.ops.channel.history import read_history
 from ocistate.ops.channel.reader import (
     Channel,
     fetch_record,
+    no_channel,
     read_newest,
     read_number,
     repository_of,
@@ -119,7 +120,7 @@ async def find_link(store: Store, channel: Channel, wanted: str) -> Link:
             hint="'ocistate history' shows its releases",
         )
     if channel.trust.keys and not found.signer:
-        raise Untrusted(f"the record {found.digest} is not to be believed: {found.problem}")
+        raise Untrusted(f"the record {found.digest} cannot be trusted: {found.problem}")
     return found
 
 
@@ -135,10 +136,7 @@ async def _find_unverified(store: Store, channel: Channel, wanted: str) -> Recor
     try:
         raw, _ = await fetch_record(store, name_tag(channel.name))
     except NotFound:
-        raise NotFound(
-            f"{store.reference} has no channel {channel.name}",
-            hint="'ocistate channel list' shows the channels there are; a tag is written :TAG",
-        ) from None
+        raise no_channel(store.reference, channel.name) from None
     record = parse_record(parse_statement(parse_bundle(raw).payload))
     if record.channel != channel.name:
         raise ForeignRecord(f"the channel {channel.name} holds a record of {record.channel}")

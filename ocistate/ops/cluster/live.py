@@ -1,4 +1,4 @@
-"""An artifact against a cluster: what an apply would change, as the API server itself sees it."""
+"""Compare an artifact with a cluster: what an apply would change, by the API server's dry run."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ async def diff_live(
 
     ``owner``'s objects that the artifact has no more are removed ones, as far as they are pruned;
     objects of other owners than those of ``adopt_from`` are refused. Our own marks are no
-    difference; the values of Secrets are masked. ``on_unlisted`` is told of kinds that are broken,
-    and left out. Raises ClusterError.
+    difference; the values of Secrets are masked. ``on_unlisted`` gets the kinds that cannot be
+    listed, and are left out. Raises ClusterError.
     """
     unlisted: dict[GroupKind, ClusterError] = {}
     kinds = await client.kinds()
@@ -76,18 +76,17 @@ async def diff_live(
     for kind, error in unlisted.items():
         on_unlisted(kind, error)
     plan = make_plan(desired, mine, others, adopt_from=adopt_from)
-    new_namespaces = {each.id.name for each in desired.wanted if each.id.kind == "Namespace"}
+    new_namespaces = {item.id.name for item in desired.wanted if item.id.kind == "Namespace"}
     left = {action.id for action in plan.skip}
 
-    async def one(wanted: DesiredObject) -> LiveDiff | None:
-        return await _one(client, desired, wanted, new_namespaces)
-
-    refused = [LiveDiff(id=each.id, change="refused", error=each.reason) for each in plan.refuse]
+    refused = [LiveDiff(id=item.id, change="refused", error=item.reason) for item in plan.refuse]
     left |= {action.id for action in plan.refuse}
-    wanted = [each for each in desired.wanted if each.id not in left]
-    found = await each(wanted, one, at_once=_AT_ONCE)
+    wanted = [item for item in desired.wanted if item.id not in left]
+    found = await each(
+        wanted, lambda item: _one(client, desired, item, new_namespaces), at_once=_AT_ONCE
+    )
     removed = [LiveDiff(id=action.id, change="removed") for action in plan.prune]
-    return (*refused, *(each for each in found if each is not None), *removed)
+    return (*refused, *(item for item in found if item is not None), *removed)
 
 
 def field_changes(preview: Preview) -> tuple[FieldChange, ...]:

@@ -128,14 +128,15 @@ async def search(store: Store, locations: Sequence[ArtifactLocation], query: Que
     fetcher = CachedFetcher.of(store)
 
     async def one(location: ArtifactLocation) -> tuple[list[Hit], str]:
+        at = f"{location.repository}, {', '.join(location.pointers)}"
         try:
             return await _search(fetcher, location, query), ""
         except NotFound as error:
-            return [], f"{location.repository}, {', '.join(location.pointers)}: {error.message}"
+            return [], f"{at}: {error.message}"
         except StoreError:
             raise
         except OcistateError as error:
-            return [], f"{location.repository}, {', '.join(location.pointers)}: {error.message}"
+            return [], f"{at}: {error.message}"
 
     answers = await each(locations, one, at_once=_AT_ONCE)
     return QueryResult(

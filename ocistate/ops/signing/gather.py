@@ -1,7 +1,7 @@
 """Gather an artifact's signatures and attestations from the store, in every format they come in.
 
 Bundles are referrers of the artifact. The older formats lie under tags made from its digest, which
-anyone who may push can fill with another artifact's: only the signed payload tells what is signed.
+anyone who may push can fill with another artifact's: only the signed payload is evidence.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ocistate.signing.found import FoundSignature, SignatureFormat
 from ocistate.signing.simple import MAX_PAYLOAD_BYTES, SIMPLE_TYPE
 
 MAX_SIGNATURES: Final = 512
-"""How many signatures of one artifact are read; a listing that has more is said to have more."""
+"""How many signatures of one artifact are read; more than these are reported as an error."""
 
 MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024
-"""How much is read of them all, the smallest first: large ones must not fill the memory."""
+"""How many bytes are read in all, the smallest first: large ones must not exhaust memory."""
 
 _EMBEDDED: Final = 16 * 1024
 """A bundle embedded in its manifest is kept up to this size; it saves a request."""
@@ -68,14 +68,11 @@ async def _bundles(store: Store, digest: str) -> list[_Lead]:
     """The bundles that refer to an artifact, the newest first."""
     listed = await store.referrers(digest, BUNDLE_TYPE)
 
-    async def one(descriptor: Descriptor) -> _Lead:
-        return await _bundle(store, digest, descriptor)
-
     def created(descriptor: Descriptor) -> str:
         return descriptor.annotations.get(_CREATED, "")
 
     newest = sorted(listed, key=created, reverse=True)[:MAX_SIGNATURES]
-    leads = await each(newest, one, at_once=_AT_ONCE)
+    leads = await each(newest, lambda item: _bundle(store, digest, item), at_once=_AT_ONCE)
     if len(listed) > MAX_SIGNATURES:
         leads.append(_Lead(_too_many(digest, len(listed))))
     return leads

@@ -48,7 +48,7 @@ async def sign_artifact(
     )
     if len(bundle) > MAX_BUNDLE_BYTES:
         raise InputError(
-            f"the attestation has {len(bundle)} bytes, and no reader takes more than "
+            f"the attestation has {len(bundle)} bytes, and no verifier accepts more than "
             f"{MAX_BUNDLE_BYTES}",
             hint="attest a summary, and a digest of the whole",
         )
@@ -73,7 +73,7 @@ def _bundle(
     signer: Signer | IdentitySigner, digest: str, predicate_type: str, predicate: Any
 ) -> bytes:
     if isinstance(signer, IdentitySigner):
-        # sigstore's readers ask for a name; the digest is one that says nothing more.
+        # sigstore's verifiers require a name; the digest adds no information.
         named = ((digest, digest),)
         return signer.bundle(build_named_statement(named, predicate_type, predicate))
     payload = build_statement(digest, predicate_type, predicate)

@@ -426,7 +426,7 @@ def test_no_channel_goes_to_what_nobody_signed_unless_that_is_said(site: Site) -
     site(*moves, *key, *site.trust, code=41)
     site(*moves, *key, *site.trust, "--allow-unsigned", code=2)
     assert site("promote", f"{site.store}:v2", "--to", "prod", "--yes", *key).strip() == "prod@2"
-    assert "not checked who signed" in site.err
+    assert "signature is not verified" in site.err
     assert site(*moves, *key, "--allow-unsigned").strip() == "prod@3"
     # A statement about it that is no signature, and one of another artifact, do not make it signed.
     site.push("8", sign=False)

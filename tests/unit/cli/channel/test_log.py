@@ -140,8 +140,8 @@ def test_blame_tells_of_each_field_which_release_set_it(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("resource", "message"),
     [
-        ("api", "names no object"),
-        ("Deployment/", "names no object"),
+        ("api", "is not the name of an object"),
+        ("Deployment/", "is not the name of an object"),
         ("Deployment/other", "no release has"),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_rollout_goes_through_its_rings(fleet: Site) -> None:
     site = fleet
     tell(site, "west", 1, 1)
     begin(site)
-    assert "canary, 1 of 2 rings now has it" in site.err
+    assert "canary, 1 of 2 rings gets it now" in site.err
     begin(site)
     assert "nothing was written" in site.err
     rollout(site, "run")
