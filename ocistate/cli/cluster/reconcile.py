@@ -1,4 +1,4 @@
-"""``ocistate reconcile|suspend|resume``: tell the agent to look now, to stop, to go on."""
+"""``ocistate reconcile|suspend|resume``: trigger, pause and continue reconciliation."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ocistate.cli.common.cluster import ClusterOptions, cluster_options
 from ocistate.cli.common.options import run_async
 from ocistate.cli.common.output import emit, note, output_option, result
 from ocistate.errors import HealthTimeout
+from ocistate.times import format_micros
 
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 
 
 @click.command("reconcile")
 @click.argument("name")
-@click.option("--wait/--no-wait", default=True, help="Wait for the outcome.")
+@click.option("--wait/--no-wait", default=True, help="Wait for the result.")
 @click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait for it.")
 @cluster_options
 @output_option("table", "json", "yaml", "name")
 def reconcile_command(
     name: str, wait: bool, timeout: float, where: ClusterOptions, output: str
 ) -> int:
-    """Trigger a reconciliation and wait for the result: the registry is asked, and the cluster made
-    equal.
+    """Trigger a reconciliation and wait for the result.
 
-    Exits with 1 when the Stack is not ready afterwards, or runs what it ran before since the
-    registry could not be asked.
+    Exits with 1 when the Stack is not ready afterwards, or still runs its old content because the
+    registry could not be reached.
     """
     obj = run_async(_reconcile(name, wait, timeout, where))
     ready = condition(obj, "Ready")
@@ -46,7 +46,7 @@ def reconcile_command(
         result(f"stack/{name}" if output == "name" else f"stack/{name} asked")
     else:
         result(f"stack/{name} {ready['reason']}: {ready['message']}")
-    # True for another reason than Ready: what runs is healthy, but what is new could not be seen.
+    # True for another reason than Ready: what runs is healthy, but new content could not be read.
     failed = ready["status"] == "False" or (
         ready["status"] == "True" and ready["reason"] != "Ready"
     )
@@ -60,7 +60,7 @@ async def _reconcile(
 
     from ocistate.api.stack import GROUP
 
-    asked = datetime.now(UTC).isoformat(timespec="milliseconds")
+    asked = format_micros(datetime.now(UTC))
     async with where.open() as (client, namespace):
         obj = await find_stack(client, namespace, name)
         obj = await patch_stack(
@@ -77,11 +77,11 @@ async def _reconcile(
                     under_way = condition(obj, "Ready")["reason"] == "Progressing"
                     if status.get("lastHandledReconcileAt") == asked and not under_way:
                         return obj
-                    await asyncio.sleep(_LOOK_SECONDS)
+                    await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise HealthTimeout(
-                f"Stack {name}: no outcome within {timeout:g} s",
-                hint=f"is the agent running? 'ocistate status {name}' tells more",
+                f"Stack {name} was not reconciled within {timeout:g} s",
+                hint=f"is the agent running? 'ocistate status {name}' shows more",
             ) from None
 
 
@@ -97,15 +97,15 @@ def suspend_command(names: tuple[str, ...], where: ClusterOptions) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @cluster_options
 def resume_command(names: tuple[str, ...], where: ClusterOptions) -> None:
-    """Resume reconciliation, at once."""
+    """Resume reconciliation immediately."""
     run_async(_set_suspend(names, where, False))
 
 
 async def _set_suspend(names: tuple[str, ...], where: ClusterOptions, suspend: bool) -> None:
     async with where.open() as (client, namespace):
-        # All are looked up before the first one changes.
+        # All must exist before the first one is changed.
         stacks = [await find_stack(client, namespace, name) for name in names]
         for obj in stacks:
             await patch_stack(client, obj, {"spec": {"suspend": suspend}})
-            word = "suspended" if suspend else "resumed"
-            result(f"stack/{obj['metadata']['name']} {word}")
+            done = "suspended" if suspend else "resumed"
+            result(f"stack/{obj['metadata']['name']} {done}")
