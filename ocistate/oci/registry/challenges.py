@@ -28,6 +28,8 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 _DEFAULT_LIFETIME: Final = 60.0
 """Seconds: the distribution token spec, "expires_in" when it is left out."""
 _MARGIN: Final = 10.0
+_MOST_TOKENS: Final = 16
+"""A repository has a handful of scopes; a token may take 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,10 @@ class Challenge:
 
 @dataclass(slots=True)
 class Tokens:
-    """Bearer tokens by realm, service and scope, until shortly before they end."""
+    """Bearer tokens by realm, service and scope, until shortly before they end.
+
+    A registry may name another realm at each answer: only the last few tokens are kept.
+    """
 
     _tokens: dict[tuple[str, str, str], tuple[str, float]] = field(default_factory=dict)
 
@@ -60,8 +65,14 @@ class Tokens:
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
             seconds = _DEFAULT_LIFETIME
         # A server that lies about the time is not believed for longer than an hour.
+        self._tokens.pop(key, None)
         self._tokens[key] = (token, now + max(0.0, float(min(seconds, 3600)) - _MARGIN))
+        if len(self._tokens) > _MOST_TOKENS:
+            del self._tokens[next(iter(self._tokens))]
         return token
+
+    def __len__(self) -> int:
+        return len(self._tokens)
 
     def drop(self, token: str) -> None:
         """Forget a token that was refused."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, Self
 
@@ -22,38 +23,50 @@ from ocistate.oci.registry.challenges import RegistryAccess
 
 _KEEP_SECONDS: Final = 3600.0
 _LOOK_SECONDS: Final = 300.0
-_MOST: Final = 64
-"""Clients beyond this are closed once no one can be using them any more; each takes up to 1 MB."""
-_IDLE_SECONDS: Final = 600.0
-"""A look at a registry, and a blob's way, take less; one that is cut off goes on with another."""
+_MOST_CLIENTS: Final = 64
+"""Each takes up to 1 MB: the CAs it trusts. More are held only while more are in use."""
+_MOST_ACCESSES: Final = 4096
+
+
+@dataclass(slots=True)
+class _SharedClient:
+    client: httpx.AsyncClient
+    users: int = 0
 
 
 class Clients:
     """Clients, and accesses, by what they may be shared for. They belong to one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clients: dict[Hashable, tuple[httpx.AsyncClient, float]] = {}
-        """With when each was asked for last, in that order."""
+        self._clients: dict[Hashable, _SharedClient] = {}
+        """The least recently used first."""
         self._closing: set[asyncio.Task[None]] = set()
         self._accesses: dict[Hashable, tuple[RegistryAccess, float]] = {}
+        """With when each was asked for last, in that order."""
         self._clock = clock
         self._sweep_at = 0.0
 
-    def get(self, key: Hashable, make: Callable[[], httpx.AsyncClient]) -> httpx.AsyncClient:
-        """The client for a key, made when there is none yet."""
-        now = self._clock()
-        known = self._clients.pop(key, None)
-        client = known[0] if known is not None else make()
-        self._clients[key] = (client, now)
-        while len(self._clients) > _MOST:
-            oldest, (old, used) = next(iter(self._clients.items()))
-            if now - used < _IDLE_SECONDS:
-                break
-            del self._clients[oldest]
-            task = asyncio.get_running_loop().create_task(old.aclose())
+    def acquire(self, key: Hashable, make: Callable[[], httpx.AsyncClient]) -> httpx.AsyncClient:
+        """The client for a key, made when there is none yet; it stays open until `release`."""
+        shared = self._clients.pop(key, None) or _SharedClient(make())
+        shared.users += 1
+        self._clients[key] = shared
+        self._evict()
+        return shared.client
+
+    def release(self, key: Hashable) -> None:
+        """One user less of the client for a key: one without any may be closed for others."""
+        if (shared := self._clients.get(key)) is not None:
+            shared.users -= 1
+            self._evict()
+
+    def _evict(self) -> None:
+        idle = (key for key, shared in tuple(self._clients.items()) if not shared.users)
+        while len(self._clients) > _MOST_CLIENTS and (key := next(idle, None)) is not None:
+            closing = self._clients.pop(key).client.aclose()
+            task = asyncio.get_running_loop().create_task(closing)
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        return client
 
     def access(self, key: Hashable) -> RegistryAccess:
         """What was learned and bought by those with this key; those not used for an hour go."""
@@ -62,18 +75,30 @@ class Clients:
             kept = self._accesses.items()
             self._accesses = {k: each for k, each in kept if now - each[1] < _KEEP_SECONDS}
             self._sweep_at = now + _KEEP_SECONDS / 2
-        known = self._accesses.get(key)
+        known = self._accesses.pop(key, None)
         access = known[0] if known is not None else RegistryAccess(seconds=_LOOK_SECONDS)
         self._accesses[key] = (access, now)
+        if len(self._accesses) > _MOST_ACCESSES:
+            # Whoever uses it goes on with it; the next one asks for a token of its own.
+            del self._accesses[next(iter(self._accesses))]
         return access
+
+    def sizes(self) -> dict[str, int]:
+        """How much is held, by what it is."""
+        tokens = sum(len(access.tokens) for access, _ in self._accesses.values())
+        return {
+            "registry_clients": len(self._clients),
+            "registry_accesses": len(self._accesses),
+            "registry_tokens": tokens,
+        }
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await asyncio.gather(*self._closing, return_exceptions=True)
-        for client, _ in self._clients.values():
-            await client.aclose()
+        for shared in self._clients.values():
+            await shared.client.aclose()
         self._clients.clear()
 
 

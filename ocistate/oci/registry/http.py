@@ -87,6 +87,8 @@ class Http:
     _clients: dict[tuple[str, bool, bool], httpx.AsyncClient] = field(
         default_factory=dict, repr=False
     )
+    _acquired: list[Hashable] = field(default_factory=list, repr=False)
+    """What the shared ones among them are shared by: they are open until they are released."""
     _access: RegistryAccess = field(init=False, repr=False)
     _authorizer: Authorizer = field(init=False, repr=False)
     _warned: set[str] = field(default_factory=set, repr=False)
@@ -131,9 +133,14 @@ class Http:
         return (self.base, self.repository, self._trust.mark, mark)
 
     async def close(self) -> None:
-        """Close all connections."""
-        if self.options.clients is None:
-            for client in self._clients.values():
+        """Close all connections; those of shared clients stay for the others."""
+        clients, acquired = self._clients, self._acquired
+        self._clients, self._acquired = {}, []
+        if self.options.clients is not None:
+            for key in acquired:
+                self.options.clients.release(key)
+        else:
+            for client in clients.values():
                 await client.aclose()
 
     def _client(self, url: str, *, abroad: bool = False) -> httpx.AsyncClient:
@@ -147,7 +154,8 @@ class Http:
             else:
                 times = (self.options.connect, self.options.silence)
                 mark = (self.host, *times, self._trust.mark, self.options.reach, *key)
-                self._clients[key] = shared.get(mark, lambda: self._make_client(*key))
+                self._clients[key] = shared.acquire(mark, lambda: self._make_client(*key))
+                self._acquired.append(mark)
         return self._clients[key]
 
     def _token_client(self, realm: str) -> httpx.AsyncClient:
