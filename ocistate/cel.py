@@ -17,13 +17,14 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final
 
 from celpy import Environment
 from celpy.adapter import json_to_cel
 from celpy.celtypes import BoolType, MapType
 from celpy.evaluation import Activation, CELEvalError, Evaluator
+
+from ocistate.caches import bounded_cache
 
 _UNIT: Final = 1_000
 """Characters or elements that count as a step wherever they are passed on."""
@@ -175,7 +176,7 @@ def _words(error: Exception) -> str:
     return str(error).strip()[:_LONGEST_FAULT] or type(error).__name__
 
 
-@lru_cache(maxsize=256)
+@bounded_cache("cel_expressions", most=256)
 def _compiled(expression: str) -> Any:
     limit = sys.getrecursionlimit()
     try:

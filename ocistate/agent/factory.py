@@ -60,11 +60,13 @@ async def embedded_agent(
             resources.push_async_callback(target_factory.aclose)
             return target_factory
 
+        connect = await resources.enter_async_context(_connecting())
         agent = Agent(
             status_store=FolderStatusStore(folder),
             target_factory=FileTargetFactory(folder, clusters),
             folder=folder,
-            connect=await resources.enter_async_context(_connecting()),
+            connect=connect,
+            registry_sizes=connect.clients.sizes,
             workers=workers,
         )
         yield agent, FileSource(agent, folder, stacks)
@@ -141,6 +143,7 @@ async def cluster_agent(
             target_factory=remote,
             folder=folder,
             connect=connect,
+            registry_sizes=connect.clients.sizes,
             workers=workers,
             locked_out=client.locked_out,
         )

@@ -10,12 +10,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from ocistate.agent.contain import contained, unexpected
+from ocistate.agent.memory import MemoryTrimmer
 from ocistate.agent.queue import Controller
 from ocistate.agent.reconcile.cache import ContentCache, limits_of_memory
 from ocistate.agent.reconcile.reconciler import Pass
@@ -27,6 +28,7 @@ from ocistate.agent.targets.base import Target, TargetFactory
 from ocistate.agent.telemetry.reporting import Reporter
 from ocistate.api.stack import Stack
 from ocistate.api.status import StackStatus, refused
+from ocistate.caches import cache_sizes
 from ocistate.channel.rings import Cluster
 from ocistate.errors import ClusterError, ConfigError, OcistateError
 from ocistate.objects import StackKey
@@ -68,6 +70,8 @@ class Agent:
     """Tells the registry how Stacks are; None where the agent has no key for that."""
     mine: Callable[[StackKey], bool] = lambda key: True
     """Whether a Stack is this agent's to reconcile; others are only known."""
+    registry_sizes: Callable[[], Mapping[str, int]] = dict
+    """How much is held of registries, by what it is."""
     locked_out: Callable[[], tuple[float, str]] = lambda: (0.0, "")
     """For how long its own cluster has not let it in, or is not trusted, and why."""
     has_loaded: bool = False
@@ -210,8 +214,16 @@ class Agent:
 
     def sizes(self) -> dict[str, int]:
         """How much is held in memory, by what it is."""
-        contents = sum(entry.reconcile_state.content is not None for entry in self.stacks.values())
-        return {**self.target_factory.sizes(), "stacks": len(self.stacks), "contents": contents}
+        states = [entry.reconcile_state for entry in self.stacks.values()]
+        return {
+            **self.target_factory.sizes(),
+            **self.registry_sizes(),
+            **cache_sizes(),
+            "stacks": len(self.stacks),
+            "policies": len(self.policies()),
+            "contents": sum(state.content is not None for state in states),
+            "verifications": sum(len(state.trusted) for state in states),
+        }
 
     def restored(self) -> None:
         """The cluster is in an earlier state, and so are the Stacks: compare all, write all."""
@@ -262,6 +274,7 @@ class Agent:
         noticing.add_done_callback(self._background.discard)
         if self.reporter is not None:
             self._in_background(self.reporter.run(stop))
+        self._in_background(MemoryTrimmer().run(stop))
         await self._controller.run(stop)
         if self._background:
             await asyncio.wait(self._background, timeout=5)

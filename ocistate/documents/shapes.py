@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
+
+from ocistate.caches import bounded_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Shape:
         return {"type": "string", "pattern": f"^({self.pattern})?$", "maxLength": self.most}
 
 
-@lru_cache(maxsize=64)
+@bounded_cache("shapes", most=64)
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 

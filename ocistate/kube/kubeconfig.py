@@ -7,7 +7,6 @@ exec plugins (`exec_auth`), ``proxy-url``, ``tls-server-name`` and ``as`` (imper
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import re
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ocistate.caches import bounded_cache
 from ocistate.documents.reader import read_documents
 from ocistate.errors import ConfigError, InvalidManifest
 from ocistate.kube.exec_auth import ExecPlugin
@@ -158,7 +158,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
 
 
-@functools.lru_cache(maxsize=8)
+@bounded_cache("kubeconfigs", most=8)
 def _merge(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
     """One kubeconfig of several, read once for each state of them: an agent asks often."""
     merged: dict[str, Any] = {plural: [] for plural, _ in _LISTS}

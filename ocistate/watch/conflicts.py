@@ -186,6 +186,10 @@ class Contested:
         else:
             self._fights.setdefault(contest.id, _Fight([now], rounds=1, by=contest.by))
 
+    def __len__(self) -> int:
+        """How many objects are kept in mind."""
+        return len(self._fights) + len(self._overruled)
+
     def forget(self, id: ObjectId) -> None:
         """Stop counting, as after a change of what is wanted."""
         self._fights.pop(id, None)

@@ -15,7 +15,7 @@ health changed. That a status or a field of others changed is not.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -150,6 +150,11 @@ class OwnedObjects:
         """Who wants an object, whoever has it."""
         return [owner for owner, desired in self._desired.items() if id in desired.by_id]
 
+    def wanted(self, owner: str) -> Collection[ObjectId]:
+        """What an owner wants."""
+        desired = self._desired.get(owner)
+        return desired.by_id.keys() if desired is not None else ()
+
     def __len__(self) -> int:
         return sum(map(len, self._live.values()))
 
@@ -173,6 +178,8 @@ class OwnedObjects:
             self._forget_endings(before, None)
         self._own_checks.pop(owner, None)
         self._changed.pop(owner, None)
+        if owner not in self._live:
+            self._revisions.pop(owner, None)
 
     def checks(self, owner: str) -> Mapping[GroupKind, HealthRule]:
         """The health rules that an owner brought along."""

@@ -156,6 +156,8 @@ class ClusterTargetFactory:
         self._wakes.pop(stack.uid, None)
         self.documents.pop(stack.uid, None)
         self.runs.pop(stack.uid, None)
+        for id in self.owned.wanted(stack.uid):
+            self.contested.forget(id)
         self.owned.undesire(stack.uid)
         if self._needs.pop(stack.uid, None):
             self._share()
@@ -183,6 +185,7 @@ class ClusterTargetFactory:
             "kinds_watched": kinds - listed,
             "kinds_listed": listed,
             "documents": sum(len(known) for known in self.documents.values()),
+            "contested": len(self.contested),
         }
 
     def _trim_soon(self) -> None:

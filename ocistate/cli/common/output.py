@@ -10,13 +10,15 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from ocistate.errors import OcistateError
-from ocistate.objects import GroupKind
 from ocistate.text import plain, plain_json
+
+if TYPE_CHECKING:
+    from ocistate.objects import GroupKind
 
 _LONG = 100
 """From how many items on a list is printed densely."""

@@ -112,8 +112,10 @@ def agent_command(
     In a cluster it needs no option. With --stacks each Stack names its target: a folder, or the
     cluster of a kubeconfig context. It stops cleanly on SIGTERM and SIGINT.
     """
+    from ocistate.agent.memory import limit_arenas
     from ocistate.agent.telemetry.log import set_up
 
+    limit_arenas()
     run = _AgentRun(where=where, reporting=_reporting(cluster, report_key, report_every), **options)
     set_up(log_format or ("text" if sys.stderr.isatty() else "json"))
     if once and stacks is None:

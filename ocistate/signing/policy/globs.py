@@ -7,9 +7,9 @@ spelling only (`ocistate.reference`), and a glob is read the same way.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
+from ocistate.caches import bounded_cache
 from ocistate.reference import canonical_host, canonical_path, canonical_repository
 
 # Letters of the repository grammar, ports, and paths of layouts; nothing that looks like them.
@@ -48,7 +48,7 @@ def canonical_name(repository: str) -> str:
     return host + slash + (path if "**" in path else canonical_repository(host, path))
 
 
-@lru_cache(maxsize=1024)
+@bounded_cache("globs", most=1024)
 def _compiled(glob: str) -> re.Pattern[str]:
     """``**`` is any number of characters, ``*`` any but a slash; all others are themselves."""
     pieces = re.split(r"(\*\*|\*)", canonical_name(glob))

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, Literal
 
+from ocistate.caches import bounded_cache
 from ocistate.canonical import parse_json
 from ocistate.errors import ConfigError
 from ocistate.signing.keys import PublicKey
@@ -187,7 +187,7 @@ def trusted_identity(name: str, issuer: Match, subject: Match, root: TrustRoot) 
     return TrustedIdentity(name=name, issuer=issuer, subject=subject, root=root)
 
 
-@lru_cache(maxsize=256)
+@bounded_cache("policy_patterns", most=256)
 def _re2(pattern: str) -> Any:
     # Linear in the subject's length, which a stranger chooses; Python's own engine is not.
     import re2  # type: ignore[import-untyped]

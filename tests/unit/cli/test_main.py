@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,3 +132,15 @@ def test_every_field_that_is_printed_is_documented(site: Site) -> None:
         assert fields - known == set(), f"{verb}: docs/cli.md says nothing of these"
         seen.add(verb)
     assert len(seen) == 26
+
+
+def test_help_imports_little() -> None:
+    script = (
+        "import sys\n"
+        "from ocistate.cli.main import main\n"
+        "main(['--help'])\n"
+        "heavy = {'asyncio', 'hashlib', 'yaml', 'dataclasses', 'ssl', 'ocistate.objects'}\n"
+        "print('imported:', sorted(heavy & set(sys.modules)))\n"
+    )
+    output = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert output.splitlines()[-1] == "imported: []"
