@@ -9,10 +9,11 @@ from sys import intern
 from typing import Any, Final
 
 from ocistate.apply.desired.prepare import Desired, DesiredObject, body
-from ocistate.apply.fields.managed import filled_fields, lost_fields
+from ocistate.apply.fields.managed import emptied_fields, filled_fields, lost_fields
 from ocistate.apply.plan import Live
 from ocistate.kube import codec
 from ocistate.kube.discovery import ApiResource
+from ocistate.kube.stages import ApplyStage, stage_of
 from ocistate.labels import (
     ADOPTED_ANNOTATION,
     DIGEST_ANNOTATION,
@@ -84,12 +85,22 @@ def field_set(entry: codec.ManagedFields | None) -> Mapping[str, Any]:
     return decoded if isinstance(decoded, dict) else {}
 
 
-def checked(live: Live, metadata: codec.Metadata, wanted: DesiredObject | None, owner: str) -> Live:
-    """``live`` with ``intact`` found out, where it claims to be what is wanted."""
+def checked(
+    live: Live,
+    metadata: codec.Metadata,
+    wanted: DesiredObject | None,
+    owner: str,
+    obj: Mapping[str, Any] | None = None,
+) -> Live:
+    """``live`` with ``intact`` found out, where it claims to be what is wanted. ``obj`` is the
+    whole object, if it is at hand."""
     if wanted is None or live.marker != wanted.marker:
         return live
     applied = body(wanted, owner, adopted=live.adopted)
     lost = next(_changed_fields(metadata, wanted, applied), None)
+    if lost is None and stage_of(wanted.id.group, wanted.id.kind) is ApplyStage.CUSTOM:
+        # All other kinds have a schema for every map.
+        lost = next(emptied_fields(field_set(our_entry(metadata)), applied, obj), None)
     return replace(live, intact=lost is None)
 
 

@@ -321,7 +321,7 @@ class OwnedObjects:
             desired = self._desired.get(live.owner)
             if desired is not None and id not in self._expected:
                 wanted = desired.by_id.get(id)
-                live = checked(live, metadata, wanted, live.owner)
+                live = checked(live, metadata, wanted, live.owner, obj)
                 if known is None and wanted is not None:
                     id = wanted.id  # one tuple for both
             drifted = known is not None and not live.intact

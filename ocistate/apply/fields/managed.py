@@ -7,7 +7,8 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-manageme
 
 Where the artifact says *empty*, the server records a field too (for an empty map, or a list that is
 held as a whole), or none (for a list whose items others may add to). What became of these is told
-by `filled_fields`, from what the other managers hold at the same place.
+by `filled_fields`, from what the other managers hold at the same place. A map without a schema
+stays ours when another writer takes all of it away: there `emptied_fields` looks at values.
 
 What this cannot see: writes that bypass the API server (restoring etcd), and another writer that
 applies under our very manager name. Nulls are not looked for: they say that there is no field.
@@ -144,6 +145,45 @@ def _filled(
             fields = [each[mine.name] for each in theirs if mine.name in each]
             for inner, each in item.items():
                 yield from _filled(mine.fields, fields, inner, each, f"{path}[{position}].{inner}")
+
+
+def emptied_fields(
+    entry: Mapping[str, Any], applied: Mapping[str, Any], live: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """The paths of maps that another writer emptied, so that only the map itself is left to us.
+
+    A map that is held as a whole looks the same in a field set: what ``live`` has there decides.
+    Without it, all that may be emptied are given.
+    """
+    for key, value in applied.items():
+        if key not in NOT_FIELDS and key != "metadata":
+            there = None if live is None else live.get(key, {})
+            yield from _emptied(entry.get(f"f:{key}"), value, there, f".{key}")
+
+
+def _emptied(node: Any, value: Any, live: Any, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping) and node is not None:
+        if not node:
+            if not live and any(each is not None for each in value.values()):
+                yield path
+            return
+        for key, each in value.items():
+            there = live.get(key, {}) if isinstance(live, Mapping) else live
+            yield from _emptied(node.get(f"f:{key}"), each, there, f"{path}.{key}")
+    elif isinstance(value, list) and node:
+        for position, (item, held) in enumerate(
+            zip(value, KeyedItems(node).assign(value), strict=True)
+        ):
+            if held is not None:
+                there = _item(live, held.keys) if isinstance(live, list) else live
+                yield from _emptied(held.fields, item, there, f"{path}[{position}]")
+
+
+def _item(items: Sequence[Any], keys: Mapping[str, Any]) -> Mapping[str, Any]:
+    for item in items:
+        if isinstance(item, Mapping) and all(item.get(name) == keys[name] for name in keys):
+            return item
+    return {}
 
 
 class KeyedItems:

@@ -76,7 +76,7 @@ def test_status_says_first_why_a_stack_is_not_ready(world: World) -> None:
     assert "is not ready: NotSigned" in first
     assert "sign" in second
     missing = tool(team, "status", "unknown", check=False)
-    assert (missing.code, "no Stack no one" in missing.err) == (50, True)
+    assert (missing.code, "no Stack unknown" in missing.err) == (50, True)
 
 
 def test_reconcile_suspend_and_resume(world: World) -> None:

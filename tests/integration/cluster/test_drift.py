@@ -10,7 +10,7 @@ import pytest
 from ocistate.kube.client import KubeClient
 from ocistate.objects import ObjectId, group_of
 from tests.integration.cluster.world import World, ok
-from tests.support.cluster import obj
+from tests.support.cluster import crd, obj
 
 RBAC = "rbac.authorization.k8s.io/v1"
 NETWORK = "networking.k8s.io/v1"
@@ -110,6 +110,25 @@ def test_what_another_writer_did_is_seen_and_put_back(world: World, drift: str) 
         assert after is not None
         assert said(after) == said(before)
         assert (await world.sync(client, manifest)).results == ()
+
+    world.run(scenario)
+
+
+def test_the_last_child_of_a_map_without_a_schema_is_put_back(world: World) -> None:
+    definition = crd("Free", f"{world.name}.ex.io")
+    spec = {"free": {"deep": {"a": "1"}}, "items": [{"m": {"b": "1"}}]}
+    free = obj("Free", "x", f"{world.name}.ex.io/v1", spec=spec)
+    id = ObjectId(f"{world.name}.ex.io", "Free", world.name, "x")
+
+    async def scenario(client: KubeClient) -> None:
+        for path in ("/spec/free/deep/a", "/spec/free/deep", "/spec/free", "/spec/items/0/m/b"):
+            ok(await world.sync(client, definition, free))
+            assert (await world.sync(client, definition, free)).results == ()
+            await client.patch(id, [{"op": "remove", "path": path}], type="json", manager="other")
+            ok(await world.sync(client, definition, free))
+            live = await client.get(id)
+            assert live is not None
+            assert live["spec"] == spec, path
 
     world.run(scenario)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocistate.apply.fields.managed import filled_fields, holds, lost_fields
+from ocistate.apply.fields.managed import emptied_fields, filled_fields, holds, lost_fields
 
 APPLIED: dict[str, Any] = {
     "apiVersion": "apps/v1",
@@ -163,3 +163,35 @@ def test_what_is_empty_counts_where_one_manager_alone_can_hold_it(
         {"spec": {"list": [{"name": "c", "x": value}]}},
     )
     assert list(told) == ([".spec.list[0].x"] if filled else [])
+
+
+FREE = {"spec": {"free": {"a": "1", "nulls": {"b": None}}, "items": [{"n": "x", "m": {"c": "1"}}]}}
+EMPTIED = {
+    "f:spec": {"f:free": {}, "f:items": {'k:{"n":"x"}': {"f:n": {}, "f:m": {}}}}
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("live", "emptied"),
+    [
+        # Held as a whole, by its schema: what is in it is ours.
+        ({"spec": {"free": {"a": "1"}, "items": [{"n": "x", "m": {"c": "1"}}]}}, []),
+        ({"spec": {"free": {}, "items": [{"n": "x", "m": {"c": "1"}}]}}, [".spec.free"]),
+        ({"spec": {"free": {"a": "1"}, "items": [{"n": "y", "m": {"c": "1"}}]}},
+         [".spec.items[0].m"]),
+        ({"spec": {"free": {"a": "1"}, "items": [{"n": "x", "m": {}}]}}, [".spec.items[0].m"]),
+        ({}, [".spec.free", ".spec.items[0].m"]),
+        (None, [".spec.free", ".spec.items[0].m"]),
+    ],
+)  # fmt: skip
+def test_a_map_of_which_only_the_map_is_left_is_emptied_if_nothing_is_in_it(
+    live: dict[str, Any] | None, emptied: list[str]
+) -> None:
+    assert list(emptied_fields(EMPTIED, FREE, live)) == emptied
+
+
+def test_what_holds_more_than_the_map_or_was_empty_is_not_emptied() -> None:
+    entry = {"f:spec": {"f:free": {".": {}, "f:a": {}, "f:nulls": {}}}}
+    assert list(emptied_fields(entry, {"spec": {"free": FREE["spec"]["free"]}}, None)) == []
+    assert list(emptied_fields({"f:spec": {}}, {"spec": {}}, None)) == []
+    assert list(emptied_fields({}, {"spec": {"a": {"b": 1}}}, None)) == [], "lost, not emptied"
