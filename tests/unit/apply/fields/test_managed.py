@@ -165,8 +165,10 @@ def test_what_is_empty_counts_where_one_manager_alone_can_hold_it(
     assert list(told) == ([".spec.list[0].x"] if filled else [])
 
 
-FREE = {"spec": {"free": {"a": "1", "nulls": {"b": None}}, "items": [{"n": "x", "m": {"c": "1"}}]}}
-EMPTIED = {
+FREE: dict[str, Any] = {
+    "spec": {"free": {"a": "1", "nulls": {"b": None}}, "items": [{"n": "x", "m": {"c": "1"}}]}
+}
+EMPTIED: dict[str, Any] = {
     "f:spec": {"f:free": {}, "f:items": {'k:{"n":"x"}': {"f:n": {}, "f:m": {}}}}
 }  # fmt: skip
 
@@ -191,7 +193,7 @@ def test_a_map_of_which_only_the_map_is_left_is_emptied_if_nothing_is_in_it(
 
 
 def test_what_holds_more_than_the_map_or_was_empty_is_not_emptied() -> None:
-    entry = {"f:spec": {"f:free": {".": {}, "f:a": {}, "f:nulls": {}}}}
+    entry: dict[str, Any] = {"f:spec": {"f:free": {".": {}, "f:a": {}, "f:nulls": {}}}}
     assert list(emptied_fields(entry, {"spec": {"free": FREE["spec"]["free"]}}, None)) == []
     assert list(emptied_fields({"f:spec": {}}, {"spec": {}}, None)) == []
     assert list(emptied_fields({}, {"spec": {"a": {"b": 1}}}, None)) == [], "lost, not emptied"
