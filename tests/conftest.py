@@ -17,7 +17,7 @@ from testbed.docker import Engine, ensure_docker
 from testbed.home import own_home
 from testbed.registries import Distribution, ReferrersRegistry, Registry
 from testbed.tools import ensure, missing
-from tests.progress import Progress
+from tests.support.progress import Progress
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

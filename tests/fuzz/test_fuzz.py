@@ -18,7 +18,7 @@ from ocistate.signing.envelope import parse_bundle
 from ocistate.signing.keyless import certify
 from ocistate.signing.simple import SIGNATURE_ANNOTATION
 from tests.fuzz.targets import CORPUS, ROOT, TARGETS, counts, seeds
-from tests.memory import forget_peak, peak
+from tests.support.memory import forget_peak, peak
 
 EXAMPLES: Final = 400
 MOST_CPU_SECONDS: Final = 2.0

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.docker import Engine, registry_image
 from testbed.process import free_port
-from tests.tool import ocistate
+from tests.support.command import ocistate
 
 
 def test_a_signed_artifact_goes_through_a_registry_in_a_container(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.test_embedded import Site
-from tests.support.agent import condition
+from tests.support.assertions.agent import condition
+from tests.support.environments.embedded import Site
 
 HERE = Path(__file__).parents[2]
 OLD = {"app": "1", "gone": "1", "same": "1"}

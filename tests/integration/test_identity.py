@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.sigstore.authority import GITHUB, WORKFLOW
-from tests.sigstore.services import Services, identity_token
-from tests.tool import Done, ocistate
+from tests.support.command import Done, ocistate
+from tests.support.fakes.sigstore.authority import GITHUB, WORKFLOW
+from tests.support.fakes.sigstore.services import Services, identity_token
 
 IDENTITY = f"issuer={GITHUB},subject={WORKFLOW}"
 

@@ -22,9 +22,12 @@ from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
 from ocistate.signing.policy.model import TrustedKey
 from testbed.registries import Distribution, ReferrersRegistry
-from tests.integration.test_embedded import Site
-from tests.support.agent import Key, Publisher, condition, policy, stack, wait_for
-from tests.tool import ocistate
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.command import ocistate
+from tests.support.environments.embedded import Site
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import Publisher, policy, stack
 
 
 class Mirrored(Site):

@@ -32,10 +32,11 @@ from ocistate.signing.envelope import (
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.policy.parse import parse_policy
 from testbed.registries import Registry
-from tests.integration.store import faulty
-from tests.integration.store.faulty import on
-from tests.support.agent import Key, Publisher, config_map, policy
-from tests.tool import Done, ocistate
+from tests.support.command import Done, ocistate
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import Publisher, config_map, policy
+from tests.support.fakes import faulty_registry as faulty
+from tests.support.fakes.faulty_registry import on
 
 TESTS = "https://example.com/tests"
 CHANNEL = "https://ocistate.dev/channel/v1"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from testbed.tools import ensure
-from tests.interop import theirs
-from tests.interop.theirs import Cosign, Skopeo
-from tests.keys import Key
+from tests.support import tools as theirs
+from tests.support.factories.keys import Key
+from tests.support.tools import Cosign, Skopeo
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from testbed.registries import Distribution, ReferrersRegistry, Registry
-from tests.interop.theirs import Cosign, Skopeo
-from tests.tool import ocistate, run
+from tests.support.command import ocistate, run
+from tests.support.tools import Cosign, Skopeo
 
 
 @pytest.fixture(params=[Distribution, ReferrersRegistry])

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from testbed.registries import Registry
-from tests.interop.theirs import PASSWORD, Cosign
-from tests.tool import ocistate
+from tests.support.command import ocistate
+from tests.support.tools import PASSWORD, Cosign
 
 
 def test_cosign_verifies_what_we_sign(

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from testbed.registries import Registry
-from tests.sigstore.authority import GITHUB, WORKFLOW
-from tests.sigstore.services import Services, identity_token
-from tests.tool import ocistate, run
+from tests.support.command import ocistate, run
+from tests.support.fakes.sigstore.authority import GITHUB, WORKFLOW
+from tests.support.fakes.sigstore.services import Services, identity_token
 
 
 @pytest.fixture(scope="module")

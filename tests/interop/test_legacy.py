@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from testbed.registries import Distribution, Registry
-from tests.interop.theirs import Cosign, Skopeo
-from tests.keys import Key
-from tests.tool import Done, ocistate, run
+from tests.support.command import Done, ocistate, run
+from tests.support.factories.keys import Key
+from tests.support.tools import Cosign, Skopeo
 
 OLDER = "--new-bundle-format=false"
 

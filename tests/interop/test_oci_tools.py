@@ -7,8 +7,8 @@ import tarfile
 from pathlib import Path
 
 from testbed.registries import Distribution, Registry
-from tests.interop.theirs import Skopeo
-from tests.tool import ocistate, run
+from tests.support.command import ocistate, run
+from tests.support.tools import Skopeo
 
 
 def test_oras_pulls_what_we_push(

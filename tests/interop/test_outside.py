@@ -15,8 +15,8 @@ from testbed.home import HIDDEN, MARK, hidden
 from testbed.packages import ensure_command
 from testbed.registries import Distribution
 from testbed.tools import cache_dir, ensure
-from tests.interop.theirs import Cosign, Skopeo
-from tests.tool import ROOT, ocistate
+from tests.support.command import ROOT, ocistate
+from tests.support.tools import Cosign, Skopeo
 
 # Programs, their libraries and what the C library and Go's look at: it configures no tool.
 _SYSTEM = (

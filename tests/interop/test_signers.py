@@ -10,7 +10,7 @@ import pytest
 
 from testbed.packages import ensure_apt
 from testbed.registries import Registry
-from tests.tool import ROOT, ocistate, run
+from tests.support.command import ROOT, ocistate, run
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 PIN = "314159"

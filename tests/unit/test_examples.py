@@ -23,8 +23,8 @@ from ocistate.agent.state.folder import StateFolder
 from ocistate.agent.telemetry import instruments
 from ocistate.api.loader import load_files
 from ocistate.api.status import Current, StackStatus
-from tests.support.agent import Key
-from tests.tool import ROOT
+from tests.support.command import ROOT
+from tests.support.factories.keys import Key
 
 EXAMPLES = ROOT / "examples"
 EVERYWHERE = {"instance", "le"}

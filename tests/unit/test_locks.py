@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from tests.tool import ROOT
+from tests.support.command import ROOT
 
 CONSTRAINTS = dict(
     line.split("==") for line in (ROOT / ".ci" / "constraints.txt").read_text().splitlines()

@@ -16,9 +16,11 @@ import pytest
 from testbed.controlplane import ControlPlane
 from testbed.process import free_port
 from testbed.registries import Distribution
-from tests.integration.agent.relay import Relay
-from tests.integration.agent.world import NAMESPACE, WEBHOOK_SECRET, World, install
-from tests.support.agent import AgentProcess, Key, policy
+from tests.support.environments.agent import NAMESPACE, WEBHOOK_SECRET, World, install
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import policy
+from tests.support.fakes.relay import Relay
 
 
 @pytest.fixture(scope="session")

@@ -15,18 +15,13 @@ from typing import Any
 from ocistate.install.manifests import namespaced_objects
 from ocistate.labels import STACK_LABEL
 from testbed.kubeapi import kubeconfig
-from tests.integration.agent.test_faults import equal
-from tests.integration.agent.test_health import definition, deployment, may_be_seen
-from tests.integration.agent.world import World, path_of
-from tests.support.agent import AgentProcess, config_map, policy, wait_for
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World, equal, path_of, versions
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.factories.stacks import config_map, policy
+from tests.support.factories.workloads import definition, deployment, may_be_seen
 
 ADMISSION = "admissionregistration.k8s.io/v1"
-
-
-def versions(world: World, namespace: str) -> dict[str, str]:
-    """The ConfigMaps' resourceVersions."""
-    answer = world.cluster.request("GET", path_of("v1", "ConfigMap", namespace))
-    return {o["metadata"]["name"]: o["metadata"]["resourceVersion"] for o in answer.body["items"]}
 
 
 def no_bugs(agent: AgentProcess) -> bool:

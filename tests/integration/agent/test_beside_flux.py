@@ -11,9 +11,12 @@ import pytest
 
 from testbed.flux_controllers import Flux
 from testbed.tools import ensure
-from tests.integration.agent.world import Tenant, World, path_of
-from tests.support.agent import Key, condition, config_map, wait_for
-from tests.tool import ocistate, run
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.command import ocistate, run
+from tests.support.environments.agent import Tenant, World, path_of
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import config_map
 
 SOURCES = "source.toolkit.fluxcd.io/v1"
 KUSTOMIZATIONS = "kustomize.toolkit.fluxcd.io/v1"

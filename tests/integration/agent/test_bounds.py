@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from testbed.controlplane import ControlPlane
-from tests.integration.agent.world import path_of
-from tests.support.wrong import WRONG, WRONG_POINTERS, sane
+from tests.support.environments.agent import path_of
+from tests.support.factories.invalid_stacks import WRONG, WRONG_POINTERS, sane
 
 PATH = path_of("ocistate.dev/v1alpha1", "Stack", "default") + "?dryRun=All"
 

@@ -13,10 +13,10 @@ import sys
 from typing import Any
 
 from testbed.tools import ensure
-from tests.integration.agent.test_health import may_be_seen
-from tests.integration.agent.world import Tenant, World
-from tests.support.agent import wait_for
-from tests.support.cluster import obj
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import Tenant, World
+from tests.support.factories.objects import obj
+from tests.support.factories.workloads import may_be_seen
 
 GROUP = "cases.example.com"
 RECREATE = {"ocistate.dev/apply": "recreate"}

@@ -2,43 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from datetime import UTC, datetime, timedelta
 
-from ocistate.channel.change import Why, begun, promoted
-from ocistate.channel.record import Record, RecordProvenance
-from ocistate.channel.trust import ChannelTrust, Trusted
-from ocistate.oci import open_store
-from ocistate.ops.channel.reader import Channel
-from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
-from ocistate.signing.policy.model import TrustedKey
-from tests.integration.agent.test_people import tool
-from tests.integration.agent.world import Tenant, World
-from tests.support.agent import Key, config_map, policy
-
-
-def move(tenant: Tenant, key: Key, digest: str, *, lifetime: timedelta | None = None) -> Trusted:
-    """Write the next record of the channel ``prod``."""
-    reference = parse_reference(tenant.repository)
-    pins = {reference.name: (digest, RecordProvenance())}
-    why = Why(now=datetime.now(UTC), reason="test", lifetime=lifetime)
-    trust = ChannelTrust(keys=(TrustedKey(name="k", key=key.signer.public_key),))
-
-    def make(newest: Trusted | None) -> Record | None:
-        if newest is None:
-            return begun("prod", reference.name, pins, why)
-        return promoted(newest, pins, why)
-
-    async def write() -> Trusted:
-        async with open_store(reference) as store:
-            channel = Channel(name="prod", repository=reference.name, trust=trust)
-            return await Writer(store=store, channel=channel, signer=key.signer, settle=0.02).write(
-                make
-            )
-
-    return asyncio.run(write())
+from tests.support.environments.agent import World, move, tool
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import config_map, policy
 
 
 def test_a_stack_remembers_its_channel_in_its_status(world: World) -> None:

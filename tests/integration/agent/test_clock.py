@@ -14,19 +14,14 @@ import pytest
 from ocistate.reference import parse_reference
 from testbed.process import free_port
 from testbed.registries import Distribution
-from tests.integration.agent.clock import Clock
-from tests.integration.agent.test_channel import move
-from tests.integration.agent.test_health import pending
-from tests.integration.agent.world import World
-from tests.support.agent import (
-    AgentProcess,
-    Key,
-    Publisher,
-    condition,
-    config_map,
-    policy,
-    wait_for,
-)
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World, move
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import Publisher, config_map, policy
+from tests.support.factories.workloads import pending
+from tests.support.fakes.clock import Clock
 
 
 def agent_with(world: World, folder: Path, clock: Clock) -> tuple[AgentProcess, int]:

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.integration.agent.test_adversity import versions
-from tests.integration.agent.test_health import deployment
-from tests.integration.agent.test_people import tool
-from tests.integration.agent.world import Tenant, World, path_of
-from tests.integration.webhook import MutatingWebhook
-from tests.support.agent import condition, config_map, wait_for
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import Tenant, World, path_of, tool, versions
+from tests.support.factories.stacks import config_map
+from tests.support.factories.workloads import deployment
+from tests.support.fakes.admission_webhook import MutatingWebhook
 
 
 def put(path: str, value: Any) -> dict[str, Any]:

@@ -15,9 +15,12 @@ import yaml
 
 from testbed.controlplane import ControlPlane
 from testbed.process import free_port
-from tests.integration.agent.world import World
-from tests.support.agent import AgentProcess, condition, config_map, policy, stack, wait_for
-from tests.tool import ocistate
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.command import ocistate
+from tests.support.environments.agent import World
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.factories.stacks import config_map, policy, stack
 
 MANY = 10
 """More Stacks than the agent has workers for each cluster."""

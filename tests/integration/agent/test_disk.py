@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from ocistate.agent.reconcile.cache import ContentCache
-from tests.integration.agent.disk import SmallDisk
-from tests.integration.agent.test_health import pending
-from tests.integration.agent.world import Tenant, World
-from tests.support.agent import AgentProcess, config_map, wait_for
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import Tenant, World
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.factories.stacks import config_map
+from tests.support.factories.workloads import pending
+from tests.support.fakes.disk import SmallDisk
 
 
 @dataclass

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from tests.integration.agent.world import Tenant, World
-from tests.support.agent import condition, config_map, wait_for
-
-
-def equal(team: Tenant, version: str, count: int) -> bool:
-    listed = world_objects(team)
-    return listed == {f"app-{number}": {"v": version} for number in range(count)}
-
-
-def world_objects(team: Tenant) -> dict[str, dict[str, str]]:
-    answer = team.world.cluster.request(
-        "GET", f"/api/v1/namespaces/{team.namespace}/configmaps?labelSelector=ocistate.dev%2Fstack"
-    )
-    return {obj["metadata"]["name"]: obj.get("data") or {} for obj in answer.body["items"]}
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World
+from tests.support.factories.stacks import config_map
 
 
 def test_sigterm_ends_it_cleanly_and_the_next_one_sees_what_happened_meanwhile(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from tests.integration.agent.world import World
-from tests.support.agent import config_map, policy, stack
+from tests.support.environments.agent import World
+from tests.support.factories.stacks import config_map, policy, stack
 
 
 def test_a_stack_from_a_file_is_applied_and_taken_away_again(world: World, tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.integration.agent.test_tenancy import applier_binding
-from tests.integration.agent.world import World, path_of
-from tests.support.agent import config_map, wait_for
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World, applier_binding, path_of
+from tests.support.factories.stacks import config_map
 
 
 def forge(world: World, namespace: str, owner: str, count: int) -> None:

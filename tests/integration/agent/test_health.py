@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tests.integration.agent.world import World, path_of
-from tests.support.agent import condition, config_map, wait_for
-
-
-def deployment(name: str = "web", **annotations: str) -> dict[str, Any]:
-    labels = {"app": name}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels, "annotations": annotations},
-                "spec": {"containers": [{"name": "web", "image": "example.com/web:1"}]},
-            },
-        },
-    }
-
-
-def pending() -> dict[str, Any]:
-    """A Deployment that no node wants."""
-    obj = deployment("pending")
-    obj["spec"]["template"]["spec"]["nodeSelector"] = {"no": "such-node"}
-    return obj
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World, path_of
+from tests.support.factories.stacks import config_map
+from tests.support.factories.workloads import definition, deployment, may_be_seen
 
 
 def test_a_deployment_becomes_available(world: World) -> None:
@@ -123,43 +100,6 @@ def test_a_stuck_rollout_goes_back_to_what_was_healthy_and_stays_there(world: Wo
 
 
 GROUP = "health.ocistate.test"
-
-
-def definition(group: str, kind: str) -> dict[str, Any]:
-    """A kind with a status that speaks in its own words."""
-    plural = f"{kind.lower()}s"
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "listKind": f"{kind}List"},
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "schema": {"openAPIV3Schema": anything},
-                }
-            ],
-        },
-    }
-
-
-def may_be_seen(name: str, group: str, *resources: str) -> dict[str, Any]:
-    """Lets the agent see a custom resource, as docs/agent.md says."""
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": name, "labels": {"ocistate.dev/aggregate-to-agent-view": "true"}},
-        "rules": [
-            {"apiGroups": [group], "resources": resources, "verbs": ["get", "list", "watch"]}
-        ],
-    }
 
 
 def test_health_by_the_stacks_own_expressions(world: World) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.integration.agent.test_health import may_be_seen
-from tests.integration.agent.test_waves import in_wave
-from tests.integration.agent.world import World
-from tests.support.agent import condition, config_map, wait_for
-from tests.support.cluster import crd, deployment, obj
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World
+from tests.support.factories.objects import crd, deployment, obj
+from tests.support.factories.stacks import config_map
+from tests.support.factories.workloads import in_wave, may_be_seen
 
 
 def storage_class(name: str, mode: str) -> dict[str, Any]:

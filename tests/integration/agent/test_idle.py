@@ -9,9 +9,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.integration.agent.world import Tenant, World
-from tests.support.agent import config_map, wait_for
-from tests.tool import ROOT
+from tests.support.assertions.waiting import wait_for
+from tests.support.command import ROOT
+from tests.support.environments.agent import Tenant, World
+from tests.support.factories.stacks import config_map
 
 
 def registry_requests(team: Tenant) -> list[tuple[str, str]]:

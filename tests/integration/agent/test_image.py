@@ -17,8 +17,10 @@ import pytest
 from testbed.docker import Engine
 from testbed.process import free_port
 from testbed.pythonbase import TOP, package_index, python_image
-from tests.integration.agent.world import NAMESPACE, World
-from tests.support.agent import LOOPBACK, config_map, wait_for
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import NAMESPACE, World
+from tests.support.environments.agent_process import LOOPBACK
+from tests.support.factories.stacks import config_map
 
 pytestmark = pytest.mark.timeout(600)  # the first time, packages are fetched
 

@@ -14,8 +14,8 @@ import pytest
 from testbed.controlplane import ControlPlane
 from testbed.kubeapi import Answer
 from testbed.tools import ensure
-from tests.integration.agent.world import NAMESPACE, World
-from tests.support.agent import wait_for
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import NAMESPACE, World
 
 
 def printed(*arguments: str) -> str:
@@ -122,7 +122,7 @@ def test_what_namespaced_agents_need_beforehand() -> None:
 
 
 def test_get_and_kubectl_show_what_runs(world: World) -> None:
-    from tests.support.agent import config_map
+    from tests.support.factories.stacks import config_map
 
     team = world.tenant()
     digest = team.push(config_map("app", v="1"))

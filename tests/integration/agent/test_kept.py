@@ -4,31 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.integration.agent.world import Tenant, World
-from tests.support.agent import config_map, wait_for
-from tests.support.cluster import crd, obj
-
-STACK = "ocistate.dev/v1alpha1"
-MARK = "ocistate.dev/stack"
-
-
-def labels(world: World, path: str) -> dict[str, str]:
-    answer = world.cluster.request("GET", path)
-    assert answer.status == 200, answer.body
-    found: dict[str, str] = answer.body["metadata"].get("labels") or {}
-    return found
-
-
-def delete(team: Tenant) -> None:
-    team.delete("Stack", "app", STACK)
-    team.wait_gone("Stack", "app", STACK)
-
-
-def told(team: Tenant, reason: str) -> str:
-    def look() -> str:
-        return " ".join(e["message"] for e in team.events() if e["reason"] == reason)
-
-    return wait_for(f"Event {reason}", look)
+from tests.support.environments.agent import World
+from tests.support.environments.unlisted import MARK, delete, labels, told
+from tests.support.factories.objects import crd, obj
+from tests.support.factories.stacks import config_map
 
 
 def test_a_namespace_and_a_crd_in_use_are_left_as_nobodys_and_taken_over(world: World) -> None:

@@ -17,10 +17,12 @@ import pytest
 import yaml
 
 from ocistate.api.stack import API_VERSION
-from tests.integration.agent.forked import ForkedAgent, Forks
-from tests.integration.agent.relay import Relay, Tap
-from tests.integration.agent.world import Tenant, World, path_of
-from tests.support.agent import condition, config_map, wait_for
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import Tenant, World, path_of
+from tests.support.environments.forked_agents import ForkedAgent, Forks
+from tests.support.factories.stacks import config_map
+from tests.support.fakes.relay import Relay, Tap
 
 OWN: list[dict[str, Any]] = [
     {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "own"}},

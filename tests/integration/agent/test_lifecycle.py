@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
-from tests.integration.agent.world import World
-from tests.support.agent import condition, config_map, wait_for
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World
+from tests.support.factories.stacks import config_map
 
 
 def test_a_digest_in_the_spec_is_followed_and_a_new_one_too(world: World) -> None:

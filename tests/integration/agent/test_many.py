@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ocistate.kube.client import KubeClient
-from tests.integration.agent.world import Tenant, World
-from tests.support.agent import condition, config_map, stack, wait_for
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import Tenant, World
+from tests.support.factories.stacks import config_map, stack
 
 NAMESPACES, EACH = 20, 15
 STACKS = "/apis/ocistate.dev/v1alpha1/stacks"

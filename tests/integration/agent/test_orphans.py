@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.agent.test_people import tool
-from tests.integration.agent.world import Tenant, World, applier_objects
-from tests.support.agent import config_map, wait_for
-from tests.tool import Done, ocistate
+from tests.support.assertions.waiting import wait_for
+from tests.support.command import Done, ocistate
+from tests.support.environments.agent import Tenant, World, applier_objects, tool
+from tests.support.factories.stacks import config_map
 
 STACK = "ocistate.dev/stack"
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from tests.integration.agent.world import Tenant, World
-from tests.support.agent import config_map, wait_for
-from tests.tool import Done, ocistate
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World, tool
+from tests.support.factories.stacks import config_map
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",
@@ -23,11 +22,6 @@ DEPLOYMENT: dict[str, Any] = {
         },
     },
 }
-
-
-def tool(team: Tenant, *arguments: str | Path, check: bool = True) -> Done:
-    environ = {"KUBECONFIG": str(team.world.cluster.kubeconfig)}
-    return ocistate(*arguments, "-n", team.namespace, environ=environ, check=check)
 
 
 def test_status_tree_trace_and_events_tell_what_there_is(world: World) -> None:

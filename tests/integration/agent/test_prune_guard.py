@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.agent.world import World
-from tests.support.agent import config_map, wait_for
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World
+from tests.support.factories.stacks import config_map
 
 
 def test_an_artifact_that_removes_most_objects_waits_until_it_is_allowed(world: World) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from testbed.controlplane import ControlPlane
 from testbed.kubeapi import Answer
-from tests.integration.agent.world import Tenant, World, path_of
-from tests.support.agent import condition, config_map, stack, wait_for
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import Tenant, World, path_of
+from tests.support.factories.stacks import config_map, stack
 
 
 def edge(other: ControlPlane, team: Tenant) -> dict[str, Any]:

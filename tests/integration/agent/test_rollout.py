@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.integration.agent.world import World
-from tests.support.agent import condition, config_map, wait_for
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World
+from tests.support.factories.stacks import config_map
 
 
 def test_first_rollout_reaches_ready_and_says_what_runs(world: World) -> None:

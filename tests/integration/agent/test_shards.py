@@ -22,8 +22,10 @@ from ocistate.errors import LeaseLost
 from ocistate.objects import ObjectId
 from ocistate.reach import Reach, parse_allowed
 from testbed.process import free_port
-from tests.integration.agent.world import NAMESPACE, Tenant, World, path_of
-from tests.support.agent import AgentProcess, config_map, wait_for
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import NAMESPACE, Tenant, World, path_of
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.factories.stacks import config_map
 
 SECONDS = 3
 

@@ -13,9 +13,17 @@ from typing import Any
 import pytest
 
 from testbed.tools import ensure
-from tests.integration.agent.test_health import deployment
-from tests.integration.agent.world import NAMESPACE, World, applier_objects, path_of
-from tests.support.agent import AgentProcess, config_map, policy, wait_for
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import (
+    NAMESPACE,
+    World,
+    applier_binding,
+    applier_objects,
+    path_of,
+)
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.factories.stacks import config_map, policy
+from tests.support.factories.workloads import deployment
 
 
 def test_writes_beyond_the_service_account_are_refused_by_the_api_server(world: World) -> None:
@@ -185,14 +193,6 @@ def test_what_a_tenant_lays_hands_on_is_not_given(world: World) -> None:
     message = thief.wait_condition("Ready", "False", "ApplyFailed")
     assert "belongs to another Stack" in message
     assert victim.data("app") == {"v": "1"}
-
-
-def applier_binding(account: str, namespace: str) -> list[dict[str, Any]]:
-    """One namespace's applier may do everything in another one."""
-    binding = applier_objects(namespace, "cluster-admin")[1]
-    binding["metadata"] = {"name": "foreign", "namespace": namespace}
-    binding["subjects"][0]["namespace"] = account
-    return [binding]
 
 
 def test_an_agent_for_one_namespace_has_no_right_outside_and_needs_none(

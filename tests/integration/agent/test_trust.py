@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from ocistate.install.manifests import policy_reader
-from tests.integration.agent.world import NAMESPACE, Tenant, World
-from tests.support.agent import Key, condition, config_map, policy, wait_for
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import NAMESPACE, Tenant, World
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import config_map, policy
 
 
 def corrupt_layers(team: Tenant, digest: str) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.integration.agent.test_health import may_be_seen
-from tests.integration.agent.test_kept import MARK, STACK, delete, labels, told
-from tests.integration.agent.world import Tenant, World
-from tests.support.agent import config_map, wait_for
-from tests.support.cluster import obj
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import Tenant, World
+from tests.support.environments.unlisted import MARK, STACK, delete, labels, told
+from tests.support.factories.objects import obj
+from tests.support.factories.stacks import config_map
+from tests.support.factories.workloads import may_be_seen
 
 GROUP = "bc.example.com"
 DEFINITION = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/brokens.{GROUP}"

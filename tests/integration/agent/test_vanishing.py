@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.integration.agent.world import World
-from tests.support.agent import condition, config_map, wait_for
-from tests.support.cluster import obj
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World
+from tests.support.factories.objects import obj
+from tests.support.factories.stacks import config_map
 
 BATCH = "batch/v1"
 

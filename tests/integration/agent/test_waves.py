@@ -9,14 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.integration.agent.world import World
-from tests.support.agent import config_map, wait_for
-from tests.support.cluster import deployment
-
-
-def in_wave(obj: dict[str, Any], number: int) -> dict[str, Any]:
-    obj["metadata"].setdefault("annotations", {})["ocistate.dev/wave"] = str(number)
-    return obj
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import World
+from tests.support.factories.objects import deployment
+from tests.support.factories.stacks import config_map
+from tests.support.factories.workloads import in_wave
 
 
 def web(**selector: str) -> dict[str, Any]:

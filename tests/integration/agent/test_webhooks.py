@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from testbed.registries import Distribution
-from tests.integration.agent.world import WEBHOOK_SECRET, World
-from tests.support.agent import Publisher, config_map, wait_for
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent import WEBHOOK_SECRET, World
+from tests.support.factories.stacks import Publisher, config_map
 
 
 def post(world: World, path: str, body: bytes, **headers: str) -> int:

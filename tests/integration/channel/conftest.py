@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from testbed.registries import Distribution
-from tests.integration.channel.world import World, no_fault
-from tests.integration.store.faulty import Registry
+from tests.support.environments.channel import World, no_fault
+from tests.support.fakes.faulty_registry import Registry
 
 
 @pytest.fixture

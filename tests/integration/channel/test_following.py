@@ -11,9 +11,10 @@ import pytest
 from ocistate.oci.model import EMPTY_CONFIG, Manifest
 from ocistate.oci.store import Store
 from testbed.registries import Registry as RealRegistry
-from tests.integration.channel.world import World, no_fault
-from tests.integration.store.faulty import Handler, Registry
-from tests.support.agent import Key, wait_for
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.channel import World, no_fault
+from tests.support.factories.keys import Key
+from tests.support.fakes.faulty_registry import Handler, Registry
 
 
 @pytest.mark.parametrize("kind", ["distribution", "referrers_registry"])

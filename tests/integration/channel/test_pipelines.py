@@ -19,9 +19,11 @@ from ocistate.oci import open_store
 from ocistate.ops.channel.reports import write_report
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution
-from tests.integration.channel.test_races import history_of
-from tests.support.agent import Key, Publisher, policy, wait_for
-from tests.tool import ROOT
+from tests.support.assertions.waiting import wait_for
+from tests.support.command import ROOT
+from tests.support.environments.channel import history_of
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import Publisher, policy
 
 TESTS = "https://example.com/tests/v1"
 JOBS = 5

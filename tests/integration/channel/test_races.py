@@ -9,35 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from ocistate.channel.history import History
-from ocistate.channel.trust import ChannelTrust
 from ocistate.errors import NotFound
 from ocistate.oci import open_store
 from ocistate.oci.model import Descriptor, Index, Manifest
 from ocistate.oci.options import StoreOptions
 from ocistate.oci.registry.store import RegistryStore
-from ocistate.ops.channel.history import read_history
 from ocistate.ops.channel.reader import Channel, read_newest
 from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
-from ocistate.signing.policy.model import TrustedKey
 from testbed.registries import Distribution, Registry
-from tests.support.agent import Key, Publisher, config_map
-from tests.support.channel import ALICE, SHOP, trust
-from tests.tool import ROOT, ocistate
-from tests.unit.ops.channel.test_writer import first, to
+from tests.support.command import ROOT, ocistate
+from tests.support.environments.channel import history_of
+from tests.support.factories.keys import Key
+from tests.support.factories.records import ALICE, SHOP, first, to, trust
+from tests.support.factories.stacks import Publisher, config_map
 
 WRITERS = 10
-
-
-def history_of(repository: str, key: Key, name: str = "") -> History:
-    async def read() -> History:
-        trust = ChannelTrust(keys=(TrustedKey(name="release", key=key.signer.public_key),))
-        channel = Channel(name="prod", repository=name or repository, trust=trust)
-        async with open_store(parse_reference(repository)) as store:
-            return await read_history(store, channel, all_tags=True)
-
-    return asyncio.run(read())
 
 
 def test_ten_processes_promote_at_once(distribution: Distribution, tmp_path: Path) -> None:

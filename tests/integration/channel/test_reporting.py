@@ -16,9 +16,12 @@ from ocistate.oci import open_store
 from ocistate.oci.store import Store
 from ocistate.ops.channel.reports import write_report
 from ocistate.reference import parse_reference
-from tests.integration.channel.world import World
-from tests.support.agent import AgentProcess, Key, policy, stack, wait_for
-from tests.tool import ocistate
+from tests.support.assertions.waiting import wait_for
+from tests.support.command import ocistate
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.environments.channel import World
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import policy, stack
 
 
 def say_who_counts(root: Path, world: World, reporters: dict[str, Key]) -> Path:

@@ -11,10 +11,12 @@ from typing import Any
 
 import yaml
 
-from tests.integration.channel.world import World
-from tests.keys import Key
-from tests.support.agent import AgentProcess, Publisher, policy, stack, wait_for
-from tests.tool import ocistate
+from tests.support.assertions.waiting import wait_for
+from tests.support.command import ocistate
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.environments.channel import World
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import Publisher, policy, stack
 
 RINGS = {
     "rings": [

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from testbed.controlplane import ControlPlane
-from tests.integration.cluster.world import World
+from tests.support.environments.cluster import World
 
 _numbers = itertools.count(1)
 

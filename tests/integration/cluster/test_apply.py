@@ -18,8 +18,8 @@ from ocistate.kube.client import KubeClient, service_account
 from ocistate.kube.errors import StatusError
 from ocistate.labels import STACK_LABEL
 from ocistate.objects import ObjectId
-from tests.integration.cluster.world import World, eventually, ok, results
-from tests.support.cluster import config_map, crd, deployment, obj
+from tests.support.environments.cluster import World, eventually, ok, results
+from tests.support.factories.objects import config_map, crd, deployment, obj
 
 QUIET = {"ocistate.dev/apply": "ifnotpresent"}
 

@@ -9,8 +9,8 @@ import pytest
 
 from ocistate.kube.client import KubeClient
 from ocistate.objects import ObjectId, group_of
-from tests.integration.cluster.world import World, ok
-from tests.support.cluster import crd, obj
+from tests.support.environments.cluster import World, ok
+from tests.support.factories.objects import crd, obj
 
 RBAC = "rbac.authorization.k8s.io/v1"
 NETWORK = "networking.k8s.io/v1"

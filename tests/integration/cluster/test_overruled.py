@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ocistate.kube.client import KubeClient
-from tests.integration.cluster.world import World, ok, results
-from tests.integration.webhook import MutatingWebhook
-from tests.support.cluster import config_map, obj
+from tests.support.environments.cluster import World, ok, results
+from tests.support.factories.objects import config_map, obj
+from tests.support.fakes.admission_webhook import MutatingWebhook
 
 SELECTOR = {"matchLabels": {"app": "x"}}
 CONTAINER = {

@@ -18,8 +18,8 @@ from ocistate.apply.result import ApplyOutcome, ObjectState
 from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError
 from ocistate.objects import ObjectId
-from tests.integration.cluster.likenesses import likenesses
-from tests.integration.cluster.world import World, ok
+from tests.support.environments.cluster import World, ok
+from tests.support.factories.real_manifests import likenesses
 
 Objects = dict[ObjectId, dict[str, Any]]
 Path = tuple[str | int, ...]

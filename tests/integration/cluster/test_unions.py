@@ -15,8 +15,8 @@ from ocistate.apply.result import ApplyOutcome, ObjectState
 from ocistate.kube.client import KubeClient
 from ocistate.labels import DIGEST_ANNOTATION
 from ocistate.objects import ObjectId, group_of
-from tests.integration.cluster.world import World, ok
-from tests.support.cluster import obj
+from tests.support.environments.cluster import World, ok
+from tests.support.factories.objects import obj
 
 HTTP = {"httpGet": {"path": "/", "port": 80}}
 SELECTOR = {"matchLabels": {"app": "x"}}

@@ -31,8 +31,8 @@ from ocistate.oci.store import Store
 from ocistate.oci.tags import legacy_tag
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution, ReferrersRegistry, Registry
-from tests.artifacts import put
-from tests.tool import ROOT, ocistate, run
+from tests.support.command import ROOT, ocistate, run
+from tests.support.factories.artifacts import put
 
 Opener = Callable[[], Store]
 

@@ -17,9 +17,9 @@ from ocistate.oci.model import Manifest
 from ocistate.oci.store import Store
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution
-from tests.artifacts import put
-from tests.keys import make_signer
-from tests.tool import Done, ocistate
+from tests.support.command import Done, ocistate
+from tests.support.factories.artifacts import put
+from tests.support.factories.keys import make_signer
 
 SIGNER = make_signer()
 

@@ -26,9 +26,9 @@ from ocistate.ops.repository.retention import RetentionRules
 from ocistate.reference import parse_reference
 from ocistate.signing.envelope import BUNDLE_TYPE
 from testbed.registries import Distribution, Registry
-from tests import artifacts
-from tests.keys import make_signer
-from tests.tool import ROOT, ocistate
+from tests.support.command import ROOT, ocistate
+from tests.support.factories import artifacts
+from tests.support.factories.keys import make_signer
 
 NOW = datetime.now(UTC)
 CREATED = "org.opencontainers.image.created"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from testbed.registries import PASSWORD, USERNAME, Distribution, Registry
-from tests.tool import Done, ocistate, run
+from tests.support.command import Done, ocistate, run
 
 
 @pytest.fixture(scope="module", params=["htpasswd", "token"])

@@ -18,9 +18,9 @@ from ocistate.oci.model import (
 from ocistate.oci.registry.store import RegistryStore
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution, ReferrersRegistry
-from tests.artifacts import put
-from tests.integration.store.faulty import Registry, on
-from tests.tool import ocistate
+from tests.support.command import ocistate
+from tests.support.factories.artifacts import put
+from tests.support.fakes.faulty_registry import Registry, on
 
 MB = 1024 * 1024
 QUICK = StoreOptions(silence=3.0, whole=10.0)

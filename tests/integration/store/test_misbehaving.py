@@ -47,9 +47,9 @@ from ocistate.ops.artifact.push import push_artifact
 from ocistate.ops.signing.gather import gather_signatures
 from ocistate.reference import parse_reference
 from testbed.registries import ReferrersRegistry
-from tests.integration.store import faulty
-from tests.integration.store.faulty import Fault, Handler, on, once
-from tests.memory import forget_peak, peak
+from tests.support.fakes import faulty_registry as faulty
+from tests.support.fakes.faulty_registry import Fault, Handler, on, once
+from tests.support.memory import forget_peak, peak
 
 MANIFEST_TEXT = """
 apiVersion: v1

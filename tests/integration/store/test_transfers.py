@@ -20,7 +20,7 @@ from ocistate.oci.source import BlobSource
 from ocistate.reference import parse_reference
 from testbed.registries import Distribution
 from testbed.registries import Registry as RealRegistry
-from tests.integration.store.faulty import Fault, Handler, Registry, behaves, on, once
+from tests.support.fakes.faulty_registry import Fault, Handler, Registry, behaves, on, once
 
 MB = 1024 * 1024
 SIZE = 20 * MB + 7

@@ -41,8 +41,9 @@ from ocistate.ops.channel.reader import Channel, repository_of
 from ocistate.reference import parse_reference
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.watch.store import ObjectChange, OwnedObjects
-from tests.support import agent
-from tests.unit.channel.test_fleet import EAST, REPORTERS, WEST, report
+from tests.support.factories import stacks
+from tests.support.factories.keys import Key
+from tests.support.factories.reports import EAST, REPORTERS, WEST, report
 
 ODD = [OverflowError, RecursionError, UnicodeEncodeError, ZeroDivisionError, MemoryError]
 
@@ -98,7 +99,7 @@ def make_agent(folder: Path, status_store: Any = None) -> Agent:
 
 
 def obj(name: str, **spec: Any) -> dict[str, Any]:
-    made = agent.stack(name, "oci://h.io/shop", namespace="team", **spec)
+    made = stacks.stack(name, "oci://h.io/shop", namespace="team", **spec)
     made["metadata"] |= {"uid": f"u-{name}", "generation": 1, "resourceVersion": "1"}
     return made
 
@@ -175,8 +176,8 @@ def test_the_source_goes_on_and_says_it_on_the_stack(kind: type[Exception], tmp_
 
 @pytest.mark.parametrize("kind", ODD)
 def test_one_policy_stands_as_a_refusal_and_the_others_hold(kind: type[Exception]) -> None:
-    key = agent.Key.make()
-    good, bad = agent.policy(key, name="good"), agent.policy(key, name="bad")
+    key = Key.make()
+    good, bad = stacks.policy(key, name="good"), stacks.policy(key, name="bad")
     bad["spec"] = odd(kind)
 
     async def story() -> None:
@@ -190,10 +191,10 @@ def test_one_policy_stands_as_a_refusal_and_the_others_hold(kind: type[Exception
 
 
 def test_policies_are_swapped_whole_and_passes_wait_for_the_first_set(tmp_path: Path) -> None:
-    key = agent.Key.make()
-    strict = agent.policy(key, name="strict", repositories="h.io/shop")
+    key = Key.make()
+    strict = stacks.policy(key, name="strict", repositories="h.io/shop")
     strict["spec"]["keys"] = [{"configMapRef": {"name": "keys"}}]
-    wide = agent.policy(key, name="wide")
+    wide = stacks.policy(key, name="wide")
     seen: list[tuple[str, ...]] = []
 
     class Watching(Agent):

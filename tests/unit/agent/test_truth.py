@@ -14,9 +14,10 @@ import pytest
 from ocistate.agent.reconcile.steady import same_trouble
 from ocistate.channel.trust import Accepted, check_time
 from ocistate.errors import ClusterUnavailable, RecordExpired
-from tests.support.agent import Key, condition
-from tests.support.channel import NOW, record
-from tests.unit.agent.reconcile.test_reconciler import TIMEOUT, World, make
+from tests.support.assertions.agent import condition
+from tests.support.environments.reconciler import TIMEOUT, World, make
+from tests.support.factories.keys import Key
+from tests.support.factories.records import NOW, record
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from ocistate.apply.plan import (
     without,
 )
 from ocistate.errors import MassPrune, OwnershipConflict
-from tests.support.cluster import (
+from tests.support.factories.objects import (
     OWNER,
     as_applied,
     config_map,

@@ -9,7 +9,7 @@ from ocistate.apply.unlisted import blind, is_broken, names_its_webhook
 from ocistate.errors import ClusterUnavailable, OcistateError
 from ocistate.kube.errors import StatusError
 from ocistate.objects import GroupKind
-from tests.support.cluster import as_applied, config_map, crd, desire, obj
+from tests.support.factories.objects import as_applied, config_map, crd, desire, obj
 
 DOWN = StatusError("conversion webhook for ex.io/v1, Kind=Thing failed", status=500)
 UNLISTED = {GroupKind("ex.io", "Thing"): DOWN}

@@ -8,7 +8,7 @@ from ocistate.apply.plan import Plan, Verb, make_plan
 from ocistate.apply.waves import hold_waves
 from ocistate.health.model import HEALTHY, MISSING, Health, HealthStatus
 from ocistate.objects import ObjectId
-from tests.support.cluster import as_applied, config_map, crd, desire, obj
+from tests.support.factories.objects import as_applied, config_map, crd, desire, obj
 
 
 def wave(name: str, number: int) -> dict[str, Any]:

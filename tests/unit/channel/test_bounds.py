@@ -20,7 +20,7 @@ from ocistate.ops.repository.listing import read_created
 from ocistate.signing.envelope import PAYLOAD_TYPE, build_bundle, build_named_statement, pae
 from ocistate.signing.policy.model import TrustedKey
 from ocistate.times import parse_signed_time
-from tests.support.channel import ALICE, DIGESTS, SHOP, raw_record, trust
+from tests.support.factories.records import ALICE, DIGESTS, SHOP, raw_record, trust
 
 TIMES = [
     "9999-12-31T23:59:59Z",

@@ -7,7 +7,7 @@ import pytest
 from ocistate.channel.change import held, promoted, released, succeed
 from ocistate.channel.record import RecordProvenance
 from ocistate.errors import EpochRefused
-from tests.support.channel import DIGESTS, SHOP, digest_of, pins, record, trusted, why
+from tests.support.factories.records import DIGESTS, SHOP, digest_of, pins, record, trusted, why
 
 
 def test_a_successor_is_numbered_and_linked() -> None:

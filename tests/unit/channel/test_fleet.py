@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +28,8 @@ from ocistate.ops.channel.reports import read_reports, write_report
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import TrustedKey
-from tests.keys import make_signer
-from tests.support.channel import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
-
-EAST, WEST = make_signer(), make_signer()
-REPORTERS = (
-    TrustedKey(name="east", key=EAST.public_key),
-    TrustedKey(name="west", key=WEST.public_key),
-)
-MINUTE = timedelta(minutes=1)
-
-
-def report(**fields: Any) -> Report:
-    given: dict[str, Any] = {
-        "cluster": "east",
-        "stack": "shop/shop",
-        "channel": "prod",
-        "records": SHOP,
-        "repository": SHOP,
-        "digest": DIGESTS[1],
-        "epoch": 1,
-        "sequence": 1,
-        "state": "Healthy",
-        "since": NOW - 10 * MINUTE,
-        "at": NOW - MINUTE,
-        "every": 300,
-    }
-    return Report(**{**given, **fields})
+from tests.support.factories.records import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
+from tests.support.factories.reports import EAST, MINUTE, REPORTERS, WEST, report
 
 
 def check(raw: bytes, **place: str) -> Report:

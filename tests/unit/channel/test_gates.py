@@ -47,9 +47,9 @@ from ocistate.signing.policy.model import (
     TrustPolicy,
     TrustRoot,
 )
-from tests.keys import make_signer
-from tests.support.channel import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
-from tests.unit.channel.test_fleet import MINUTE, report
+from tests.support.factories.keys import make_signer
+from tests.support.factories.records import ALICE, DIGESTS, MALLORY, NOW, SHOP, record
+from tests.support.factories.reports import MINUTE, report
 
 BOB = make_signer()
 DIGEST = DIGESTS[1]

@@ -33,11 +33,9 @@ from ocistate.ops.signing.sign import sign_artifact
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import TrustedKey, TrustPolicy
-from tests.keys import Key, make_signer
-from tests.support.agent import Publisher, config_map
-from tests.unit.cli.channel.test_channel import Site
-from tests.unit.cli.channel.test_channel import begun as begun
-from tests.unit.cli.channel.test_channel import site as site
+from tests.support.environments.command_line import Site
+from tests.support.factories.keys import Key, make_signer
+from tests.support.factories.stacks import Publisher, config_map
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 TYPE = "https://example.com/tests/v1"

@@ -34,7 +34,7 @@ from ocistate.channel.rings import (
 from ocistate.channel.trust import authenticate
 from ocistate.errors import ConfigError, ForeignRecord, InvalidRecord, InvalidReport
 from ocistate.signing.policy.model import TrustedKey
-from tests.support.channel import (
+from tests.support.factories.records import (
     ALICE,
     DIGESTS,
     NOW,

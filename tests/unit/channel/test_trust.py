@@ -18,7 +18,7 @@ from ocistate.errors import (
     RecordReplayed,
     Untrusted,
 )
-from tests.support.channel import (
+from tests.support.factories.records import (
     ALICE,
     DIGESTS,
     MALLORY,

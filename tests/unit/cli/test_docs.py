@@ -11,7 +11,7 @@ import pytest
 
 from ocistate.cli.common.exits import EXIT_CODES, INTERRUPTED
 from ocistate.cli.main import cli
-from tests.tool import ROOT
+from tests.support.command import ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 CONTEXT = click.Context(cli)

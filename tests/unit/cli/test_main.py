@@ -15,9 +15,7 @@ import pytest
 
 from ocistate.cli.common.exits import EXIT_CODES, INTERRUPTED
 from ocistate.cli.main import cli
-from tests.unit.cli.channel.test_channel import Site, begun, site
-
-__all__ = ["begun", "site"]  # fixtures
+from tests.support.environments.command_line import Site
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "cli.md").read_text()
 

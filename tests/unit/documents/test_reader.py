@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ocistate.documents.reader import MAX_DEPTH, Budget, Document, read_documents
 from ocistate.documents.text import template_marker
 from ocistate.errors import InvalidManifest
-from tests.memory import forget_peak, peak
+from tests.support.memory import forget_peak, peak
 
 
 def documents(text: str | bytes, path: str = "f.yaml") -> list[Document]:

@@ -9,7 +9,7 @@ import pytest
 from ocistate.apply.plan import make_plan
 from ocistate.health.model import HealthStatus
 from ocistate.health.vanishing import Ending, Lifetime, Runs, ending_of
-from tests.support.cluster import as_applied, desire, obj
+from tests.support.factories.objects import as_applied, desire, obj
 
 BATCH = "batch/v1"
 

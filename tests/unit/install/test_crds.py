@@ -11,7 +11,7 @@ from ocistate.api.stack import parse_stack
 from ocistate.api.status import LONGEST_TEXT, Attempt, StackStatus, status_to_dict
 from ocistate.errors import ConfigError
 from ocistate.install.crds import crds
-from tests.support.wrong import WRONG, WRONG_POINTERS, sane
+from tests.support.factories.invalid_stacks import WRONG, WRONG_POINTERS, sane
 
 STACK, POLICY = (crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in crds())
 

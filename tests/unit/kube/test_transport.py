@@ -17,7 +17,7 @@ from ocistate.kube.kubeconfig import ClusterAccess, access_from_text
 from ocistate.kube.session import Session
 from ocistate.kube.transport import Transport
 from ocistate.objects import ObjectId
-from tests.support.cluster import config_map
+from tests.support.factories.objects import config_map
 
 Answer = httpx2.Response | Exception
 ACCESS = ClusterAccess(context="c", server="https://k", namespace="default", config=cast(Any, None))

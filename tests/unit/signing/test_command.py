@@ -12,7 +12,7 @@ import pytest
 from ocistate.errors import KeyFileError
 from ocistate.signing.command import CommandSigner, load_command
 from ocistate.signing.keys import load_private_key
-from tests.keys import Key
+from tests.support.factories.keys import Key
 
 PLUGIN = """
 import base64, os, sys

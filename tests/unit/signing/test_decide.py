@@ -16,7 +16,7 @@ from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statem
 from ocistate.signing.found import FoundSignature
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import TrustPolicy
-from tests.support.signing import ALICE, BOB, DIGEST, MALLORY, OTHER, policy, signed
+from tests.support.factories.signatures import ALICE, BOB, DIGEST, MALLORY, OTHER, policy, signed
 
 
 def both(**spec: Any) -> TrustPolicy:

@@ -26,8 +26,8 @@ from ocistate.signing.envelope import SIGN_PREDICATE, build_bundle, build_statem
 from ocistate.signing.found import FoundSignature
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.policy.parse import parse_policy
-from tests.keys import make_signer
-from tests.sigstore.authority import (
+from tests.support.factories.keys import make_signer
+from tests.support.fakes.sigstore.authority import (
     GITHUB,
     NOW,
     WORKFLOW,

@@ -16,8 +16,8 @@ from ocistate.signing.found import FoundSignature
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.predicates import SHORTHANDS, build_predicate, predicate_type
-from tests.keys import make_signer
-from tests.support.signing import ALICE, DIGEST, MALLORY, OTHER, policy, signed
+from tests.support.factories.keys import make_signer
+from tests.support.factories.signatures import ALICE, DIGEST, MALLORY, OTHER, policy, signed
 
 TESTS = "https://example.com/tests"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -31,8 +31,8 @@ from ocistate.signing.simple import (
     parse_simple,
     signature_annotation,
 )
-from tests.support.signing import ALICE, DIGEST, MALLORY, OTHER, signed
-from tests.support.signing import policy as parts_policy
+from tests.support.factories.signatures import ALICE, DIGEST, MALLORY, OTHER, signed
+from tests.support.factories.signatures import policy as parts_policy
 
 
 def policy(*, allow_legacy: bool = True) -> TrustPolicy:

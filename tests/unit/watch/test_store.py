@@ -17,7 +17,7 @@ from ocistate.kube.discovery import ApiResource
 from ocistate.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.objects import ObjectId
 from ocistate.watch.store import ChangeKind, ObjectChange, OwnedObjects
-from tests.support.cluster import OWNER, config_map, deployment, desire
+from tests.support.factories.objects import OWNER, config_map, deployment, desire
 
 CONFIG_MAPS = ApiResource(
     group="", version="v1", kind="ConfigMap", plural="configmaps", namespaced=True

@@ -14,7 +14,8 @@ from ocistate.agent.reconcile.cache import ContentCache, limits_of_memory
 from ocistate.oci import open_store
 from ocistate.ops.artifact.fetch import Content, fetch_manifest
 from ocistate.reference import parse_reference
-from tests.support.agent import Key, Publisher, config_map
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import Publisher, config_map
 
 
 class Disk:

@@ -37,7 +37,7 @@ from ocistate.ops.channel.writer import Writer
 from ocistate.ops.repository.copy import copy_artifacts
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
-from tests.support.channel import ALICE, DIGESTS, MALLORY, NOW, pins, trust, why
+from tests.support.factories.records import ALICE, DIGESTS, MALLORY, NOW, pins, trust, why
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import pytest
 
 from ocistate.agent.targets.folder import OwnedFolder
 from ocistate.errors import TargetError
-from tests.tool import ROOT
+from tests.support.command import ROOT
 
 FILES = {"a.yaml": b"a", "sub/b.yaml": b"b", "sub/deep/c.yaml": b"c"}
 

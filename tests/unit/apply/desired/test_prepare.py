@@ -14,7 +14,15 @@ from ocistate.errors import ConfigError, InvalidManifest
 from ocistate.kube.errors import UNKNOWN_KIND, StatusError
 from ocistate.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.objects import ObjectId
-from tests.support.cluster import ARTIFACT, OWNER, config_map, crd, deployment, desire, obj
+from tests.support.factories.objects import (
+    ARTIFACT,
+    OWNER,
+    config_map,
+    crd,
+    deployment,
+    desire,
+    obj,
+)
 
 
 def names(desired: object) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocistate.apply.fields.mutation import MOST_FIELDS, overruled
-from tests.support.cluster import config_map, deployment, obj
+from tests.support.factories.objects import config_map, deployment, obj
 
 
 def field_set(value: Any, keys: dict[str, tuple[str, ...]], path: str = "") -> Any:

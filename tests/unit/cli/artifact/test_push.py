@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.tool import ROOT, ocistate
+from tests.support.command import ROOT, ocistate
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ocistate.cli.main import main
-from tests.unit.cli.channel.test_channel import Site, write_keys
+from tests.support.environments.command_line import Site, write_keys
 
 
 def config_map(**data: str) -> dict[str, Any]:

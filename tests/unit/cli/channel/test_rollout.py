@@ -22,10 +22,8 @@ from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import load_private_key
 from ocistate.signing.policy.model import TrustedKey
-from tests.support.channel import ALICE, MALLORY
-from tests.unit.cli.channel.test_channel import Site, begun, site
-
-__all__ = ["begun", "site"]
+from tests.support.environments.command_line import Site
+from tests.support.factories.records import ALICE, MALLORY
 
 KEYS = {"east": ALICE, "west": MALLORY}
 

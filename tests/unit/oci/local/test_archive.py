@@ -20,8 +20,8 @@ from ocistate.errors import Conflict, DigestMismatch, NotFound, ProtocolError, S
 from ocistate.oci.local.archive import ArchiveStore
 from ocistate.oci.model import Manifest, describe
 from ocistate.reference import Reference
-from tests.artifacts import put
-from tests.tool import ROOT
+from tests.support.command import ROOT
+from tests.support.factories.artifacts import put
 
 
 def archive(path: Path) -> ArchiveStore:

@@ -24,7 +24,7 @@ from ocistate.oci.model import (
     parse_index,
 )
 from ocistate.reference import Reference
-from tests.tool import ROOT
+from tests.support.command import ROOT
 
 WRITER = """
 import asyncio, sys

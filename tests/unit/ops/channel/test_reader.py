@@ -22,7 +22,7 @@ from ocistate.ops.channel.reader import Channel, read_newest, read_number
 from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
-from tests.support.channel import ALICE, MALLORY, SHOP, pins, record, trust, trusted, why
+from tests.support.factories.records import ALICE, MALLORY, SHOP, pins, record, trust, trusted, why
 
 T = TypeVar("T")
 

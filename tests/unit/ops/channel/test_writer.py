@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import pytest
 
 from ocistate.channel.change import begun, held, promoted, refreshed, released, rolled_back
-from ocistate.channel.record import Record
 from ocistate.channel.trust import Trusted
 from ocistate.errors import (
     ChannelFork,
@@ -29,7 +28,18 @@ from ocistate.ops.channel.reader import Channel, digest_at, numbers_in, read_new
 from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
 from ocistate.signing.keys import KeySigner
-from tests.support.channel import ALICE, DIGESTS, MALLORY, NOW, SHOP, pins, trust, why
+from tests.support.factories.records import (
+    ALICE,
+    DIGESTS,
+    MALLORY,
+    NOW,
+    SHOP,
+    first,
+    pins,
+    to,
+    trust,
+    why,
+)
 
 T = TypeVar("T")
 
@@ -57,18 +67,6 @@ def writer(
         settle=0.01,
         clock=lambda: NOW,
     )
-
-
-def first(number: int = 1, name: str = "prod") -> Callable[[Trusted | None], Record | None]:
-    return lambda newest: begun(name, SHOP, pins(number), why())
-
-
-def to(number: int, **options: Any) -> Callable[[Trusted | None], Record | None]:
-    def make(newest: Trusted | None) -> Record | None:
-        assert newest is not None
-        return promoted(newest, pins(number), why(f"to {number}"), **options)
-
-    return make
 
 
 async def line(store: LayoutStore, *numbers: int, name: str = "prod") -> list[Trusted]:
@@ -333,7 +331,7 @@ def test_a_rollback_puts_the_channel_on_hold_until_it_is_released(store: LayoutS
 
 
 def test_the_other_repositories_of_a_set_stay_as_they_are() -> None:
-    from tests.support.channel import record, trusted
+    from tests.support.factories.records import record, trusted
 
     both = {SHOP: DIGESTS[1], "r/db": DIGESTS[2]}
     newest = trusted(record(4, subjects=both, extra={"rings": 3}))
@@ -347,7 +345,7 @@ def test_the_other_repositories_of_a_set_stay_as_they_are() -> None:
 
 
 def test_a_lifetime_is_kept_from_record_to_record() -> None:
-    from tests.support.channel import record, trusted
+    from tests.support.factories.records import record, trusted
 
     newest = trusted(record(4, expires=NOW.replace(day=8)))
     later = NOW.replace(day=5)

@@ -17,7 +17,7 @@ from ocistate.ops.repository.gc import plan_gc, plan_removals, remove
 from ocistate.ops.repository.listing import CREATED
 from ocistate.ops.repository.retention import RetentionRules
 from ocistate.reference import parse_reference
-from tests.artifacts import put
+from tests.support.factories.artifacts import put
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

@@ -31,7 +31,7 @@ from ocistate.signing.found import FoundSignature
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import policy_of_flags
 from ocistate.signing.simple import SIMPLE_TYPE, build_payload, signature_annotation
-from tests.keys import make_signer
+from tests.support.factories.keys import make_signer
 
 ALICE, MALLORY = make_signer(), make_signer()
 

@@ -17,7 +17,7 @@ from ocistate.signing.policy.parse import (
     parse_signers,
     references,
 )
-from tests.support.signing import ALICE, BOB, MALLORY, policy
+from tests.support.factories.signatures import ALICE, BOB, MALLORY, policy
 
 
 def test_the_same_key_named_twice_is_no_second_signer() -> None:

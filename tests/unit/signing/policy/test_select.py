@@ -13,7 +13,7 @@ from ocistate.errors import (
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.policy.parse import faulty_policy
 from ocistate.signing.policy.select import select_policy
-from tests.support.signing import policy
+from tests.support.factories.signatures import policy
 
 
 @pytest.mark.parametrize(

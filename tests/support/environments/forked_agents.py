@@ -24,8 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.agent import LOOPBACK, read_log
-from tests.tool import ROOT
+from tests.support.assertions.agent import read_log
+from tests.support.command import ROOT
+from tests.support.environments.agent_process import LOOPBACK
 
 USED = (
     "ocistate.cli.setup.agent",
@@ -51,7 +52,7 @@ class Forks:
     def __enter__(self) -> Self:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.integration.agent.forked"],
+                [sys.executable, "-m", "tests.support.environments.forked_agents"],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"},
                 stdin=subprocess.PIPE,

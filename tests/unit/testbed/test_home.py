@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from testbed.home import MARK, environment
-from tests.tool import ROOT
+from tests.support.command import ROOT
 
 CONFIGURED = {
     "KUBECONFIG": "/k",

@@ -22,7 +22,7 @@ from ocistate.objects import ObjectId
 from testbed.controlplane import ControlPlane
 from testbed.process import patience
 from testbed.tools import ensure
-from tests.support.cluster import obj, resource
+from tests.support.factories.objects import obj, resource
 
 
 class Recorder(Transport):

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ocistate.signing.envelope import BUNDLE_TYPE, PAYLOAD_TYPE, pae
-from tests.sigstore.timestamp import timestamp_response, tlv
+from tests.support.fakes.sigstore.timestamp import timestamp_response, tlv
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 GITHUB = "https://token.actions.githubusercontent.com"

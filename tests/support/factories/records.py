@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ocistate.channel.change import Why
+from ocistate.channel.change import Why, begun, promoted
 from ocistate.channel.record import Record, RecordProvenance
 from ocistate.channel.record import sign_record as sign
 from ocistate.channel.trust import ChannelTrust, Trusted, authenticate
 from ocistate.signing.envelope import PAYLOAD_TYPE, build_bundle, build_named_statement, pae
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import TrustedKey
-from tests.keys import make_signer
+from tests.support.factories.keys import make_signer
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 SHOP = "registry.example.com/shop"
@@ -92,3 +92,15 @@ def pins(number: int, repository: str = SHOP) -> dict[str, tuple[str, RecordProv
         source="https://git.example.com/shop", revision=f"main@sha1:{number:040x}"
     )
     return {repository: (DIGESTS[number], made)}
+
+
+def first(number: int = 1, name: str = "prod") -> Callable[[Trusted | None], Record | None]:
+    return lambda newest: begun(name, SHOP, pins(number), why())
+
+
+def to(number: int, **options: Any) -> Callable[[Trusted | None], Record | None]:
+    def make(newest: Trusted | None) -> Record | None:
+        assert newest is not None
+        return promoted(newest, pins(number), why(f"to {number}"), **options)
+
+    return make

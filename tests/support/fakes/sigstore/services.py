@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.sigstore.authority import GITHUB, WORKFLOW, Instance, dsse_body
+from tests.support.fakes.sigstore.authority import GITHUB, WORKFLOW, Instance, dsse_body
 
 _SECRET = "the issuer's secret, known to the authority alone"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tool import Done, run
+from tests.support.command import Done, run
 
 _ANYTHING = '{"default": [{"type": "insecureAcceptAnything"}]}'
 PASSWORD = "s3cret"

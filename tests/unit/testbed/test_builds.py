@@ -12,7 +12,7 @@ import pytest
 
 from testbed import TestbedError, builds
 from testbed.tools import TOOLS, GoTool, locked
-from tests.progress import Progress
+from tests.support.progress import Progress
 
 # It makes an empty file for each package that it is told to build, and notes its arguments.
 GO = r"""#!/bin/sh

@@ -13,25 +13,22 @@ from typing import Any, TypeVar
 import yaml
 
 from ocistate.channel.change import Why, begun, promoted, refreshed
+from ocistate.channel.history import History
 from ocistate.channel.record import Record, RecordProvenance
 from ocistate.channel.trust import ChannelTrust, Trusted
 from ocistate.oci import open_store
 from ocistate.oci.store import Store
+from ocistate.ops.channel.history import read_history
 from ocistate.ops.channel.reader import Channel
 from ocistate.ops.channel.writer import Writer
 from ocistate.reference import parse_reference
 from ocistate.signing.policy.model import TrustedKey
-from tests.integration.store.faulty import Handler, Registry
-from tests.support.agent import (
-    AgentProcess,
-    Key,
-    Publisher,
-    condition,
-    config_map,
-    policy,
-    stack,
-    wait_for,
-)
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import Publisher, config_map, policy, stack
+from tests.support.fakes.faulty_registry import Handler, Registry
 
 T = TypeVar("T")
 
@@ -164,3 +161,13 @@ class World:
 def no_fault(handler: Handler) -> bool:
     """Break nothing."""
     return False
+
+
+def history_of(repository: str, key: Key, name: str = "") -> History:
+    async def read() -> History:
+        trust = ChannelTrust(keys=(TrustedKey(name="release", key=key.signer.public_key),))
+        channel = Channel(name="prod", repository=name or repository, trust=trust)
+        async with open_store(parse_reference(repository)) as store:
+            return await read_history(store, channel, all_tags=True)
+
+    return asyncio.run(read())

@@ -15,7 +15,7 @@ from ocistate.signing.found import FoundSignature
 from ocistate.signing.keys import KeySigner
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.policy.parse import parse_policy
-from tests.keys import make_signer
+from tests.support.factories.keys import make_signer
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from testbed.process import patience
-from tests.support.agent import wait_for
+from tests.support.assertions.waiting import wait_for
 
 
 @pytest.mark.parametrize(("load", "times"), [(0.0, 1.0), (1.0, 1.0), (2.5, 2.5), (80.0, 4.0)])

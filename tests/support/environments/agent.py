@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from ocistate.channel.change import Why, begun, promoted
+from ocistate.channel.record import Record, RecordProvenance
+from ocistate.channel.trust import ChannelTrust, Trusted
+from ocistate.oci import open_store
+from ocistate.ops.channel.reader import Channel
+from ocistate.ops.channel.writer import Writer
+from ocistate.reference import parse_reference
+from ocistate.signing.policy.model import TrustedKey
 from testbed.controlplane import ControlPlane
 from testbed.registries import Registry
-from tests.integration.agent.relay import Relay
-from tests.support.agent import AgentProcess, Key, Publisher, condition, stack, wait_for
+from tests.support.assertions.agent import condition
+from tests.support.assertions.waiting import wait_for
+from tests.support.command import Done, ocistate
+from tests.support.environments.agent_process import AgentProcess
+from tests.support.factories.keys import Key
+from tests.support.factories.stacks import Publisher, stack
+from tests.support.fakes.relay import Relay
 
 NAMESPACE = "ocistate-system"
 WEBHOOK_SECRET = "look-now"
@@ -247,3 +263,56 @@ def _merged(value: Any, patch: Any) -> Any:
         else:
             merged[key] = _merged(merged.get(key, {}), change)
     return merged
+
+
+def applier_binding(account: str, namespace: str) -> list[dict[str, Any]]:
+    """One namespace's applier may do everything in another one."""
+    binding = applier_objects(namespace, "cluster-admin")[1]
+    binding["metadata"] = {"name": "foreign", "namespace": namespace}
+    binding["subjects"][0]["namespace"] = account
+    return [binding]
+
+
+def tool(team: Tenant, *arguments: str | Path, check: bool = True) -> Done:
+    environ = {"KUBECONFIG": str(team.world.cluster.kubeconfig)}
+    return ocistate(*arguments, "-n", team.namespace, environ=environ, check=check)
+
+
+def move(tenant: Tenant, key: Key, digest: str, *, lifetime: timedelta | None = None) -> Trusted:
+    """Write the next record of the channel ``prod``."""
+    reference = parse_reference(tenant.repository)
+    pins = {reference.name: (digest, RecordProvenance())}
+    why = Why(now=datetime.now(UTC), reason="test", lifetime=lifetime)
+    trust = ChannelTrust(keys=(TrustedKey(name="k", key=key.signer.public_key),))
+
+    def make(newest: Trusted | None) -> Record | None:
+        if newest is None:
+            return begun("prod", reference.name, pins, why)
+        return promoted(newest, pins, why)
+
+    async def write() -> Trusted:
+        async with open_store(reference) as store:
+            channel = Channel(name="prod", repository=reference.name, trust=trust)
+            return await Writer(store=store, channel=channel, signer=key.signer, settle=0.02).write(
+                make
+            )
+
+    return asyncio.run(write())
+
+
+def versions(world: World, namespace: str) -> dict[str, str]:
+    """The ConfigMaps' resourceVersions."""
+    answer = world.cluster.request("GET", path_of("v1", "ConfigMap", namespace))
+    return {o["metadata"]["name"]: o["metadata"]["resourceVersion"] for o in answer.body["items"]}
+
+
+def equal(team: Tenant, version: str, count: int) -> bool:
+    listed = world_objects(team)
+    return listed == {f"app-{number}": {"v": version} for number in range(count)}
+
+
+def world_objects(team: Tenant) -> dict[str, dict[str, str]]:
+    answer = team.world.cluster.request(
+        "GET", f"/api/v1/namespaces/{team.namespace}/configmaps?labelSelector=ocistate.dev%2Fstack"
+    )
+    return {obj["metadata"]["name"]: obj.get("data") or {} for obj in answer.body["items"]}
