@@ -73,7 +73,7 @@ class Reason(StrEnum):
     MISSING = "Missing"
     """An object is not in the cluster. It is applied again; see `Applied` for why it is refused."""
     UNKNOWN = "Unknown"
-    """The health of an object cannot be told, mostly for lack of the right to list its kind."""
+    """The health of an object is unknown, mostly for lack of the right to list its kind."""
     HEALTH_TIMEOUT = "HealthTimeout"
     """Objects are not healthy after `spec.wait.timeout`. The message names the one to look at."""
     FLIPPED = "Flipped"
