@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ocistate.agent.dependencies import Followers, find_cycle
-from ocistate.agent.reconcile.context import ReconcileState
+from ocistate.agent.reconcile.state import ReconcileState
 from ocistate.agent.targets.base import Target
 from ocistate.api.stack import Stack
 from ocistate.api.status import StackStatus
@@ -34,6 +34,8 @@ class StackEntry:
     """How many have ended, by the reason they left on Ready."""
     removals: int = 0
     """How often it could not be removed."""
+    requests: int = 0
+    """How often a webhook asked for a look."""
     asked: float = -math.inf
     """When a webhook last asked for a look."""
 

@@ -19,8 +19,8 @@ from ocistate.agent.contain import contained, unexpected
 from ocistate.agent.memory import MemoryTrimmer
 from ocistate.agent.queue import Controller
 from ocistate.agent.reconcile.cache import ContentCache, limits_of_memory
-from ocistate.agent.reconcile.reconciler import Pass
-from ocistate.agent.reconcile.step import step
+from ocistate.agent.reconcile.phase import step
+from ocistate.agent.reconcile.run import run_pass
 from ocistate.agent.registry import StackEntry, Stacks
 from ocistate.agent.state.folder import StateFolder
 from ocistate.agent.state.store import StatusStore
@@ -190,7 +190,7 @@ class Agent:
         return count
 
     def _pushed(self, key: StackKey, entry: StackEntry, now: float) -> None:
-        entry.reconcile_state.resolve_again = True
+        entry.requests += 1
         if entry.asked > now:
             return  # one that comes later is asked for already
         entry.asked = max(now, entry.asked + _LOOK_SECONDS)
@@ -228,7 +228,7 @@ class Agent:
     def restored(self) -> None:
         """The cluster is in an earlier state, and so are the Stacks: compare all, write all."""
         for key, entry in self.stacks.items():
-            entry.saved = entry.reconcile_state.applied = None
+            entry.saved, entry.reconcile_state = None, entry.reconcile_state.forgotten()
             self._controller.wake(key)
 
     def not_ready(self) -> str:
@@ -324,16 +324,15 @@ class Agent:
         stack = entry.stack
         if stack.deleting:
             return await self._delete(entry)
-        run = Pass(
-            stack=stack,
-            status=entry.status,
-            reconcile_state=entry.reconcile_state,
-            services=self,
-            jitter=random.random,
+        begun = entry.reconcile_state
+        result = await run_pass(
+            stack, entry.status, begun, self, jitter=random.random, requests=entry.requests
         )
-        status, after = await run.run()
+        status, after = result.status, result.after
         if self.stacks.get(key) is not entry:
             return None  # it went, or was replaced by another one of its name, meanwhile
+        interrupted = entry.reconcile_state is not begun
+        entry.reconcile_state = result.state.forgotten() if interrupted else result.state
         if entry.refusal is not None:
             generation, refusal = entry.refusal
             status = refused(status, refusal, now=self.now(), generation=generation)

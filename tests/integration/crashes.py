@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ocistate.agent.reconcile.reconciler
+import ocistate.agent.reconcile.run
 import ocistate.oci.local.layout
 import ocistate.signing.envelope  # noqa: F401 - what a child would import is there already
 from ocistate.agent.factory import embedded_agent

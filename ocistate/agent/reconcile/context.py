@@ -1,30 +1,23 @@
-"""What a pass needs from outside, and what is remembered from one pass to the next."""
+"""What a pass needs from outside, and what it knows so far."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from ocistate.agent.reconcile.cache import ContentCache
-from ocistate.agent.reconcile.channel import Pointed
-from ocistate.agent.targets.base import HealthReport, Target
+from ocistate.agent.reconcile.fold import fold
+from ocistate.agent.reconcile.outcome import Found, Outcome
+from ocistate.agent.reconcile.state import ReconcileState, TrustInputs
+from ocistate.agent.targets.base import Target
 from ocistate.api.stack import Stack
-from ocistate.api.status import (
-    StackStatus,
-)
+from ocistate.api.status import StackStatus
 from ocistate.channel.rings import Cluster
-from ocistate.errors import (
-    OcistateError,
-)
 from ocistate.objects import StackKey
 from ocistate.oci.store import Store
-from ocistate.ops.artifact.fetch import Content
-from ocistate.ops.signing.verify import Verified
 from ocistate.signing.policy.model import TrustPolicy
-
-TrustInputs = tuple[str, tuple[TrustPolicy, ...]]
-"""What decides whether a digest is trusted: the policy that the Stack names, and all there are."""
 
 
 class Services(Protocol):
@@ -32,7 +25,7 @@ class Services(Protocol):
 
     @property
     def cluster(self) -> Cluster:
-        """The cluster that this agent is of: it says to which ring of a rollout it belongs."""
+        """The cluster of this agent: it decides to which ring of a rollout the agent belongs."""
         ...
 
     async def connect_store(self, stack: Stack) -> Store:
@@ -40,19 +33,19 @@ class Services(Protocol):
         ...
 
     async def prepare(self, stack: Stack) -> None:
-        """Called before the first object is written: from now on a deletion has to ask us."""
+        """Called before the first object is written: from now on a deletion has to wait for us."""
         ...
 
     def policies(self) -> tuple[TrustPolicy, ...]:
-        """All trust policies known now."""
+        """All current trust policies."""
         ...
 
     def target(self, stack: Stack) -> Target:
-        """The Stack's place; the same one in every pass."""
+        """The Stack's target; the same one in every pass."""
         ...
 
     def cache(self, stack: Stack) -> ContentCache:
-        """The Stack's contents on disk."""
+        """The Stack's artifacts on disk."""
         ...
 
     def is_ready(self, key: StackKey) -> bool | None:
@@ -64,61 +57,70 @@ class Services(Protocol):
         ...
 
     def now(self) -> datetime:
-        """The clock, as people set it."""
+        """The wall clock."""
         ...
 
     def elapsed(self) -> float:
-        """Seconds since some moment, whatever happens to the clock."""
+        """A monotonic clock, in seconds."""
         ...
 
     async def save(self, stack: Stack, status: StackStatus) -> None:
-        """Keep the status, before the pass goes on."""
+        """Write the status before the pass continues."""
         ...
 
     def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
-        """Tell the user: ``kind`` is Normal or Warning."""
+        """Emit an Event; ``kind`` is Normal or Warning."""
         ...
 
 
-@dataclass(slots=True)
-class ReconcileState:
-    """What a process remembers of a Stack between two passes; losing it costs work, not truth."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What one pass works with; it does not change during the pass."""
 
-    trusted: dict[str, tuple[TrustInputs, Verified]] = field(default_factory=dict)
-    """By digest: what it was verified under, and the outcome."""
-    refused: tuple[TrustInputs, str, OcistateError] | None = None
-    """What the digest was refused under that was refused last, and why."""
-    applied: tuple[str, Stack] | None = None
-    """(digest, spec) that this process has applied as a whole."""
-    content: Content | None = None
-    unkept: str = ""
-    """The digest of which there is no copy on disk, since there was no room for it."""
-    unrepaired: str = ""
-    """Why what runs could not be put back at the last try."""
-    pointed: Pointed | None = None
-    """What the channel named, and the record that says so."""
-    looked: tuple[Stack, str, float] | None = None
-    """The spec, the digest its pointer named, and when: it holds for an interval."""
+    stack: Stack
+    services: Services
+    trust: TrustInputs
+    requests: int = 0
+    """How often a look at the registry was asked for, beside the interval."""
+    jitter: Callable[[], float]
+
+    def is_fresh(self, state: ReconcileState) -> bool:
+        """Whether the last look at the registry still counts."""
+        if self.requests != state.answered:
+            return False
+        return state.age(self.services.elapsed()) < self.stack.source.interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a pass knows so far."""
+
+    status: StackStatus
+    state: ReconcileState
+    digest: str = ""
+    """What is to run; empty before that is known."""
     tag: str = ""
     """The tag that named it."""
-    resolve_again: bool = False
-    """Somebody says that the registry has something new: what was seen does not hold."""
-    repairs: int = 0
-    """How many objects have been put back."""
-    trying: tuple[str, Stack] | None = None
-    """(digest, spec) that is being applied."""
-    healthy_by: float | None = None
-    """When what is not applied and healthy yet is late; None while all is well."""
-    explained: tuple[HealthReport, str] | None = None
-    """Trouble, and what was found out about it."""
-    failures: int = 0
-    unreachable: bool = False
-    """Whether the last pass failed because the registry did not answer."""
+    verified: bool = False
+    """Whether this pass has verified it, and the condition is about that."""
+
+    @property
+    def last_good(self) -> str:
+        """The digest to keep equal while a newer one cannot be had; empty without one."""
+        status = self.status
+        good = status.last_healthy if status.held_back is not None else status.current
+        return good.digest if good is not None else ""
 
 
-class Requeue(Exception):
-    """Ends a pass early without an error. ``after``: seconds to the next pass."""
+def advance(inputs: Inputs, progress: Progress, outcome: Outcome | Found) -> Progress:
+    """Fold an outcome into what the pass knows, and emit its Events."""
+    status, events = fold(progress.status, outcome, stack=inputs.stack, now=inputs.services.now())
+    for event in events:
+        inputs.services.event(inputs.stack, event.kind, str(event.reason), event.message)
+    return replace(progress, status=status)
 
-    def __init__(self, after: float | None) -> None:
-        super().__init__()
-        self.after = after
+
+def worth_keeping(status: StackStatus) -> set[str]:
+    """What may be gone back to, or be repaired without the registry."""
+    known = (status.current, status.last_healthy)
+    return {each.digest for each in known if each is not None}

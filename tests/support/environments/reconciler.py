@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ocistate.agent.reconcile.cache import ContentCache
-from ocistate.agent.reconcile.context import ReconcileState
-from ocistate.agent.reconcile.reconciler import Pass
+from ocistate.agent.reconcile.state import ReconcileState
+from ocistate.agent.reconcile.run import run_pass
 from ocistate.agent.targets.base import Applied, HealthReport, Removed
 from ocistate.api.stack import Stack, parse_stack
 from ocistate.api.status import StackStatus, status_from_dict, status_to_dict
@@ -131,11 +131,11 @@ class World:
 
     def run(self) -> float | None:
         """One pass; the seconds until the next one."""
-        status, after = asyncio.run(
-            Pass(self.stack, self.status, self.reconcile_state, self, jitter=lambda: 0.0).run()
+        result = asyncio.run(
+            run_pass(self.stack, self.status, self.reconcile_state, self, jitter=lambda: 0.0)
         )
-        self.kept = status_to_dict(status)
-        return after
+        self.reconcile_state, self.kept = result.state, status_to_dict(result.status)
+        return result.after
 
     def restart(self) -> None:
         self.reconcile_state = ReconcileState()

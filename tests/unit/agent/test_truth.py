@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ocistate.agent.reconcile.steady import same_trouble
+from ocistate.agent.reconcile.fold import same_trouble
 from ocistate.channel.trust import Accepted, check_time
 from ocistate.errors import ClusterUnavailable, RecordExpired
 from tests.support.assertions.agent import condition

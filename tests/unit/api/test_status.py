@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocistate.agent.reconcile.contested import with_contested
+from ocistate.agent.reconcile.fold_rollout import with_contested
 from ocistate.api.status import (
     HISTORY_LENGTH,
     MOST_CONTESTS,

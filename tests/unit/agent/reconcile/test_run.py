@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocistate.agent.reconcile.context import ReconcileState
+from ocistate.agent.reconcile.state import ReconcileState
 from ocistate.api.status import status_from_dict
 from ocistate.errors import ClusterUnavailable
 from ocistate.objects import ObjectId
