@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ocistate.agent.reconcile.cache import ContentCache
-from ocistate.agent.reconcile.state import ReconcileState
 from ocistate.agent.reconcile.run import run_pass
+from ocistate.agent.reconcile.state import ReconcileState
 from ocistate.agent.targets.base import Applied, HealthReport, Removed
 from ocistate.api.stack import Stack, parse_stack
 from ocistate.api.status import StackStatus, status_from_dict, status_to_dict

@@ -45,7 +45,7 @@ from ocistate.errors import (
 )
 from ocistate.ops.signing.verify import Verified
 from ocistate.signing.policy.model import PolicyMode
-from tests.support.agent import stack
+from tests.support.factories.stacks import stack
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STACK = parse_stack(stack("app", "layout:/registry"))

@@ -10,7 +10,7 @@ from ocistate.agent.reconcile.state import Look, ReconcileState
 from ocistate.api.stack import parse_stack
 from ocistate.api.status import HistoryEntry, LastHealthy, StackStatus
 from ocistate.errors import ApplyFailed, NotSigned, OcistateError, Unavailable
-from tests.support.agent import stack
+from tests.support.factories.stacks import stack
 
 STACK = parse_stack(
     stack("app", "layout:/registry", source={"interval": "100s"}, onFailure="rollback")

@@ -13,7 +13,7 @@ from ocistate.agent.targets.base import HealthReport
 from ocistate.api.stack import parse_stack
 from ocistate.errors import ClusterError, NotSigned, Unavailable
 from ocistate.ops.signing.verify import Verified
-from tests.support.agent import stack
+from tests.support.factories.stacks import stack
 
 STACK = parse_stack(stack("app", "layout:/registry"))
 OTHER = parse_stack(stack("app", "layout:/registry", prune=False))
