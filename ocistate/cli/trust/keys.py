@@ -1,4 +1,4 @@
-"""``ocistate keygen`` and ``public-key``, and how every command comes by a private key."""
+"""``ocistate keygen`` and ``public-key``, and the options that name a signer."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PASSWORD_VARIABLES = ("OCISTATE_PASSWORD", "COSIGN_PASSWORD")
 def keygen_command(prefix: Path) -> None:
     """Make a key pair: PREFIX.key to sign with, PREFIX.pub to verify with.
 
-    The files are cosign's too. The password comes from OCISTATE_PASSWORD or COSIGN_PASSWORD, or is
-    asked for.
+    cosign can use the files too. The password is read from OCISTATE_PASSWORD or COSIGN_PASSWORD, or
+    from the terminal.
     """
     from ocistate.signing.keys import write_key_pair
 
@@ -39,7 +39,7 @@ def keygen_command(prefix: Path) -> None:
     if password is None:
         password = _ask("Password for the new private key", confirm=True)
     private, public = write_key_pair(prefix, password)
-    note(f"{private} signs: keep it secret. {public} verifies: give it to everyone.")
+    note(f"{private} signs: keep it secret. {public} verifies: publish it.")
     result(str(public))
 
 
@@ -51,7 +51,7 @@ def keygen_command(prefix: Path) -> None:
     help="The private key: a file, env://NAME, or exec:COMMAND for a KMS or HSM.",
 )
 def public_key_command(key: str) -> None:
-    """Print the public key (PEM) that belongs to a private key, for a TrustPolicy or --key."""
+    """Print the public key (PEM) of a private key, for a TrustPolicy or --key."""
     click.echo(load_signer_for(key).public_key.pem, nl=False)
 
 
@@ -66,17 +66,17 @@ def signer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--identity",
         is_flag=True,
-        help="Sign without a key, as the OIDC identity of the CI job that this runs in.",
+        help="Sign keyless, as the OIDC identity of this CI job.",
     )
     @click.option(
         "--identity-token",
         metavar="FILE|env://NAME",
-        help="Sign as the identity of this OIDC token.",
+        help="Sign keyless, as the identity of this OIDC token.",
     )
     @click.option(
         "--trust-config",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="With an identity: the Sigstore instance to use (ClientTrustConfig), not the public.",
+        help="With an identity: the Sigstore instance (ClientTrustConfig) to use.",
     )
     @functools.wraps(command)
     def wrapper(
@@ -89,7 +89,10 @@ def signer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         as_identity = identity or identity_token is not None or trust_config is not None
         if key and as_identity:
-            raise UsageError("a key and an identity exclude each other", hint="sign twice")
+            raise UsageError(
+                "--key cannot be combined with --identity, --identity-token or --trust-config",
+                hint="sign twice, once with each",
+            )
         load: Load | None = None
         if key:
             load = functools.partial(load_signer_for, key)
@@ -109,7 +112,7 @@ def checked_load(load: Load | None) -> Load:
     """What loads the signer. Raises UsageError when the options name none."""
     if load is None:
         raise UsageError(
-            "who signs is not said",
+            "no signer given",
             hint="give --key FILE ('ocistate keygen' makes one), or --identity in a CI job",
         )
     return load
@@ -125,7 +128,7 @@ def signer_facts(signer: Signer | IdentitySigner) -> dict[str, str]:
 
 
 def load_identity(token: str | None, trust_config: Path | None) -> IdentitySigner:
-    """The identity to sign as; a token that is no good is refused at once."""
+    """The identity to sign as. Raises IdentityError for a token that cannot be used."""
     from ocistate.signing.identity import IdentitySigner, find_token
 
     try:
@@ -138,7 +141,7 @@ def load_identity(token: str | None, trust_config: Path | None) -> IdentitySigne
 
 
 def load_signer_for(source: str) -> Signer:
-    """The signer that ``--key`` names; the password is asked for when it is needed."""
+    """The signer that ``--key`` names; prompts for a password when it needs one."""
     from ocistate.signing.command import PREFIX, load_command
     from ocistate.signing.keys import load_private_key, read_key
 
@@ -162,7 +165,7 @@ def _from_environment() -> bytes | None:
 def _ask(text: str, *, confirm: bool) -> bytes:
     if not sys.stdin.isatty():
         raise WrongPassword(
-            "the key's password is needed, and there is no terminal to ask on",
+            "the key needs a password, and standard input is not a terminal",
             hint="set OCISTATE_PASSWORD (it may be empty)",
         )
     value: str = click.prompt(
