@@ -17,7 +17,7 @@ import yaml
 from ocistate.cli.main import main
 from tests.support.factories.keys import Key
 
-REVISIONS = tuple(f"main@sha1:{number:040x}" for number in range(4))
+REVISIONS = tuple(f"main@sha1:{str(number) * 40}" for number in range(4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def run(*args: str | Path, code: int = 0, stdin: str = "", terminal: bool = Fals
         patch.setenv("OCISTATE_PASSWORD", "")
         found = main([str(arg) for arg in args])
     ran = Ran(found, out.getvalue(), err.getvalue())
-    assert ran.code == code, (args, ran)
+    assert ran.code == code, (found, ran.out[-2000:], ran.err[-2000:])
     return ran
 
 
