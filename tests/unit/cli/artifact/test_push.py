@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.factories.keys import Key
 from tests.support.environments.shop import Ran, config_map, run
+from tests.support.factories.keys import Key
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.shop import Shop, run
+from tests.support.environments.shop import Shop, run
 
 
 def approve(shop: Shop, *options: str, code: int = 0) -> dict[str, object]:

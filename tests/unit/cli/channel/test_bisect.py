@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support.shop import Shop, run
+from tests.support.environments.shop import Shop, run
 
 
 def bisect(shop: Shop, program: str, *options: str, code: int = 0) -> object:

@@ -13,8 +13,8 @@ from ocistate.oci.local.layout import LayoutStore
 from ocistate.ops.channel.reader import repository_of
 from ocistate.ops.channel.reports import write_report
 from ocistate.reference import parse_reference
-from tests.support.channel import ALICE, MALLORY
-from tests.support.shop import Shop, make_shop, run
+from tests.support.environments.shop import Shop, make_shop, run
+from tests.support.factories.records import ALICE, MALLORY
 
 CLUSTERS = {"east": ALICE, "west": MALLORY}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.shop import REVISIONS, Shop, run
+from tests.support.environments.shop import REVISIONS, Shop, run
 
 
 def test_records_are_listed_newest_first(shop: Shop) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.shop import Shop, make_shop, run
+from tests.support.environments.shop import Shop, make_shop, run
 
 
 def test_on_a_terminal_one_is_asked(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ocistate.cli.channel.options import ChannelTrustOptions, actor_here, parse_lifetime
 from ocistate.errors import UsageError
 from ocistate.reference import parse_reference
-from tests.support.shop import Shop, run
+from tests.support.environments.shop import Shop, run
 
 REPOSITORY = parse_reference("registry.example.com/shop")
 

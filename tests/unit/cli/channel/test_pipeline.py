@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.shop import Shop, make_shop, run
+from tests.support.environments.shop import Shop, make_shop, run
 
 
 def write(shop: Shop, **spec: Any) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.shop import Shop, run
+from tests.support.environments.shop import Shop, run
 
 
 def prod(shop: Shop) -> str:

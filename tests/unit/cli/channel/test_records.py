@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from ocistate.channel.record import RecordProvenance
 from ocistate.cli.channel.records import record_row
-from tests.support.channel import record
+from tests.support.factories.records import record
 
 
 def test_a_record_has_all_its_fields() -> None:

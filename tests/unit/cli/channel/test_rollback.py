@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.shop import Shop, run
+from tests.support.environments.shop import Shop, run
 
 
 @pytest.mark.parametrize(("to", "digest"), [((), 1), (("--to", "1"), 0), (("--to", "2"), 1)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.shop import Shop, run
+from tests.support.environments.shop import Shop, run
 
 
 def test_list_has_what_each_channel_pins(shop: Shop) -> None:

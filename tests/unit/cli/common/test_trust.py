@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from ocistate.cli.common.trust import optional_trust_options, policies_of, trust_options
 from ocistate.errors import ConfigError, UsageError
-from tests.support.shop import Shop
+from tests.support.environments.shop import Shop
 
 IDENTITY = ("issuer=https://issuer.example.com,subject=me@example.com",)
 

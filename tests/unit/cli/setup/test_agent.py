@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.shop import Shop, run
+from tests.support.environments.shop import Shop, run
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.shop import run
+from tests.support.environments.shop import run
 
 
 def install(*options: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from ocistate.cli.setup.login import _host
 from ocistate.errors import UsageError
-from tests.support.shop import run
+from tests.support.environments.shop import run
 
 
 @pytest.mark.parametrize(
