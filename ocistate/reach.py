@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
@@ -157,13 +157,23 @@ def confine(client: httpx2.AsyncClient, reach: Reach) -> httpx2.AsyncClient:
         reach.check_host(request.url.host)
 
     client.event_hooks = {**client.event_hooks, "request": [check, *client.event_hooks["request"]]}
-    # The library has no word for it in its public part; a test holds that it works.
-    mounts = client._mounts.values() if not client.trust_env else ()
+    wrap_backends(client, lambda inner: _Confined(inner, reach), proxies=not client.trust_env)
+    return client
+
+
+def wrap_backends(
+    client: httpx2.AsyncClient, wrap: Callable[[Any], Any], *, proxies: bool = True
+) -> None:
+    """Put a network backend of our own around those of a client, and of its ``proxies``.
+
+    httpcore takes one when a pool is made, httpx2 has no option to pass it on: this is the one
+    place that reaches into it, and tests hold that it works.
+    """
+    mounts = client._mounts.values() if proxies else ()
     for transport in (client._transport, *mounts):
         pool: Any = getattr(transport, "_pool", None)
         if pool is not None:
-            pool._network_backend = _Confined(pool._network_backend, reach)
-    return client
+            pool._network_backend = wrap(pool._network_backend)
 
 
 class _Confined:
@@ -185,7 +195,7 @@ class _Confined:
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 if place == len(addresses) - 1:
                     raise
-        raise AssertionError("unreachable: there is an address, or an error")
+        raise _refusal(host, "it has no address")
 
     async def connect_unix_socket(self, path: str, **more: Any) -> Any:
         raise HostNotAllowed(f"the socket {path} is not reached for anyone")

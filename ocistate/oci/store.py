@@ -1,8 +1,9 @@
-"""Store: where artifacts live, one repository of it.
+"""Store: one repository of artifacts, in a registry, a folder or an archive.
 
-A registry (``oci/registry/store.py``) and a folder (``oci/local/layout.py``) offer the same few
-verbs, so that everything above does not care which of them it talks to. Whatever a store hands out
-has been checked against its digest; sizes are bounded before a byte is kept.
+`Store` is put together from roles, so that what only reads can say so: Fetcher, Resolver,
+ReferrerLister, Pusher, Deleter. What a store returns has been checked against its digest, and sizes
+are bounded before a byte is kept. All methods raise errors of the ``StoreError`` branch: NotFound,
+Unauthorized, Unavailable, ProtocolError, DigestMismatch, LimitExceeded, Conflict.
 """
 
 from __future__ import annotations
@@ -35,20 +36,28 @@ class Fetcher(Protocol):
         ...
 
 
-class Store(Fetcher, Protocol):
-    """One repository of a registry or one layout folder.
-
-    All verbs raise errors of the ``StoreError`` branch: NotFound, Unauthorized, Unavailable,
-    ProtocolError, DigestMismatch, LimitExceeded, Conflict.
-    """
+class Resolver(Protocol):
+    """Where tags lead."""
 
     async def resolve(self, target: str) -> Descriptor:
         """What a tag or digest names now, at the cost of one HEAD. Raises NotFound."""
         ...
 
-    def stream_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
-        """A blob in pieces; the last piece is only given out when size and digest are right."""
+    async def tags(self) -> list[str]:
+        """All tags, sorted."""
         ...
+
+
+class ReferrerLister(Protocol):
+    """What refers to a manifest: signatures, attestations, reports."""
+
+    async def referrers(self, digest: str, artifact_type: str | None = None) -> list[Descriptor]:
+        """What refers to a manifest, of one artifact type if asked. Empty when nothing does."""
+        ...
+
+
+class Pusher(Protocol):
+    """Where blobs and manifests are sent."""
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
         """Whether the store holds the blob already."""
@@ -59,27 +68,23 @@ class Store(Fetcher, Protocol):
         ...
 
     async def mount_blob(self, descriptor: Descriptor, origin: Reference) -> bool:
-        """Take a blob over from another repository of the same registry, without sending it.
+        """Take a blob from another repository of the same registry, without sending it.
 
-        False when the store cannot or will not: then it is to be pushed.
+        False when the store cannot or will not: then push it.
         """
         ...
 
     async def push_manifest(self, manifest: Manifest | Index, tag: str | None = None) -> Descriptor:
-        """Store a manifest by its digest, then by ``tag`` if one is given.
+        """Store a manifest by its digest, or by ``tag`` if one is given.
 
-        When it has a subject, it is listed among the subject's referrers afterwards, by the
-        registry's own referrers API or else by the fallback tag.
+        When it has a subject and no tag, it is listed among the subject's referrers afterwards, by
+        the registry's own referrers API or else by the fallback tag.
         """
         ...
 
-    async def tags(self) -> list[str]:
-        """All tags, sorted."""
-        ...
 
-    async def referrers(self, digest: str, artifact_type: str | None = None) -> list[Descriptor]:
-        """What refers to a manifest, of one artifact type if asked. Empty when nothing does."""
-        ...
+class Deleter(Protocol):
+    """Where manifests and tags are removed."""
 
     async def delete(self, target: str) -> None:
         """Remove a manifest by digest, or a tag by name. NotFound when it is not there."""
@@ -89,8 +94,16 @@ class Store(Fetcher, Protocol):
         """Free what deleted manifests leave behind; how many bytes. Registries do it themselves."""
         ...
 
+
+class Store(Fetcher, Resolver, ReferrerLister, Pusher, Deleter, Protocol):
+    """One repository, in all its roles. Close it, or use it with ``async with``."""
+
+    def stream_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
+        """A blob in pieces; the last piece comes only when size and digest are right."""
+        ...
+
     async def close(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
         ...
 
     async def __aenter__(self) -> Self: ...

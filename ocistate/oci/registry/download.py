@@ -15,7 +15,7 @@ import httpx2 as httpx
 
 from ocistate.errors import DigestMismatch, ProtocolError, Unavailable
 from ocistate.oci.model import Descriptor
-from ocistate.oci.registry.http import Http
+from ocistate.oci.registry.http import RESUME_BACKOFF, Http
 from ocistate.text import whole_number
 
 CHUNK: Final = 1024 * 1024
@@ -114,7 +114,7 @@ async def download(
                 f"{doing}: {trouble}, {checked.size} of {descriptor.size} bytes came",
                 hint="check the network and the registry",
             )
-        await http.sleep(0.1 * 2**resumes)
+        await http.sleep(RESUME_BACKOFF.delay(resumes, http.jitter()))
     if last := await checked.finish():
         yield last
 
@@ -164,7 +164,7 @@ async def _body(response: httpx.Response, silence: float) -> AsyncIterator[bytes
         else:
             return
         connection: httpcore.AsyncNetworkStream = response.extensions["network_stream"]
-        while rest and (piece := await connection.read(min(rest, CHUNK), timeout=silence)):
+        while rest > 0 and (piece := await connection.read(min(rest, CHUNK), timeout=silence)):
             rest -= len(piece)
             yield piece
 

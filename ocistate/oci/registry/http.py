@@ -18,10 +18,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import httpcore2 as httpcore
 import httpx2 as httpx
 
 from ocistate import __version__
+from ocistate.backoff import Backoff
 from ocistate.concurrency import Limiter
 from ocistate.errors import ConfigError, ProtocolError
 from ocistate.oci.options import StoreOptions
@@ -40,6 +40,7 @@ from ocistate.oci.registry.authorize import Authorizer
 from ocistate.oci.registry.challenges import RegistryAccess, refused
 from ocistate.oci.registry.clients import no_cookies
 from ocistate.oci.registry.links import check_link
+from ocistate.oci.registry.reads import read_large
 from ocistate.oci.registry.tls import Trust, find_trust
 from ocistate.reach import confine
 from ocistate.text import plain
@@ -49,12 +50,12 @@ if TYPE_CHECKING:
 
 Body = bytes | Callable[[], AsyncIterator[bytes]]
 
+RESUME_BACKOFF: Final = Backoff(first=0.2, longest=5.0, spread=1.0)
+"""Before a blob that broke off goes on."""
+_BACKOFF: Final = Backoff(first=0.25, longest=LONGEST_PAUSE, growth=4.0, spread=1.0)
 _MAX_REDIRECTS: Final = 5
 _MAX_WARNINGS: Final = 16
 _LONGEST_WARNING: Final = 300
-
-# What one read takes from a socket, 64 KiB otherwise: a quarter of the work for a blob's bytes.
-httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,7 @@ class Http:
             cookies=no_cookies(),
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
         )
+        client = read_large(client)
         return client if reach is None else confine(client, reach.public() if abroad else reach)
 
     async def send(
@@ -257,7 +259,7 @@ class Http:
         failure = ""
         attempts = self.options.attempts if repeat else 1
         for attempt in range(attempts):
-            pause = min(LONGEST_PAUSE, 0.25 * 4**attempt) * (1 + self.jitter())
+            pause = _BACKOFF.delay(attempt + 1, self.jitter())
             try:
                 response = await self._authorized(method, path, scope, doing, headers, body)
             except (httpx.TransportError, ssl.SSLError) as error:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
-from weakref import WeakValueDictionary
 
 import httpx2 as httpx
 
 from ocistate.canonical import DIGEST_PATTERN, digest_of, parse_json
 from ocistate.errors import (
-    Conflict,
     DigestMismatch,
     LimitExceeded,
     NotFound,
@@ -30,17 +26,16 @@ from ocistate.oci.model import (
     Descriptor,
     Index,
     Manifest,
-    build_index,
     parse_index,
     parse_manifest,
 )
 from ocistate.oci.options import StoreOptions
 from ocistate.oci.registry.download import download
+from ocistate.oci.registry.fallback import FallbackTags
 from ocistate.oci.registry.http import Http, SmallResponse
 from ocistate.oci.registry.upload import Uploader
 from ocistate.oci.source import BlobSource
 from ocistate.oci.store import MAX_MANIFEST_BYTES
-from ocistate.oci.tags import fallback_tag
 from ocistate.reference import NAME_PATTERN, TAG_PATTERN, Reference
 from ocistate.text import whole_number
 
@@ -49,7 +44,6 @@ _MAX_PAGES: Final = 200
 _MAX_NAMES: Final = 1_000_000
 _MAX_REFERRERS: Final = 100_000
 _MAX_REFERRERS_BYTES: Final = 16 * 1024 * 1024
-_FALLBACK_TRIES: Final = 40
 
 
 class RegistryStore:
@@ -64,8 +58,13 @@ class RegistryStore:
             path=f"/v2/{self._name}/blobs/uploads/",
             scope=self._scope(push=True),
         )
-        self._listings: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._by_tag: bool | None = None
+        self._fallback = FallbackTags(
+            reference=self._reference,
+            fetch=self.fetch_manifest,
+            put=self._put_manifest,
+            http=self._http,
+        )
+        self._lists_by_tag: bool | None = None
 
     @property
     def reference(self) -> Reference:
@@ -127,8 +126,7 @@ class RegistryStore:
         answer = await self._put_manifest(manifest, tag or descriptor.digest)
         if tag is None and subject is not None and "oci-subject" not in answer.headers:
             # Distribution spec 1.1, "Pushing manifests with subject": then it is up to us.
-            async with self._listing(subject.digest):
-                await self._list_by_tag(manifest, subject)
+            await self._fallback.add(manifest, subject)
         return descriptor
 
     async def _put_manifest(self, manifest: Manifest | Index, target: str) -> SmallResponse:
@@ -159,27 +157,25 @@ class RegistryStore:
             delete=True,
         )
         if gone is not None and gone.subject is not None:
-            async with self._listing(gone.subject.digest):
-                await self._unlist(gone, gone.subject)
+            await self._fallback.remove(gone, gone.subject)
 
     async def _referrer(self, digest: str) -> Manifest | Index | None:
-        """The manifest, if the registry lists by tag what it refers to and must be told it goes."""
+        """The manifest, if it is a referrer that a fallback tag lists."""
         with contextlib.suppress(ProtocolError):
             found = await self.fetch_manifest(digest)
-            if found.subject is not None and await self._lists_by_tag(found.subject.digest):
+            if found.subject is not None and await self._needs_fallback(found.subject.digest):
                 return found
         return None
 
-    async def _lists_by_tag(self, digest: str) -> bool:
-        """Whether the registry has no referrers API; a manifest must be pushed or asked for to
-        know."""
-        if self._by_tag is None:
+    async def _needs_fallback(self, digest: str) -> bool:
+        """Whether the registry has no referrers API; one request for any digest shows it."""
+        if self._lists_by_tag is None:
             answer = await self._send(
                 "GET", f"referrers/{digest}", f"asking {self._http.host} for its referrers API",
                 limit=MAX_MANIFEST_BYTES, accept=(200, 400, 404, 405), headers=_ACCEPT,
             )  # fmt: skip
-            self._by_tag = answer.status != 200 or _media_type(answer.headers) != INDEX
-        return self._by_tag
+            self._lists_by_tag = answer.status != 200 or _media_type(answer.headers) != INDEX
+        return self._lists_by_tag
 
     async def sweep(self) -> int:
         return 0  # a registry frees what it holds when it sees fit
@@ -243,7 +239,7 @@ class RegistryStore:
             if size > _MAX_REFERRERS_BYTES:
                 raise LimitExceeded(f"{doing}: more than {_MAX_REFERRERS_BYTES} bytes")
             if answer.status == 404 or _media_type(answer.headers) != INDEX:
-                index = await self._fallback(digest)
+                index = await self._fallback.read(digest)
                 found |= {item.digest: item for item in index.manifests}
                 break
             known = len(found)
@@ -263,55 +259,6 @@ class RegistryStore:
             for item in found.values()
             if artifact_type is None or item.artifact_type in possible
         ]
-
-    async def _fallback(self, digest: str) -> Index:
-        """Distribution spec 1.1, "Referrers Tag Schema"."""
-        try:
-            found = await self.fetch_manifest(fallback_tag(digest))
-        except NotFound:
-            return build_index(())
-        if not isinstance(found, Index):
-            raise ProtocolError(f"{self._where(fallback_tag(digest))} is not an image index")
-        return found
-
-    def _listing(self, digest: str) -> asyncio.Lock:
-        """Held while what refers to a manifest is written down, so that we don't race ourselves."""
-        return self._listings.setdefault(digest, asyncio.Lock())
-
-    async def _list_by_tag(self, manifest: Manifest | Index, subject: Descriptor) -> None:
-        """Add a referrer to the fallback tag, and stay until it is seen to be there to last.
-
-        There is no compare-and-swap: a writer that read before we wrote may write over it. It does
-        so within the time that reading and writing take; we look again after several times that.
-        """
-        entry = replace(manifest.descriptor, annotations=manifest.annotations)
-        tag = fallback_tag(subject.digest)
-        slowest = 0.0
-        for _ in range(_FALLBACK_TRIES):
-            begun = self._http.clock()
-            index = await self._fallback(subject.digest)
-            if any(item.digest == entry.digest for item in index.manifests):
-                return
-            longer = build_index((*index.manifests, entry), index.annotations)
-            await self._put_manifest(longer, tag)
-            slowest = max(slowest, self._http.clock() - begun)
-            await self._http.sleep((0.05 + 2 * slowest) * (1 + self._http.jitter()))
-        raise Conflict(
-            f"other writers kept removing {entry.digest[:19]} from the referrers of "
-            f"{subject.digest[:19]} in {self._reference}",
-            hint="try again, with fewer writers at the same time",
-        )
-
-    async def _unlist(self, manifest: Manifest | Index, subject: Descriptor) -> None:
-        """Take a referrer that is gone off the fallback tag, if that is how it was listed."""
-        tag = fallback_tag(subject.digest)
-        for _ in range(_FALLBACK_TRIES):
-            index = await self._fallback(subject.digest)
-            kept = tuple(i for i in index.manifests if i.digest != manifest.descriptor.digest)
-            if len(kept) == len(index.manifests):
-                return
-            await self._put_manifest(build_index(kept, index.annotations), tag)
-            await self._http.sleep(0.05 * (1 + self._http.jitter()))
 
     # Blobs
 

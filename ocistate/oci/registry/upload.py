@@ -23,7 +23,7 @@ from ocistate.errors import (
     Unavailable,
 )
 from ocistate.oci.model import Descriptor
-from ocistate.oci.registry.http import Body, Http, SmallResponse
+from ocistate.oci.registry.http import RESUME_BACKOFF, Body, Http, SmallResponse
 from ocistate.oci.source import BlobSource, read_source
 from ocistate.text import whole_number
 
@@ -138,7 +138,7 @@ class Uploader:
                         hint=error.hint,
                     ) from None
             in_chunks = True
-            await self.http.sleep(0.1 * 2**tries * (1 + self.http.jitter()))
+            await self.http.sleep(RESUME_BACKOFF.delay(tries, self.http.jitter()))
             session = await self._status(session, blob, doing)
 
     async def _whole(

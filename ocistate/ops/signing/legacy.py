@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from ocistate.backoff import settle_time
 from ocistate.canonical import canonical_json
 from ocistate.errors import Conflict, InvalidSignature, NotFound, ProtocolError, UsageError
 from ocistate.oci.model import Descriptor, Manifest, build_manifest, describe
@@ -64,10 +65,8 @@ async def sign_legacy(store: Store, subject: Descriptor, signer: Signer) -> bool
         )
         await store.push_blob(manifest.config, config)
         await store.push_manifest(manifest, tag)
-        # Whoever read before we wrote writes over it within the time that this takes: look again
-        # after several times that.
         slowest = max(slowest, time.monotonic() - begun)
-        await asyncio.sleep((0.05 + 2 * slowest) * (1 + random.random()))  # noqa: S311
+        await asyncio.sleep(settle_time(slowest, random.random()))  # noqa: S311
     raise Conflict(
         f"other writers kept removing the signature from {store.reference}:{tag}",
         hint="try again, with fewer writers at the same time",
