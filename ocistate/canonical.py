@@ -23,7 +23,7 @@ MAX_DIGITS: Final = 1000
 def canonical_json(value: Any) -> bytes:
     """The one byte form of a JSON value: sorted keys, no white space, UTF-8, no NaN.
 
-    Raises ``ValueError`` or ``TypeError`` for what JSON cannot say.
+    Raises ``ValueError`` or ``TypeError`` for what JSON cannot express.
     """
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -54,7 +54,7 @@ def parse_json(data: bytes) -> Any:
 def parse_json_stream(text: str, *, most_deep: int) -> Iterator[tuple[int, Any]]:
     """Read JSON values that follow one another, as strictly: each with the place it begins at.
 
-    Between them may stand white space, and lines with ``---``. Raises ``ValueError``.
+    Between them may be white space, and lines with ``---``. Raises ``ValueError``.
     """
     data = text.encode()
     check_nesting(data, most_deep)

@@ -3,8 +3,8 @@
     check_syntax("status.phase == 'Ready'")                     # "": it is one
     is_true("status.phase == 'Ready'", {"status": {…}}, steps=2000)
 
-https://cel.dev. Whoever made the data chose its size, and CEL can loop over it once for each of its
-elements, and within that again; so that every evaluation has its limit, in steps and in time.
+https://cel.dev. Its author chose the size of the data, and CEL can loop over it once for each of
+its elements, and within that again; so that every evaluation has its limit, in steps and in time.
 Values can share their parts: a few ``map`` make a list that is small in memory, and compared or
 printed without end, so that what they would be written out counts. Whatever the library raises, the
 expression can't be evaluated. Importing this module loads it: import it where an expression is in

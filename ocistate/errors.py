@@ -28,7 +28,7 @@
     │   ├── Untrusted              signed, but by no one the policy trusts
     │   ├── ThresholdNotMet        trusted signers, but not enough of them
     │   ├── AttestationNotMet      a required attestation is missing, or not as required
-    │   ├── NoPolicy               no policy speaks of this repository
+    │   ├── NoPolicy               no policy covers this repository
     │   └── ChannelError           a channel's record that may not be followed
     │       ├── InvalidRecord      signed, but not a record as the format has it
     │       ├── ForeignRecord      the record of another channel or repository
@@ -62,7 +62,7 @@ from typing import ClassVar
 class OcistateError(Exception):
     """Base of all errors meant for a user.
 
-    ``message`` says what happened to what; ``hint`` says what to do, and may be empty.
+    ``message`` is what happened to what; ``hint`` is what to do, and may be empty.
     """
 
     reason: ClassVar[str] = "Error"
@@ -135,7 +135,7 @@ class ProtocolError(StoreError):
 
 
 class HostNotAllowed(StoreError):
-    """Of an API server as well as of a registry: who named it has no say in where we go."""
+    """An address that we must not connect to, of a registry or an API server."""
 
     reason = "HostNotAllowed"
 

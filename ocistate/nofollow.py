@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# A FIFO would otherwise keep us until somebody writes to it.
+# Opening a FIFO would wait for a writer.
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 

@@ -51,7 +51,7 @@ class ObjectId(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One object of an artifact, with its hash and where in the artifact it stands.
+    """One object of an artifact, with its hash and its place in the artifact.
 
     ``json`` is the object as canonical JSON: ten thousand of them are kept for as long as an agent
     runs, and as dicts they take eight times the memory. ``digest`` is SHA-256 over it; ``index`` is
@@ -71,7 +71,7 @@ class Resource:
     def of(cls, obj: Mapping[str, Any], *, path: str, index: int = 0, line: int = 1) -> Self:
         """The resource that an object with apiVersion, kind and metadata.name is.
 
-        Raises ValueError for what JSON cannot say.
+        Raises ValueError for what JSON cannot express.
         """
         raw = canonical_json(obj)
         return cls(

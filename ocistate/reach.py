@@ -1,4 +1,4 @@
-"""Where requests may go that somebody else chose the address of.
+"""Where requests may go whose address someone else chose.
 
     reach = Reach(allow=parse_allowed(["10.2.0.0/16", "*.example.com"]))
     confine(client, reach)      # an httpx2 client that connects nowhere else
@@ -39,7 +39,7 @@ _METADATA: Final = tuple(
         ),
     )
 )
-"""What clouds tell their machines, credentials included, where that is no link-local address."""
+"""Clouds' metadata services, credentials included, that are not at link-local addresses."""
 
 _NAMES: Final = (
     "localhost",
@@ -57,7 +57,7 @@ _THIS_NETWORK: Final = ipaddress.ip_network("0.0.0.0/8")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
-    """What an operator allows whatever else is said: a host's name with stars, or a network."""
+    """What an operator allows in spite of all else: a host's name with stars, or a network."""
 
     name: str = ""
     network: Network | None = None
@@ -76,7 +76,7 @@ class Reach:
         return replace(self, deny_private=True)
 
     def check_host(self, host: str) -> None:
-        """That a URL's host may be asked, as far as its spelling tells. Raises HostNotAllowed."""
+        """That a URL's host may be asked, as far as its spelling shows. Raises HostNotAllowed."""
         name = host.strip("[]").rstrip(".").lower()
         if self._names(name):
             return
@@ -219,7 +219,7 @@ async def _resolve(host: str, port: int, timeout: float | None) -> Sequence[str]
 
 
 def _inside(address: Address) -> list[Address]:
-    """The IPv4 addresses that an IPv6 one stands for."""
+    """The IPv4 addresses that are inside an IPv6 one."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     found: list[Address] = list(address.teredo or ())

@@ -87,7 +87,7 @@ def parse_version(text: str) -> Version | None:
 
 
 def parse_range(text: str) -> Range:
-    """Read a range. Raises UsageError that says what cannot be read."""
+    """Read a range. Raises UsageError that names what cannot be read."""
     if len(text) > _LONGEST:
         raise UsageError(f"a range of {len(text)} characters is too long", hint="write ^1.2")
     return Range(tuple(_alternative(each.strip(), text) for each in text.split("||")))

@@ -42,7 +42,7 @@ class ByteWindow(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TarEntry:
-    """One entry: its name as it stands there, unchecked; where a file's content is."""
+    """One entry: its name as it is there, unchecked; where a file's content is."""
 
     name: str
     kind: TarEntryKind

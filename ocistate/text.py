@@ -19,7 +19,7 @@ def plain(text: str, *, lines: bool = False, most: int | None = None) -> str:
 
 
 def plain_json(text: str) -> str:
-    """JSON in which what a terminal would obey is written as an escape; it says the same."""
+    """JSON in which what a terminal would obey is written as an escape; its value is the same."""
     if text.isascii():
         return text  # JSON itself leaves no control characters in
     return "".join(c if c == "\n" or c.isprintable() else _escaped(c) for c in text)
@@ -30,7 +30,7 @@ def _escaped(character: str) -> str:
 
 
 def whole_number(text: str, *, most: int = 2**53 - 1) -> int | None:
-    """The number that ASCII digits say; None for anything else, and for more than ``most``.
+    """The number that ASCII digits mean; None for anything else, and for more than ``most``.
 
     Python's own ``int`` takes digits of all scripts, and fails on too many of them.
     """

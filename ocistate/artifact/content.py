@@ -1,4 +1,4 @@
-"""What an artifact's layers hold, whoever made it: ours, Flux's, ``oras push``'s or Argo CD's."""
+"""What an artifact's layers hold, by any tool: ours, Flux's, ``oras push``'s or Argo CD's."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _own_tar(data: bytes, inventory: Inventory, limits: Limits) -> bytes:
     found = digest_of(tar)
     if found != inventory.content_digest:
         raise ArtifactError(
-            f"the layer's content is {found}, the config says {inventory.content_digest}",
+            f"the layer's content is {found}, the config has {inventory.content_digest}",
             hint="the artifact was put together wrongly: pack and push it again",
         )
     return tar
@@ -158,7 +158,7 @@ def resources_of(
 ) -> dict[ObjectId, Resource]:
     """The resources in the files, proven to be those of the inventory, no more and no fewer.
 
-    A plan is made from the inventory's hashes, so a config that tells another story than the layer
+    A plan is made from the inventory's hashes, so a config that differs from the layer
     is refused. Documents that are ``known`` are not parsed again. Raises ArtifactError.
     """
     known = known if known is not None else KnownDocuments()

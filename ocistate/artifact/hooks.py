@@ -28,18 +28,18 @@ _ELSEWHEN: Final = frozenset(
 
 
 def hooks_of(resource: Resource) -> tuple[str, ...]:
-    """The moments that an object says it is for; none for an ordinary one."""
+    """The moments that an object is annotated for; none for an ordinary one."""
     if _MARK not in resource.json:
         return ()
     annotations = resource.object["metadata"].get("annotations") or {}
-    said = annotations.get(HOOK)
-    if not isinstance(said, str):
+    moments = annotations.get(HOOK)
+    if not isinstance(moments, str):
         return ()
-    return tuple(word for part in said.split(",") if (word := part.strip()))
+    return tuple(moment for part in moments.split(",") if (moment := part.strip()))
 
 
 def is_for_elsewhen(hooks: tuple[str, ...]) -> bool:
-    """Whether hooks are for none of the moments that an apply may stand for."""
+    """Whether hooks are for none of the moments that an apply may be."""
     return bool(hooks) and _ELSEWHEN.issuperset(hooks)
 
 
@@ -50,18 +50,18 @@ def leave_out_hooks(files: Mapping[str, bytes]) -> tuple[dict[str, bytes], list[
     stays in it.
     """
     kept: dict[str, bytes] = {}
-    said: list[str] = []
+    notes: list[str] = []
     for path, data in files.items():
         if _MARK not in data and _MARK_UTF16 not in data:
             kept[path] = data
             continue
         pieces = _pieces(path, data)
-        rest = [piece for piece in pieces if not _is_left_out(path, piece, said)]
+        rest = [piece for piece in pieces if not _is_left_out(path, piece, notes)]
         if len(rest) == len(pieces):
             kept[path] = data
         elif any(piece.strip() for piece in rest):
             kept[path] = b"".join(rest)
-    return kept, said
+    return kept, notes
 
 
 def _pieces(path: str, data: bytes) -> list[bytes]:
@@ -71,15 +71,15 @@ def _pieces(path: str, data: bytes) -> list[bytes]:
     return [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]
 
 
-def _is_left_out(path: str, piece: bytes, said: list[str]) -> bool:
+def _is_left_out(path: str, piece: bytes, notes: list[str]) -> bool:
     try:
         resources = list(read_resources(path, piece))
     except InvalidManifest:
-        return False  # it is told where all of the file is read
+        return False  # reported when all of the file is read
     found = [(resource, hooks_of(resource)) for resource in resources]
     if not found or not all(is_for_elsewhen(hooks) for _, hooks in found):
         return False
-    said += [
+    notes += [
         f"{path}: {resource.id} is a Helm hook ({', '.join(hooks)}), and left out"
         for resource, hooks in found
     ]

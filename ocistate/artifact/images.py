@@ -28,7 +28,7 @@ def images_of(obj: Mapping[str, Any]) -> Iterator[Image]:
 
 
 def image_texts(obj: Mapping[str, Any]) -> Iterator[str]:
-    """What stands where an image's name belongs, whether it is one or not."""
+    """The text where an image's name belongs, whether it is one or not."""
     for path in _POD_SPECS:
         spec: Any = obj
         for key in path:

@@ -1,6 +1,6 @@
 """The inventory: what an artifact holds, resource by resource, in its config blob.
 
-From one digest to the next it tells what changed without opening a layer or asking a cluster.
+Two of them show what changed from one digest to the next, without a layer and a cluster.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What an artifact holds. ``source`` and ``revision`` are empty when nothing tells them."""
+    """What an artifact holds. ``source`` and ``revision`` are empty when they are not known."""
 
     content_digest: str
     source: str

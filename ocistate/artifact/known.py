@@ -74,7 +74,7 @@ class KnownDocuments:
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """What one document said. ``line`` counts from its own first line."""
+    """What one document holds. ``line`` counts from its own first line."""
 
     line: int
     resources: tuple[Resource, ...]
@@ -89,15 +89,15 @@ class _Document:
 
 
 def _by_document(texts: Sequence[bytes], resources: Sequence[Resource]) -> list[_Document]:
-    """Which text said what; nothing, when the parser saw other documents than these."""
-    said: list[list[Resource]] = [[] for _ in texts]
+    """The resources of each text; nothing, when the parser saw other documents than these."""
+    by_text: list[list[Resource]] = [[] for _ in texts]
     for resource in resources:
         if resource.index >= len(texts):
             return []
-        said[resource.index].append(resource)
+        by_text[resource.index].append(resource)
     documents = []
     before = 0
-    for text, found in zip(texts, said, strict=True):
+    for text, found in zip(texts, by_text, strict=True):
         lines = text.count(b"\n") + 1
         line = found[0].line - before if found else 1
         if not 1 <= line <= lines:

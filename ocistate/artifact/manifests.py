@@ -43,7 +43,7 @@ def reading_order(path: str) -> tuple[bool, str]:
 
 
 def is_manifest_path(path: str) -> bool:
-    """Whether a file's name says it holds manifests."""
+    """Whether a file's name is that of a file of manifests."""
     return path.endswith(MANIFEST_SUFFIXES)
 
 
@@ -95,7 +95,7 @@ def _is_list(value: dict[str, Any]) -> bool:
 
 
 def _typed(holder: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
-    """An item of a ConfigMapList is a ConfigMap of the list's version, where it says nothing."""
+    """An item without a kind, of a ConfigMapList, is a ConfigMap of the list's version."""
     kind = holder["kind"].removesuffix("List")
     if not kind or (item.get("apiVersion") and item.get("kind")):
         return item
@@ -142,7 +142,7 @@ def _check(document: Document, where: str, obj: dict[str, Any]) -> None:
     if namespace is not None and not isinstance(namespace, str):
         raise _invalid(document, f"{where}metadata.namespace is not text", hint="quote it")
     for field, value in (metadata or {}).items():
-        # What an annotation says is free text, and may be about templates.
+        # An annotation is free text, and may be about templates.
         free = {key: "" for key in value or ()} if field == "annotations" else value
         _check_texts(document, where, f"metadata.{field}", free)
     for image in image_texts(obj):

@@ -62,7 +62,7 @@ def _pick(
                 if entry is not None and entry.digest == resource.digest:
                     found[resource.id] = resource
         except InvalidManifest:
-            continue  # cut at the wrong place; read as a whole it may be well
+            continue  # cut at the wrong place; read as a whole it may be valid
     return found
 
 

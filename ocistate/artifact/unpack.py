@@ -1,4 +1,4 @@
-"""Layers to files, safely: nothing a hostile tar says is believed before it is checked.
+"""Layers to files, safely: nothing in a hostile tar is used before it is checked.
 
 Only regular files with plain relative paths come out; sizes, counts and names are bounded before
 anything is kept; nothing is written here at all, that is ``ops/artifact/extract.py``'s work.

@@ -1,7 +1,7 @@
-"""An approval: somebody's signed word that one digest may go into one channel. Pure.
+"""An approval: a signed statement that one digest may go into one channel. Pure.
 
 It is an attestation of the artifact, so that it is stored, listed and copied as one; its predicate
-names the channel, the repository and the digest once more, so that it says yes to nothing else.
+names the channel, the repository and the digest once more, so that it approves nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_TEXT: Final = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """What an approver says. ``repository`` is named as channels' records name it."""
+    """What an approver states. ``repository`` is named as channels' records name it."""
 
     channel: str
     repository: str
@@ -48,7 +48,7 @@ class Approval:
 def parse_approval(predicate: Any) -> Approval:
     """Read a predicate whose signature holds. Raises ValueError: a sentence's end.
 
-    A field that is not known is refused: it may say for what else the approval is not meant.
+    A field that is not known is refused: it may limit what the approval is for.
     """
     if not isinstance(predicate, Mapping):
         raise ValueError("is no object")

@@ -1,4 +1,4 @@
-"""What may become of a channel next: promote, roll back, refresh, hold, release. Pure decisions.
+"""The next record of a channel: promote, roll back, refresh, hold, release. Pure decisions.
 
 Each gives the next record, not numbered yet, or None where nothing is to be changed. They are asked
 again with the then newest record whenever another writer got in between.
@@ -174,7 +174,7 @@ def refreshed(newest: Trusted, why: Why) -> Record:
     if why.lifetime is None and last.expires is None:
         raise ConfigError(
             f"{last} does not expire, and no lifetime is given",
-            hint="say how long it is to be valid: --expires 7d",
+            hint="give the time it is valid for: --expires 7d",
         )
     return replace(_next(newest, why), hold=last.hold)
 

@@ -56,7 +56,7 @@ class Fleet:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether every member is healthy on what the channel names now. No one is not well."""
+        """Whether every member is healthy on what the channel names now. An empty fleet is not."""
         return bool(self.members) and all(
             member.standing == "Healthy" and member.current for member in self.members
         )

@@ -60,7 +60,7 @@ class Approvals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attested:
-    """Somebody trusted attests it, and the conditions on the predicate are true."""
+    """A trusted signer attests it, and the conditions on the predicate are true."""
 
     needed: RequiredAttestation
     kind: GateKind = "attestation"
@@ -76,7 +76,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InventoryCheck:
-    """A CEL expression over the inventory is true; ``message`` is what else to say."""
+    """A CEL expression over the inventory is true; ``message`` is added to the reason."""
 
     expression: str
     message: str = ""
@@ -160,11 +160,11 @@ def _healthy(gate: Healthy, facts: Facts) -> GateOutcome:
     if not names:
         return closed(f"no cluster is enrolled for {facts.feeder}")
     needed = math.ceil(len(names) * gate.share / 100)
-    # Before the channel named it no cluster's word on it is asked for.
+    # No cluster's report on it counts from before the channel named it.
     since = {
-        name: max(well, facts.fed_since)
+        name: max(healthy, facts.fed_since)
         for name in names
-        if (well := healthy_since(heard.get(name, []))) is not None
+        if (healthy := healthy_since(heard.get(name, []))) is not None
     }
     soak = _span(gate.soak)
     ready = [name for name, start in since.items() if start + gate.soak <= facts.now]
@@ -176,24 +176,24 @@ def _healthy(gate: Healthy, facts: Facts) -> GateOutcome:
     asked = f"healthy for {soak} in {facts.feeder}, and {needed} are asked for"
     if len(since) >= needed:
         return closed(f"{of} {asked}", sorted(since.values())[needed - 1] + gate.soak)
-    return closed(f"{of} {asked}: {_some(_unwell(facts.fleet, names, since))}")
+    return closed(f"{of} {asked}: {_some(_unhealthy(facts.fleet, names, since))}")
 
 
-def _unwell(fleet: Fleet, names: Sequence[str], well: Iterable[str]) -> list[str]:
+def _unhealthy(fleet: Fleet, names: Sequence[str], healthy: Iterable[str]) -> list[str]:
     found = by_cluster(fleet)
-    said = []
+    reasons = []
     for name in names:
-        if name in well:
+        if name in healthy:
             continue
         member = next(
             (m for m in found.get(name, []) if m.standing != "Healthy" or not m.current), None
         )
         if member is None:
-            said.append(f"{name} is not enrolled")
+            reasons.append(f"{name} is not enrolled")
         else:
             behind = "behind" if member.standing == "Healthy" else member.standing
-            said.append(f"{name} is {behind}")
-    return said
+            reasons.append(f"{name} is {behind}")
+    return reasons
 
 
 def _approvals(gate: Approvals, facts: Facts, certify: Certify) -> GateOutcome:
@@ -249,7 +249,7 @@ def _decide(
 
 def _authors(gate: Approvals, facts: Facts, certify: Certify) -> frozenset[str]:
     """Who really signed the artifact, as keys and certificates name them: an entry's name or
-    pattern says nothing of whether two of them are one person."""
+    pattern does not show whether two of them are one person."""
     policy = facts.policy
     both = TrustPolicy(
         name="authors",
@@ -279,7 +279,7 @@ def _attested(gate: Attested, facts: Facts, certify: Certify) -> GateOutcome:
 
 
 def _claimed(facts: Facts, kind: str) -> list[FoundSignature]:
-    """Those that say themselves that they are of a kind: no others can count, or be missed."""
+    """Those whose own claim is of a kind: no others can count, or be missed."""
     return [f for f in facts.found if read_claims(f, facts.digest).predicate_type == kind]
 
 
@@ -297,7 +297,7 @@ def _opening(gate: Opening, facts: Facts) -> GateOutcome:
 def _check(gate: InventoryCheck, facts: Facts) -> GateOutcome:
     from ocistate.cel import EvaluationError, cel_value, is_true
 
-    said = f" ({gate.message})" if gate.message else ""
+    note = f" ({gate.message})" if gate.message else ""
     try:
         variables = {key: cel_value(value) for key, value in _variables(facts).items()}
         if is_true(gate.expression, variables, steps=MAX_STEPS):
@@ -305,7 +305,7 @@ def _check(gate: InventoryCheck, facts: Facts) -> GateOutcome:
         fault = "is false"
     except EvaluationError as error:
         fault = str(error)
-    return GateOutcome(kind="check", open=False, reason=f"{gate.expression!r} {fault}{said}")
+    return GateOutcome(kind="check", open=False, reason=f"{gate.expression!r} {fault}{note}")
 
 
 def _variables(facts: Facts) -> dict[str, Any]:
@@ -342,10 +342,10 @@ def _changes(gate: Changes, facts: Facts) -> GateOutcome:
         limits.append(f"at most {gate.most} may")
     if gate.share is not None and 100 * count > gate.share * max(total, 1):
         limits.append(f"at most {gate.share} % may")
-    said = f"{count} objects change, where {facts.channel} has {total} ({share} %)"
+    summary = f"{count} objects change, where {facts.channel} has {total} ({share} %)"
     if limits:
-        return GateOutcome(kind="changes", open=False, reason=f"{said}; {' and '.join(limits)}")
-    return GateOutcome(kind="changes", open=True, reason=said)
+        return GateOutcome(kind="changes", open=False, reason=f"{summary}; {' and '.join(limits)}")
+    return GateOutcome(kind="changes", open=True, reason=summary)
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from ocistate.channel.record import Record, show_number
 
 MAX_RECORDS = 20_000
-"""How many records of one channel are read; a history that has more says so."""
+"""How many records of one channel are read; a longer one is marked so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """One record of a chain. ``signer`` is the channel key's name, empty when none signed it;
-    ``problem`` says why it is not to be believed, empty when it is or when no one asked."""
+    ``problem`` is why it is not trusted, empty when it is or when no one asked."""
 
     digest: str
     record: Record
@@ -43,7 +43,7 @@ class Fork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """The records from the newest on. ``broken`` says where and why the chain ends too early,
+    """The records from the newest on. ``broken`` names where and why the chain ends too early,
     ``more`` that it goes on behind the limit."""
 
     links: tuple[Link, ...]

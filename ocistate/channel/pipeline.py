@@ -102,7 +102,7 @@ def parse_pipeline(
         if stage.name in {other.name for other in stages}:
             raise fields.error("name", f"{stage.name!r} is the name of two stages")
         if stage.channel in {source.channel, *(other.channel for other in stages)}:
-            raise fields.error("channel", f"{stage.channel!r} stands in the pipeline twice")
+            raise fields.error("channel", f"{stage.channel!r} is in the pipeline twice")
         stages.append(stage)
     if not stages:
         raise spec.error("stages", "is empty", hint="name at least one: {name: …, channel: …}")
@@ -120,7 +120,7 @@ def parse_pipeline(
 def check_trust(pipeline: Pipeline, policy: TrustPolicy, *, origin: str = "") -> None:
     """That a pipeline and the TrustPolicy of its repository fit together. Raises ConfigError.
 
-    Who moves channels, signs artifacts or reports must not approve too: a job would say yes to
+    Who moves channels, signs artifacts or reports must not approve too: a job would approve
     itself. Clusters that a gate names must be enrolled.
     """
     prefix = f"{origin}: " if origin else ""

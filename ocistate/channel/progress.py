@@ -1,4 +1,4 @@
-"""What is to become of a rollout now, by the clusters' reports: a decision on plain data."""
+"""The next step of a rollout, by the clusters' reports: a decision on plain data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RolloutVerdict = Literal["wait", "advance", "finish", "back"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutStep:
     """``advance``: the next ring is to be opened; ``finish``: every cluster has proven the release;
-    ``back``: a cluster is in trouble by it. ``why`` says what speaks for that, or what is missing.
+    ``back``: a cluster is in trouble by it. ``why`` gives the reasons, or what is missing.
     """
 
     verdict: RolloutVerdict
@@ -27,8 +27,9 @@ class RolloutStep:
 def decide(record: Record, rollout: Rollout, fleet: Fleet, now: datetime) -> RolloutStep:
     """The next step of the rollout that a record holds.
 
-    Only what a cluster of an open ring says of this release counts against it: one that was silent
-    or ill before is waited for. So hidden and forged reports hold a rollout up, and move nothing.
+    Only what a cluster of an open ring reports of this release counts against it:
+    one that was silent or unhealthy before is waited for. So hidden and forged reports hold a
+    rollout up, and move nothing.
     """
     inside = members_inside(rollout, fleet)
     if lost := [text for m in inside if (text := _trouble(m, record, rollout, now))]:
@@ -43,11 +44,11 @@ def decide(record: Record, rollout: Rollout, fleet: Fleet, now: datetime) -> Rol
         return RolloutStep(verdict="wait", why=tuple(_missing(m) for m in missing))
     due = max(since, rollout.opened_at) + timedelta(seconds=rollout.newest.soak)
     if now < due:
-        text = f"all {len(inside)} are well, and are to be so until {format_time(due)}"
+        text = f"all {len(inside)} are healthy, and must stay so until {format_time(due)}"
         return RolloutStep(verdict="wait", why=(text,))
-    well = f"all {len(inside)} are well since {format_time(since)}"
+    healthy = f"all {len(inside)} are healthy since {format_time(since)}"
     done = rollout.open == len(rollout.rings)
-    return RolloutStep(verdict="finish" if done else "advance", why=(well,))
+    return RolloutStep(verdict="finish" if done else "advance", why=(healthy,))
 
 
 def members_inside(rollout: Rollout, fleet: Fleet) -> list[Member]:

@@ -40,7 +40,7 @@ PREDICATE: Final = "https://ocistate.dev/channel/v1"
 RECORD_TYPE: Final = "application/vnd.ocistate.channel.v1"
 MAX_SUBJECTS: Final = 256
 MAX_NUMBER: Final = 2**53 - 1
-"""The largest number that every reader of JSON can tell from its neighbours."""
+"""The largest number that every reader of JSON keeps apart from its neighbours."""
 
 _MAX_TEXT: Final = 4096
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -54,7 +54,7 @@ _KNOWN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordProvenance:
-    """Where an artifact was made from, as its own config tells."""
+    """Where an artifact was made from, as its own config has it."""
 
     source: str = ""
     revision: str = ""
@@ -62,10 +62,10 @@ class RecordProvenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a record says. ``subjects`` are the digests it pins, by repository, as one set.
+    """The fields of a record. ``subjects`` are the digests it pins, by repository, as one set.
 
     ``previous`` is the digest of the record before it, empty for a channel's first. ``actor`` is
-    who asked for it, on the word of who signed; ``source`` the channel or tag that the digests came
+    who asked for it, as the signer states; ``source`` the channel or tag that the digests came
     from; ``artifacts`` each repository's git source and revision. With a ``rollout`` the subjects
     are meant for the clusters in its open rings only. ``extra`` are fields of a newer ocistate,
     kept as they are.
@@ -100,7 +100,7 @@ class Record:
         pinned = self.subjects if cluster is None else self.pinned_for(cluster)
         if repository not in pinned:
             raise ForeignRecord(
-                f"the channel {self.channel} of {self.repository} says nothing of {repository}",
+                f"the channel {self.channel} of {self.repository} pins nothing for {repository}",
                 hint=f"it pins {', '.join(sorted(pinned))}",
             )
         return pinned[repository]
@@ -199,7 +199,7 @@ def parse_record(statement: Statement) -> Record:
     """Read a statement whose signature has been verified. Raises InvalidRecord."""
     if statement.predicate_type != PREDICATE:
         raise InvalidRecord(
-            f"the statement says {statement.predicate_type}, not {PREDICATE}",
+            f"the statement is a {statement.predicate_type}, not {PREDICATE}",
             hint="this is a signature or an attestation, not a channel's record",
         )
     value = statement.predicate
@@ -247,7 +247,7 @@ def parse_record(statement: Statement) -> Record:
 
 
 def _check_critical(value: Mapping[str, Any]) -> None:
-    """That every field is known which the record says must be, as in RFC 7515, section 4.1.11.
+    """That every field is known which the record marks as critical, as in RFC 7515, section 4.1.11.
 
     A field that is not named there may be passed over by who does not know it.
     """

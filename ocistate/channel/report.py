@@ -1,10 +1,10 @@
-"""A report: a cluster's signed word on what it runs of a channel, and how it is. Pure.
+"""A report: a cluster's signed statement of what it runs of a channel, and its health. Pure.
 
     raw = sign_report(report, signer)
     report = verify_report(raw, channel="prod", records="registry.example.com/shop",
                            reporters=policy.reporters)
 
-A cluster speaks for itself only: its report counts when the key that the policy gives under the
+A cluster reports on itself only: its report counts when the key that the policy gives under the
 cluster's name signed it. So CI needs no credentials of clusters to know how they are.
 """
 
@@ -41,8 +41,8 @@ MAX_REPORT_BYTES: Final = 16 * 1024
 MAX_TEXT: Final = 512
 
 ReportedState = Literal["Healthy", "Progressing", "Degraded", "Refused"]
-"""``Degraded``: what runs is not well. ``Refused``: what the channel names is not taken, or can't
-be applied; what ran before goes on."""
+"""``Degraded``: what runs is not healthy. ``Refused``: what the channel names is not accepted,
+or can't be applied; what ran before keeps running."""
 
 _STATES: Final[tuple[ReportedState, ...]] = get_args(ReportedState)
 _MAX_NUMBER: Final = 2**53 - 1
@@ -53,11 +53,11 @@ _TEXTS: Final = ("cluster", "stack", "channel", "records", "repository", "messag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a cluster says. ``digest`` is what it runs of ``repository``, or tries to run;
+    """What a cluster reports. ``digest`` is what it runs of ``repository``, or tries to run;
     ``records`` is the repository that holds the channel, mostly the same one.
 
     ``epoch`` and ``sequence`` number the channel's record that it followed; ``since`` is from when
-    on it is in this ``state`` with this digest; ``at`` is when it said so, and it says so again at
+    on it is in this ``state`` with this digest; ``at`` is when it reported, and it reports again at
     least every ``every`` seconds. ``stack`` is NAMESPACE/NAME, ``labels`` are the cluster's.
     """
 
@@ -78,7 +78,7 @@ class Report:
 
     @property
     def number(self) -> tuple[int, int]:
-        """(epoch, sequence) of the record it speaks of."""
+        """(epoch, sequence) of the record it follows."""
         return (self.epoch, self.sequence)
 
     @property
@@ -88,11 +88,11 @@ class Report:
 
     @property
     def silent_at(self) -> datetime:
-        """When the cluster should have been heard of again."""
+        """When the next report of the cluster was due."""
         return self.at + 3 * timedelta(seconds=self.every) + CLOCK_SKEW
 
     def is_silent(self, now: datetime) -> bool:
-        """Whether the cluster should have been heard of again by now."""
+        """Whether the next report of the cluster was due by now."""
         return now > self.silent_at
 
 
@@ -160,7 +160,7 @@ def verify_report(
     if report.cluster != signer.name:
         raise ForeignReport(
             f"a report of {report.cluster} is signed with the key of {signer.name}",
-            hint="one cluster speaks for another: look at what happened to its key",
+            hint="one cluster reports for another: find out who has its key",
         )
     if (report.channel, report.records) != (channel, records):
         raise ForeignReport(
@@ -175,7 +175,7 @@ def _parse(payload: bytes) -> Report:
     statement = parse_statement(payload)
     value = statement.predicate
     if statement.predicate_type != PREDICATE or not isinstance(value, dict):
-        raise InvalidReport(f"it says {statement.predicate_type}, and is no report")
+        raise InvalidReport(f"it is a {statement.predicate_type}, not a report")
     texts = {name: _text(value, name) for name in _TEXTS}
     if statement.names != (texts["repository"],):
         raise InvalidReport("report: the subject is not named by the repository")
@@ -190,7 +190,7 @@ def _parse(payload: bytes) -> Report:
         raise InvalidReport(f"report: labels: {problem}")
     since, at = _time(value, "since"), _time(value, "at")
     if since > at:
-        raise InvalidReport("report: since is later than at, when it was said")
+        raise InvalidReport("report: since is later than at, the time of the report")
     return Report(
         **texts,
         labels=MappingProxyType(labels),

@@ -6,7 +6,7 @@
 
 A cluster belongs to the first ring that takes it in: by its labels, or by a number from 0 to 100
 that is drawn from its name, always the same one for a channel. So rings nest: what a percentage
-takes in, a larger one takes in too. The last ring takes in everybody.
+takes in, a larger one takes in too. The last ring takes in every cluster.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Ring:
     """One ring. It takes in clusters by ``percent``, those of the rings before included, or those
     that have all the ``labels``.
 
-    ``soak``: seconds that its clusters must be well before the next ring is opened; ``patience``:
-    seconds that one of them may be in trouble before the rollout goes back.
+    ``soak``: seconds that its clusters must be healthy before the next ring is opened;
+    ``patience``: seconds that one of them may be in trouble before the rollout goes back.
     """
 
     name: str
@@ -193,7 +193,7 @@ def _problem(rings: list[Ring]) -> str:
 
 
 def write_rollout(rollout: Rollout, opened_at: str) -> dict[str, Any]:
-    """A rollout as it stands in a record."""
+    """A rollout as it is written into a record."""
     return {
         "stable": dict(rollout.stable),
         "open": rollout.open,

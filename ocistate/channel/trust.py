@@ -7,7 +7,7 @@
     trusted.record.digest_of("registry.example.com/shop")
 
 Bytes go in, and a record that may be followed comes out, or an error. The checks are made in this
-order, at the one moment ``now``: signed by a channel key; says that it is a channel's record; well
+order, at the one moment ``now``: signed by a channel key; is a channel's record; well
 formed; of the channel and repository asked for; of an epoch and sequence that the policy allows;
 not from the future, not expired; not before, and not beside, the record accepted last.
 """

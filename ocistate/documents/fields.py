@@ -20,7 +20,7 @@ MOST_SECONDS: Final = 100 * 365 * 24 * 3600.0
 """The longest duration: a hundred years from now is still a time that everything can hold."""
 
 MOST_NUMBER: Final = 2**53 - 1
-"""The largest number that every reader of JSON can tell from its neighbours."""
+"""The largest number that every reader of JSON keeps apart from its neighbours."""
 
 _LONGEST_TEXT: Final = 4096
 _MOST_ITEMS: Final = 1000

@@ -171,7 +171,7 @@ class _Anchored:
 class _Builder:
     """Events to plain values, with everything counted before it is kept.
 
-    An alias is the very value of its anchor, but weighs as much again: whoever writes the values
+    An alias is the very value of its anchor, but weighs as much again: writing the values
     out writes it as often as it is named.
     """
 
@@ -281,7 +281,7 @@ class _Builder:
                     if key in own:
                         raise self._error(
                             event,
-                            f"the key {key!r} stands before a '<<' that has it too: kubectl lets "
+                            f"the key {key!r} comes before a '<<' that has it too: kubectl lets "
                             "'<<' win, YAML's specification the key",
                             hint="put '<<' first",
                         )
@@ -345,7 +345,7 @@ class _Builder:
             raise self._unknown_tag(event, tag)
         value = self._plain(event, text)
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            raise self._error(event, f"{text[:60]!r} is not what its tag {tag!r} says")
+            raise self._error(event, f"{text[:60]!r} does not match its tag {tag!r}")
         return value
 
     def _unknown_tag(self, event: Any, tag: str | None = None) -> InvalidManifest:

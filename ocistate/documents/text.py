@@ -18,7 +18,7 @@ _NOT_ALONE: Final = re.compile(
 _NOTHING: Final = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*")
 _TEMPLATE: Final = re.compile(r"\{\{|\{%|<%|\$\{\{")
 _TAG_DIRECTIVE: Final = re.compile(rb"(?:^|\r|\xc2\x85|\xe2\x80[\xa8\xa9])%TAG", re.MULTILINE)
-# A byte order mark may begin each document: it stands before a marker, or first behind one.
+# A byte order mark may begin each document: before a marker, or first after one.
 _LATER_MARK: Final = re.compile(
     "^\ufeff(?=\\s*(?:---|%|#|\\Z))"
     "|(?P<before>^(?:---|\\.\\.\\.)[^\\n]*\\n(?:[ \\t]*(?:#[^\\n]*|\\r)?\\n)*)\ufeff",
@@ -42,7 +42,7 @@ def decode(path: str, data: bytes) -> str:
 
 
 def is_json_stream(text: str) -> bool:
-    """Whether a text is JSON objects that follow one another, which YAML has no way to say."""
+    """Whether a text is JSON objects that follow one another, which YAML cannot express."""
     begin = re.match(r"\s*", text)
     if begin is None or not text.startswith("{", begin.end()):
         return False
@@ -62,8 +62,9 @@ def count_tag_directives(data: bytes) -> int:
 def split_documents(path: str, data: bytes) -> list[bytes] | None:
     """The documents of a YAML file as undecoded text, each with its ``---``, in their order.
 
-    What the same text says is the same, wherever it stands. None where that, or where the documents
-    begin, cannot be told without parsing: directives, document ends, odd line breaks and encodings.
+    The same text has the same meaning at any place. None where that, or where the
+    documents begin, cannot be found without parsing: directives, document ends, odd line breaks
+    and encodings.
     """
     if path.endswith(".json") or _NOT_ALONE.search(data):
         return None

@@ -4,8 +4,8 @@
 
 What an artifact needs goes first: blobs, then the manifest that names them, then the index that
 names that. Then goes what refers to it: signatures, attestations, what refers to those, and the
-older formats' tags. The tag comes last, so that whoever follows it finds the artifact whole and
-signed. What the target holds already is not sent again: a copy that was cut short goes on.
+older formats' tags. The tag comes last, so that a reader who follows it finds the artifact whole
+and signed. What the target holds already is not sent again: a copy that was cut short goes on.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Copied:
 
 @dataclass(slots=True, kw_only=True)
 class CopyReport:
-    """What a copy did, or would do; ``passed_over`` says what was left out, and why."""
+    """What a copy did, or would do; ``passed_over`` lists what was left out, and why."""
 
     artifacts: list[Copied] = field(default_factory=list)
     manifests_sent: int = 0
@@ -104,7 +104,7 @@ class _Copy:
         self._mounts = here.scheme == there.scheme == "oci" and here.registry == there.registry
         self._limiter = limiter
         self._tags = None if source_tags is None else frozenset(source_tags)
-        self._memo: dict[tuple[str, str], asyncio.Future[Any]] = {}
+        self._results: dict[tuple[str, str], asyncio.Future[Any]] = {}
 
     async def artifact(self, wanted: CopyItem) -> Copied:
         manifest = await self._request(self._source.fetch_manifest, wanted.target)
@@ -134,7 +134,7 @@ class _Copy:
 
     async def _place_new(self, manifest: Manifest | Index) -> list[str]:
         digest = manifest.descriptor.digest
-        if len(self._memo) > _MAX_MANIFESTS:
+        if len(self._results) > _MAX_MANIFESTS:
             raise LimitExceeded(f"more than {_MAX_MANIFESTS} things to copy: copy fewer tags")
         placed = [digest]
         there = await self._has(digest)
@@ -211,9 +211,9 @@ class _Copy:
         await self._once("blob", blob.digest, lambda: self._send_blob(blob))
 
     async def _send_blob(self, blob: Descriptor) -> None:
-        foreign = any(word in blob.media_type for word in _FOREIGN)
+        foreign = any(mark in blob.media_type for mark in _FOREIGN)
         if foreign and not await self._request(self._source.has_blob, blob):
-            self._pass_over(f"{blob.digest} is a layer that is kept elsewhere by its maker's will")
+            self._pass_over(f"{blob.digest} is a layer that its author keeps elsewhere")
             return
         if self._mounts:
             if await self._request(self._target.has_blob, blob):
@@ -271,21 +271,21 @@ class _Copy:
         return any(item.digest == digest for item in listed)
 
     async def _request(
-        self, verb: Callable[P, Awaitable[T]], *args: P.args, **options: P.kwargs
+        self, method: Callable[P, Awaitable[T]], *args: P.args, **options: P.kwargs
     ) -> T:
         async with self._limiter:
-            return await verb(*args, **options)
+            return await method(*args, **options)
 
     async def _once(self, kind: str, digest: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do something once; who asks for it again meanwhile waits for the same result.
 
         A failure is not handed on: it ends the whole copy.
         """
-        known = self._memo.get((kind, digest))
+        known = self._results.get((kind, digest))
         if known is not None:
             result: T = await known
             return result
-        future = self._memo[(kind, digest)] = asyncio.get_running_loop().create_future()
+        future = self._results[(kind, digest)] = asyncio.get_running_loop().create_future()
         result = await work()
         future.set_result(result)
         return result

@@ -217,7 +217,7 @@ def _data(value: dict[str, Any], where: str, digest: str, size: int) -> bytes:
     except (binascii.Error, ValueError):
         raise ProtocolError(f"{where}: data is not base64") from None
     if len(data) != size or digest_of(data) != digest:
-        raise ProtocolError(f"{where}: data is not what size and digest say")
+        raise ProtocolError(f"{where}: data does not match its size and digest")
     return data
 
 
@@ -230,7 +230,7 @@ def _document(raw: bytes, media_type: str) -> dict[str, Any]:
         raise ProtocolError("manifest: schemaVersion is not 2")
     claimed = value.get("mediaType")
     if claimed is not None and claimed != media_type:
-        raise ProtocolError(f"manifest: served as {media_type}, but says it is something else")
+        raise ProtocolError(f"manifest: served as {media_type}, but its mediaType is another")
     # Image spec: a document with both would be read as either, depending on the client.
     if "manifests" in value and "layers" in value:
         raise ProtocolError("manifest: has both layers and manifests")

@@ -29,8 +29,8 @@ class StoreOptions:
     ``insecure`` asks for plain HTTP (loopback needs no asking); ``ca_file`` or ``ca_data`` (PEM)
     replace the system's CAs; without them and ``client_certificate`` the registry's folder in
     ``certs.d`` is looked for; ``docker_config`` is a Kubernetes pull secret's content, used instead
-    of the user's own credential files; ``reach`` bounds where a reference that somebody else wrote
-    may lead, None does not; ``on_warning`` is told what registries warn of,
+    of the user's own credential files; ``reach`` bounds where a reference that someone else wrote
+    may lead, None does not; ``on_warning`` gets the warnings of registries,
     ``on_answer`` the method and status of every answer (0: there was none).
     """
 

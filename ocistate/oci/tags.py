@@ -17,7 +17,7 @@ CHANNEL_PREFIX: Final = "channel-"
 REPORT_PREFIX: Final = "report-"
 
 _RANGE_SIGNS: Final = frozenset("<>=~^|")
-"""They stand in no tag and in no glob."""
+"""No tag and no glob has them."""
 _BY_DIGEST: Final = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z]+)?")
 
 

@@ -1,7 +1,7 @@
 """What a signature claims, before anyone believes it: for showing what is there.
 
-Nothing here verifies anything. What can be known to be wrong without a key is said all the same: a
-malformed signature, and one about another artifact.
+Nothing here verifies anything. What is wrong and needs no key to be seen is reported all
+the same: a malformed signature, and one about another artifact.
 """
 
 from __future__ import annotations

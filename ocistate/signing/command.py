@@ -29,7 +29,7 @@ from ocistate.signing.keys import PublicKey, load_public_key
 PREFIX: Final = "exec:"
 TIMEOUT_VARIABLE: Final = "OCISTATE_SIGNER_TIMEOUT"
 DEFAULT_TIMEOUT: Final = 60.0
-"""Seconds for one call, unless the environment says otherwise: time enough to touch a device."""
+"""Seconds for one call, unless the environment sets another: time enough to touch a device."""
 
 _MAX_OUTPUT: Final = 64 * 1024
 
@@ -40,11 +40,11 @@ class _Command:
     environ: Mapping[str, str]
     timeout: float
 
-    def call(self, verb: str, given: bytes = b"") -> bytes:
+    def call(self, action: str, given: bytes = b"") -> bytes:
         """What the command prints. Raises KeyFileError."""
         try:
             done = subprocess.run(
-                [*self.arguments, verb],
+                [*self.arguments, action],
                 input=given,
                 stdout=subprocess.PIPE,
                 timeout=self.timeout,
@@ -53,25 +53,25 @@ class _Command:
             )
         except subprocess.TimeoutExpired:
             raise self.error(
-                verb,
+                action,
                 f"did not answer within {self.timeout:g} s",
                 hint=f"{TIMEOUT_VARIABLE} gives it more seconds",
             ) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "its name or arguments are not usable"
-            raise self.error(verb, f"cannot be run: {reason}") from None
+            raise self.error(action, f"cannot be run: {reason}") from None
         if done.returncode != 0:
             code = done.returncode
             how = f"signal {-code}" if code < 0 else f"code {code}"
-            raise self.error(verb, f"ended with {how}", hint="what it said is above")
+            raise self.error(action, f"ended with {how}", hint="its own message is above")
         if len(done.stdout) > _MAX_OUTPUT:
-            raise self.error(verb, f"printed {len(done.stdout)} bytes")
+            raise self.error(action, f"printed {len(done.stdout)} bytes")
         return done.stdout
 
-    def error(self, verb: str, message: str, *, hint: str = "") -> KeyFileError:
+    def error(self, action: str, message: str, *, hint: str = "") -> KeyFileError:
         """An error that names the program alone: its arguments or output may hold a secret."""
         return KeyFileError(
-            f"the signer command {self.arguments[0]!r} ({verb}) {message}", hint=hint
+            f"the signer command {self.arguments[0]!r} ({action}) {message}", hint=hint
         )
 
 

@@ -1,7 +1,7 @@
 """What signatures are worth under a TrustPolicy: a decision over plain data.
 
 A policy asks for one thing or several: signatures by ``threshold`` of its signers, and each of its
-attestations. Every signature found is judged once, and told of: why it counts, or why not.
+attestations. Every signature found is judged once, with the reason why it counts or not.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ Certify = Callable[[Bundle, TrustRoot], Certified]
 class Verdict:
     """What one signature is worth: ``signer`` names who made it where that is known.
 
-    ``statement`` is what it says: only where somebody trusted says it, of this artifact, and it was
-    asked for. Who says it twice counts once. ``people`` are who really said it, whatever the policy
-    calls them: a key's fingerprint, or whom certificates name; given with ``statement``, and where
-    the policy names who said it, but for something else.
+    ``statement`` is what it says: only where a trusted signer made it, about this artifact, and
+    it was asked for. Two by one signer count once. ``people`` are who really made it,
+    whatever the policy calls them: a key's fingerprint, or whom certificates name; given with
+    ``statement``, and where the policy names its signer, but for something else.
     """
 
     origin: str
@@ -99,8 +99,8 @@ def decide(
 ) -> Decision:
     """What the signatures found for an artifact are worth under a policy.
 
-    With ``attestation`` the question is not whether the artifact is signed, but whether somebody
-    trusted says something of that predicate type: as the policy has it for that type, else as it
+    With ``attestation`` the question is not whether the artifact is signed, but whether a trusted
+    signer made a statement of that predicate type: as the policy has it for that type, else as it
     has it for signatures. Raises ConfigError, Unavailable when a trusted root can't be used.
     """
     wanted = [
@@ -341,6 +341,6 @@ def _error(
         return AttestationNotMet(
             f"{digest} lacks the attestation {' and '.join(missing)} that the TrustPolicy "
             f"{policy.name!r} asks for{because}",
-            hint="'ocistate verify REF --policy FILE -v' tells of each why it counts or not",
+            hint="'ocistate verify REF --policy FILE -v' shows for each why it counts or not",
         )
     return None

@@ -33,7 +33,7 @@ _STATEMENT_TYPES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """An in-toto statement: what is said (``predicate``) of what (``digests``).
+    """An in-toto statement: a claim (``predicate``) about subjects (``digests``).
 
     ``names`` are the subjects' names, in the same order; empty for one that has none.
     """
@@ -63,7 +63,7 @@ class Bundle:
         return pae(PAYLOAD_TYPE, self.payload)
 
     def statement(self) -> Statement:
-        """What is said, once the signature has been verified. Raises InvalidSignature."""
+        """The statement, once the signature has been verified. Raises InvalidSignature."""
         return parse_statement(self.payload)
 
 

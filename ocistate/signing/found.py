@@ -2,7 +2,7 @@
 
 signature = open_signature(found)
 if key.verify(signature.signature, signature.signed):
-    statement = signature.statement()      # only now is it the signer's word
+    statement = signature.statement()      # only now does the signer vouch for it
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class _Named:
 
 
 def named_in(certificate: Certificate) -> Certified:
-    """Whom a certificate names, whoever issued it. Raises InvalidSignature, and what
+    """Whom a certificate names, by any issuer. Raises InvalidSignature, and what
     ``certificate_faults`` names."""
     from cryptography import x509
 

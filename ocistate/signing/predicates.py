@@ -26,7 +26,7 @@ SHORTHANDS: Final = MappingProxyType(
         "vuln": "https://cosign.sigstore.dev/attestation/vuln/v1",
     }
 )
-"""cosign's short names, and the predicate types they stand for."""
+"""cosign's short names, and the predicate types they mean."""
 
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+")
 

@@ -40,7 +40,7 @@ class SimpleSignature:
         return self.payload
 
     def statement(self) -> Statement:
-        """What is said, once the signature has been verified. Raises InvalidSignature."""
+        """The statement, once the signature has been verified. Raises InvalidSignature."""
         return parse_payload(self.payload)
 
 

@@ -1,7 +1,7 @@
-"""Which public keys are strong enough to trust: the one place that says so, wherever they come
+"""Which public keys are strong enough to trust: the one place that decides it, wherever they come
 from.
 
-A weak key is no matter of taste: whoever can't break it need not even try. An Ed25519 point of
+A weak key is no matter of taste: an attacker need not even break it. An Ed25519 point of
 small order verifies signatures that anyone can make, and so does an RSA key with exponent 1.
 """
 

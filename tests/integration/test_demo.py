@@ -32,7 +32,7 @@ def demo(*arguments: str, **environ: str) -> str:
 def test_the_demo_runs_on_the_embedded_default() -> None:
     output = demo()
     assert "NotSigned" in output
-    assert "is not what its name says" in output
+    assert "does not match its name" in output
     assert "Done in" in output
 
 

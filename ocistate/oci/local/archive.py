@@ -5,7 +5,7 @@
         await store.push_manifest(manifest, "v1")
     # only here shop.tar is written, or replaced, in one step
 
-The file is read where it lies. What is pushed is gathered in a folder beside it, and becomes one
+The file is read where it lies. What is pushed is gathered in a folder beside it, and made into one
 tar with what the old one holds when the store is left without an error; the same content makes the
 same bytes. After an error or a crash the folder stays, so that the next try need not fetch it all.
 """
@@ -235,7 +235,7 @@ class _Tar:
         return None if entry is None else entry.size
 
     def read(self, digest: str, offset: int, size: int) -> bytes:
-        """Some of a blob's bytes. Raises StoreError when the file has become shorter."""
+        """Some of a blob's bytes. Raises StoreError when the file is shorter than before."""
         entry = self._entries[_name_of(digest)]
         return self._pread(entry.start + offset, size)
 
@@ -295,7 +295,7 @@ class _Tar:
 class _Gathered:
     """What is pushed, until it is written: a layout in a hidden folder beside the archive.
 
-    The folder is locked: of two writers of one archive, the second is told so.
+    The folder is locked: of two writers of one archive, the second gets an error.
     """
 
     def __init__(self, folder: Path, lock: int) -> None:

@@ -35,14 +35,14 @@ MAX_INDEX_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One entry of an index.json: its JSON as it stands there, and what of it counts here."""
+    """One entry of an index.json: its JSON as it was read, and what of it counts here."""
 
     value: Mapping[str, Any]
     descriptor: Descriptor
     tag: str | None
 
     def tagged(self, tag: str | None) -> IndexEntry:
-        """The same entry under another tag or none; whatever else stands in it stays."""
+        """The same entry under another tag or none; its other fields are kept."""
         notes = {key: text for key, text in self.descriptor.annotations.items() if key != REF_NAME}
         if tag:
             notes[REF_NAME] = tag
@@ -201,7 +201,7 @@ class IndexedStore(ABC):
 
     async def untagged(self) -> list[Descriptor]:
         """What is listed without a tag, on its own: no part of an index that is listed, not about
-        anything that is, and not so new that whoever wrote it may be about to tag it."""
+        anything that is, and not so new that its writer may be about to tag it."""
         listing = self._listing()
         entries = [entry.descriptor for entry in listing.entries]
         parts = {item.digest for entry in entries for item in self._all_members(entry)}
@@ -347,7 +347,7 @@ class IndexedStore(ABC):
 
     def _damaged(self, digest: str) -> DigestMismatch:
         return DigestMismatch(
-            f"the blob {digest} of {self._reference} is not what its name says",
+            f"the blob {digest} of {self._reference} does not match its name",
             hint="it is damaged or was tampered with: copy the artifact again",
         )
 

@@ -216,5 +216,5 @@ def _is_old(facts: os.stat_result) -> bool:
 
 
 def _state(facts: os.stat_result) -> tuple[int, int, int]:
-    """What changes with a file: whoever writes an index replaces it, or changes its time."""
+    """What changes with a file: a writer of an index replaces it, or changes its time."""
     return (facts.st_ino, facts.st_mtime_ns, facts.st_size)

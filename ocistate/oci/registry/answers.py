@@ -20,8 +20,8 @@ TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 LONGEST_PAUSE: Final = 30.0
 """Seconds before trying again, whatever the registry asks for."""
 
-_ASKS_WHO: Final = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE")
-"""The TLS alerts of a server that will not have us without a client certificate of its liking."""
+_CERTIFICATE_ALERTS: Final = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE")
+"""The TLS alerts of a server that wants a client certificate that it accepts."""
 _MAX_CAUSES: Final = 10
 
 _CODES: Final = (
@@ -49,28 +49,28 @@ async def read_body(response: httpx.Response, limit: int, doing: str) -> bytes:
 async def error_of(
     response: httpx.Response, host: str, doing: str, *, has_credentials: bool, quote: bool = True
 ) -> StoreError:
-    """The error that an answer means which is not the one hoped for.
+    """The error that an answer with an unexpected status means.
 
-    With ``quote`` the registry's own words are in it; without, no more of the body than a code that
-    the distribution spec has: what answered may be no registry, and not the reader's to read.
+    With ``quote`` the message of the registry is in it; without, no more of the body than a code
+    of the distribution spec: the answer may come from something that the reader must not read.
     """
     status = response.status_code
-    said = ""
+    quoted = ""
     with contextlib.suppress(httpx.HTTPError, StoreError, ValueError, KeyError, TypeError):
         first = parse_json(await read_body(response, MAX_ERROR_BODY, doing))["errors"][0]
-        code, words = first.get("code", ""), first.get("message", "")
+        code, message = first.get("code", ""), first.get("message", "")
         if quote:
-            said = plain(f": {code} {words}", most=300)
+            quoted = plain(f": {code} {message}", most=300)
         elif code in _CODES:
-            said = f": {code}"
+            quoted = f": {code}"
     if status in (401, 403):
         return refused(host, has_credentials, doing)
     if status == 404:
         return NotFound(f"{host} does not have it: {doing}")
     if status in TRANSIENT or status >= 500:
-        return unavailable(host, doing, f"answered {status}{said}")
+        return unavailable(host, doing, f"answered {status}{quoted}")
     hint = "the registry does not allow this: ask who runs it" if status == 405 else ""
-    return StoreError(f"{host} answered {status} to {doing}{said}", hint=hint)
+    return StoreError(f"{host} answered {status} to {doing}{quoted}", hint=hint)
 
 
 def unavailable(host: str, doing: str, why: str) -> Unavailable:
@@ -82,7 +82,7 @@ def unavailable(host: str, doing: str, why: str) -> Unavailable:
 
 
 def is_lasting(error: BaseException) -> bool:
-    """Whether trying again is in vain."""
+    """Whether a retry cannot help."""
     unsupported = isinstance(error, httpx.UnsupportedProtocol)
     return unsupported or _is_certificate(error) or _wants_certificate(error)
 
@@ -95,7 +95,7 @@ def describe(error: BaseException) -> str:
     if _wants_certificate(error):
         return "it asks for a client certificate; name one with --client-cert and --client-key"
     if isinstance(error, httpx.ReadError) and not str(error) and _is_https(error):
-        # The alert that says so may be lost with the connection.
+        # The TLS alert may be lost with the connection.
         return (
             "it closed the connection without an answer; if it asks for a client certificate, name "
             "one with --client-cert and --client-key"
@@ -125,7 +125,7 @@ def _wants_certificate(error: BaseException) -> bool:
     for _ in range(_MAX_CAUSES):
         if cause is None:
             break
-        if any(alert in str(cause) for alert in _ASKS_WHO):
+        if any(alert in str(cause) for alert in _CERTIFICATE_ALERTS):
             return True
         cause = cause.__cause__ or cause.__context__
     return False

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PARAMETER: Final = re.compile(r'([a-zA-Z]+)=(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))')
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
-"""What may stand in a header; a line break would begin another one."""
+"""What a header may contain; a line break would begin another one."""
 
 _DEFAULT_LIFETIME: Final = 60.0
 """Seconds: the distribution token spec, "expires_in" when it is left out."""
@@ -84,7 +84,7 @@ class RegistryAccess:
     """What a registry was seen to ask for, and what was shown and bought there.
 
     It may only be shared by those who have the very same credentials. ``seconds`` is how long
-    credentials hold that were found in files or told by a helper.
+    credentials hold that were found in files or came from a helper.
     """
 
     seconds: float = math.inf
@@ -146,7 +146,7 @@ def check_realm(realm: str, registry: str) -> str:
     if parts.scheme == "http" and asked.scheme == "https":
         raise ProtocolError(
             f"{asked.netloc} wants credentials sent to {parts.netloc} without TLS",
-            hint="the registry is set up wrongly, or somebody is in between",
+            hint="the registry is set up wrongly, or something in between answers for it",
         )
     return realm
 

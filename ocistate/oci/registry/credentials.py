@@ -191,14 +191,14 @@ def _ask_helper(helper: str, server: str) -> Credentials | None:
     return Credentials(username=username, password=secret)
 
 
-def call_helper(helper: str, verb: str, text: str, *, server: str) -> bytes | None:
+def call_helper(helper: str, action: str, text: str, *, server: str) -> bytes | None:
     """Run a credential helper; None when it does not know the server. Raises ConfigError."""
     if not _HELPER_NAME.fullmatch(helper):
         raise ConfigError(f"{helper!r} is not the name of a credential helper")
     command = f"docker-credential-{helper}"
     try:
         done = subprocess.run(
-            [command, verb], input=text.encode(), capture_output=True, check=False, timeout=30
+            [command, action], input=text.encode(), capture_output=True, check=False, timeout=30
         )
     except FileNotFoundError:
         raise ConfigError(

@@ -1,7 +1,7 @@
 """Requests to one registry: credentials, redirects, retries and limits in one place.
 
-What comes back is bounded before it is kept, and is never decompressed on the way: a registry could
-otherwise answer kilobytes with gigabytes.
+What comes back is bounded before it is kept, and is never decompressed on the way: or else a
+registry could answer kilobytes with gigabytes.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def check_link(url: str, location: str, host: str) -> str:
         target = location
     parts = web_address(target)
     if parts is None:
-        raise ProtocolError(f"{host} leads to {target[:200]!r}, which is no place to go")
+        raise ProtocolError(f"{host} leads to {target[:200]!r}, which is not a URL to follow")
     if parts.scheme == "http" and urlsplit(url).scheme == "https":
         raise ProtocolError(f"{host} leads from https to plain http at {parts.netloc}")
     return target

@@ -12,7 +12,7 @@ import httpx2 as httpx
 from ocistate.reach import wrap_backends
 
 BODY_READ: Final = 64 * 1024
-"""What httpcore asks a connection for at a time; less is asked for where a protocol is spoken."""
+"""What httpcore asks a connection for at a time; less during a handshake."""
 LARGE_READ: Final = 1024 * 1024
 
 

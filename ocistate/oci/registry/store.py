@@ -89,7 +89,7 @@ class RegistryStore:
         size = whole_number(answer.headers.get("content-length", ""))
         media_type = _media_type(answer.headers)
         if not (DIGEST_PATTERN.fullmatch(digest) and size is not None and media_type):
-            # The header is optional in the spec; then only the bytes themselves tell.
+            # The header is optional in the spec; then only the bytes themselves show it.
             return (await self.fetch_manifest(target)).descriptor
         self._check_target(target, digest)
         return Descriptor(media_type=media_type, digest=digest, size=size)
@@ -107,7 +107,7 @@ class RegistryStore:
         claimed = answer.headers.get("docker-content-digest", digest)
         if claimed != digest:
             raise DigestMismatch(
-                f"{self._http.host} says {self._where(target)} is {claimed[:80]!r}, "
+                f"{self._http.host} announces {self._where(target)} as {claimed[:80]!r}, "
                 f"its bytes are {digest}"
             )
         media_type = _media_type(answer.headers)

@@ -21,7 +21,7 @@ from ocistate.oci.options import ClientCertificate, StoreOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """What speaks for a registry, beside or instead of the system's CAs."""
+    """What proves a registry's identity, beside or instead of the system's CAs."""
 
     ca_files: tuple[Path, ...] = ()
     ca_data: bytes | None = field(default=None, repr=False)
@@ -31,7 +31,7 @@ class Trust:
 
     @property
     def is_given(self) -> bool:
-        """Whether anything was said about the registry's TLS: it is not to be without."""
+        """Whether there are settings for the registry's TLS: then it must not be without TLS."""
         return bool(self.ca_files or self.ca_data is not None or self.certificate)
 
     @property
@@ -61,7 +61,7 @@ class Trust:
 
 
 def find_trust(host: str, options: StoreOptions, environ: Mapping[str, str] | None = None) -> Trust:
-    """What the options say of a registry's TLS, else what its folder says. Raises ConfigError."""
+    """A registry's TLS settings: from the options, or else from its folder. Raises ConfigError."""
     files = (options.ca_file,) if options.ca_file is not None else ()
     if files or options.ca_data is not None or options.client_certificate is not None:
         return Trust(
@@ -92,7 +92,7 @@ def _folders(environ: Mapping[str, str]) -> list[str]:
 
 
 def _is_folder(path: str) -> bool:
-    # As a Path tells it, at a tenth of the cost: it is asked at every look of every Stack.
+    # As a Path does, at a tenth of the cost: this runs in each pass of each Stack.
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):

@@ -3,7 +3,7 @@
 Distribution spec 1.1, "Pushing blobs". A small blob goes along with the very first request, which
 some registries take; others answer with a place to put it, as they do for every larger one. When
 that request breaks off, or is refused for its size, the registry is asked how much it has, and the
-rest goes in chunks: what then breaks off is one chunk. A registry that has forgotten all about it
+rest goes in chunks: what then breaks off is one chunk. A registry that has no record of the upload
 gets the blob from its beginning.
 """
 
@@ -74,9 +74,9 @@ class Uploader:
                 accept=(201, 202, 404, 405),
             )  # fmt: skip
         except Unauthorized:
-            return False  # who may not read there may still write here
+            return False  # read access there and write access here are different rights
         if answer.status == 202:
-            # Begun as an upload instead: whoever sends the blob begins one of its own.
+            # Begun as an upload instead: to send the blob, a new one is begun.
             await self._cancel(self._session(answer, doing), doing)
         return answer.status == 201
 
@@ -129,7 +129,7 @@ class Uploader:
                 await self._commit(session, blob, doing)
                 return
             except (Unavailable, NotFound) as error:
-                # Only what never came through before is progress: a registry may forget it all.
+                # Only what never came through before is progress: a registry may lose it all.
                 tries = 1 if session.offset > furthest else tries + 1
                 furthest = max(furthest, session.offset)
                 if tries >= _TRIES:
@@ -144,7 +144,7 @@ class Uploader:
     async def _whole(
         self, session: _Session, blob: Descriptor, source: BlobSource, doing: str
     ) -> bool:
-        """All in one request; False when the registry has not the stomach for it."""
+        """All in one request; False when that is too large for the registry."""
         answer = await self.http.send(
             "PUT", _with_digest(session.url, blob), scope=self.scope, doing=doing,
             headers={**_BINARY, "Content-Length": str(blob.size)},
@@ -184,7 +184,7 @@ class Uploader:
         )  # fmt: skip
 
     async def _status(self, session: _Session, blob: Descriptor, doing: str) -> _Session:
-        """How much the registry has; from the beginning when it does not know or say."""
+        """How much the registry has; from the beginning when it does not know."""
         try:
             answer = await self.http.send(
                 "GET", session.url, scope=self.scope, doing=doing, accept=(202, 204)
@@ -212,12 +212,12 @@ class Uploader:
         return self.http.options.whole * (1 + size / _BYTES_PER_WHOLE)
 
 
-def _received(answer: SmallResponse, otherwise: int, blob: Descriptor) -> int:
+def _received(answer: SmallResponse, default: int, blob: Descriptor) -> int:
     """The offset to go on at: ``Range: 0-N`` is what has come through. Raises ProtocolError."""
     begin, _, end = answer.headers.get("range", "").removeprefix("bytes=").partition("-")
     last = whole_number(end)
     if begin != "0" or last is None:
-        return otherwise
+        return default
     # Of nothing at all, too, registries say "0-0".
     offset = last + 1 if last else 0
     if offset > blob.size:

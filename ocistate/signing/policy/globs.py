@@ -44,7 +44,7 @@ def canonical_name(repository: str) -> str:
     # No name on a registry has a part "." or "..": what has is a folder.
     host, slash, path = canonical_path(repository).partition("/")
     host = canonical_host(host).removesuffix(":443")
-    # Two stars stand for names of any depth, and one of them is not a name in the library.
+    # Two stars match names of any depth, and one of them is not a name in the library.
     return host + slash + (path if "**" in path else canonical_repository(host, path))
 
 

@@ -1,8 +1,8 @@
-"""TrustPolicy: who must have signed what. The words of it, and how flags say them.
+"""TrustPolicy: who must have signed what. Its fields, and the flags that set them.
 
     policy = policy_of_flags([key], [parse_identity("issuer=https://…,subject=ci@example.com")])
 
-The object of the cluster, or of a file, that says it is read by ``policy_object``.
+The object of the cluster, or of a file, that has it is read by ``policy_object``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     policy = parse_policy(obj, origin="trust.yaml:1", read=read_beside(Path("trust.yaml")))
 
 What a policy takes from elsewhere (a Secret, a ConfigMap, a file) is read by ``read``, so that
-parsing is pure: ``references`` tells beforehand what that will be.
+parsing is pure: ``references`` lists beforehand what that will be.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def parse_signers(
 
 def parse_attestation(fields: Fields, read: Reader | None = None) -> RequiredAttestation:
     """A required attestation as policies have it, with signers of its own. Raises ConfigError."""
-    nobody = TrustPolicy(name="", repositories=())
-    required = _Reading(read or _nowhere).attestation(fields, nobody)
+    empty = TrustPolicy(name="", repositories=())
+    required = _Reading(read or _nowhere).attestation(fields, empty)
     if not required.keys and not required.identities:
         raise fields.error("keys", "is empty, and so is identities", hint="name who may attest it")
     return required
@@ -144,7 +144,7 @@ def _parse_reporters(reading: _Reading, spec: Fields) -> tuple[TrustedKey, ...]:
 
 
 def faulty_policy(obj: Mapping[str, Any], error: OcistateError) -> TrustPolicy:
-    """What stands for a policy that can't be read: a refusal, and not the next wider policy."""
+    """What replaces a policy that can't be read: a refusal, and not the next wider policy."""
     metadata, spec = obj.get("metadata"), obj.get("spec")
     globs = spec.get("repositories") if isinstance(spec, Mapping) else None
     good = (
@@ -238,7 +238,7 @@ class _Reading:
         if len(given) != 1:
             raise fields.error(
                 inline if not given else given[1],
-                "is required" if not given else f"stands beside {given[0]}",
+                "is required" if not given else f"excludes {given[0]}: give one of them",
                 hint=f"give one of {inline}, secretRef, configMapRef and file",
             )
         if given[0] == inline:
@@ -275,7 +275,7 @@ def _parse_match(fields: Fields, name: str) -> Match:
     if len(given) != 1:
         raise fields.error(
             name,
-            "is required" if not given else f"stands beside {name}RegExp",
+            "is required" if not given else f"excludes {name}RegExp: give one of them",
             hint=f"give {name}, or {name}RegExp, which must match the whole",
         )
     match = Match(text=fields.text(given[0]), regexp=given[0] != name)

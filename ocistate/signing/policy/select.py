@@ -1,4 +1,4 @@
-"""Which TrustPolicy speaks of a repository: globs, and the most specific one wins.
+"""Which TrustPolicy covers a repository: globs, and the most specific one wins.
 
 No policy for a repository means no: what no one vouches for is not applied. Two globs that are
 equally specific are an error and not a choice.
@@ -18,7 +18,7 @@ def select_policy(
 ) -> TrustPolicy:
     """The policy for a repository, named as ``Reference.name`` has it: the most specific one.
 
-    ``name`` may choose between policies that are equally specific, and says nothing else: who
+    ``name`` may choose between policies that are equally specific, and nothing else: who
     writes a Stack must not escape a strict policy by naming a wider one. A policy that can't be
     read refuses what it would have decided. Raises NoPolicy, ConfigError.
     """
@@ -38,14 +38,14 @@ def select_policy(
         )
     if not winners:
         raise NoPolicy(
-            f"no TrustPolicy speaks of {repository}",
+            f"no TrustPolicy covers {repository}",
             hint="add the repository to a policy's spec.repositories",
         )
     if name is not None:
         winners = [policy for policy in winners if policy.name == name]
     if len(winners) > 1:
         raise ConfigError(
-            f"the TrustPolicies {_names(winners)} speak of {repository} equally specifically",
+            f"the TrustPolicies {_names(winners)} cover {repository} equally specifically",
             hint="make one of their globs more specific, or name one in spec.trust.policy",
         )
     if winners[0].fault:

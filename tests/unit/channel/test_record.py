@@ -55,7 +55,7 @@ def test_a_record_comes_back_as_it_was_made() -> None:
     assert found.record == made
     assert (found.signer, found.digest) == ("alice", DIGESTS[9])
     assert found.record.digest_of("registry.example.com/db") == DIGESTS[2]
-    with pytest.raises(ForeignRecord, match="says nothing of other"):
+    with pytest.raises(ForeignRecord, match="pins nothing for other"):
         found.record.digest_of("other")
 
 

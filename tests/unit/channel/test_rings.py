@@ -309,7 +309,7 @@ WEST = report("west", digest=OLD)
         ({"reports": [report(state="Degraded"), WEST], "after": 5}, "wait", "Degraded"),
         ({"reports": [report(state="Degraded"), WEST], "after": 6}, "back", "east/shop/shop"),
         ({"reports": [report(state="Refused", digest=OLD), WEST], "after": 6}, "back", "Refused"),
-        # It was ill before, or speaks of what was before.
+        # It was ill before, or reports on what was before.
         ({"reports": [report(state="Degraded", sequence=4, digest=OLD)], "after": 60}, "wait", "e"),
         # Silent for less, and for more, than its patience; and since before the rollout.
         ({"reports": [report(), WEST], "after": 22}, "wait", "Silent"),

@@ -318,7 +318,7 @@ def test_a_channel_that_is_not_there_and_one_that_says_nothing_of_us(
         with pytest.raises(NotFound, match="no channel prod"):
             await Reader(Counting(tmp_path / "store2")).look()
         source = Source(repository=parse_reference(f"layout:{tmp_path}/db"), channel="prod")
-        with pytest.raises(ForeignRecord, match="says nothing of"):
+        with pytest.raises(ForeignRecord, match="pins nothing for"):
             await read_channel(
                 reader.store, source, reader.channel(), followed=(), last=None, now=NOW
             )

@@ -107,7 +107,7 @@ def test_a_rollout_goes_through_its_rings(fleet: Site) -> None:
     rows = site.json("history", site.store, "prod")
     assert [(r["rollout"] or {}).get("open") for r in rows] == [None, 2, 1, None]
     assert [r["source"] for r in rows] == ["v2", "v2", "v2", ""]
-    assert "opens the next ring after canary: all 1 are well" in rows[1]["reason"]
+    assert "opens the next ring after canary: all 1 are healthy" in rows[1]["reason"]
     assert "2 (ring 1 of 2)" in site("history", site.store, "prod", *site.trust)
 
 

@@ -64,7 +64,7 @@ def test_globs_hold_only_letters_of_repositories(glob: str) -> None:
         ({"identities": [{"issuer": "x", "subject": ""}]}, r"spec.identities\[0\].subject"),
         (
             {"identities": [{"issuer": "x", "subject": "y", "subjectRegExp": "z"}]},
-            r"spec.identities\[0\].subject: stands beside",
+            r"spec.identities\[0\].subject: excludes",
         ),
         (
             {"identities": [{"issuer": "x", "subjectRegExp": "("}]},
@@ -101,7 +101,7 @@ def test_globs_hold_only_letters_of_repositories(glob: str) -> None:
         ),
         (
             {"identities": [{"issuer": "x", "issuerRegExp": "y", "subject": "z"}]},
-            r"spec.identities\[0\].issuer: stands beside issuerRegExp",
+            r"spec.identities\[0\].issuer: excludes issuerRegExp",
         ),
         (
             {
