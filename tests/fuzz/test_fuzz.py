@@ -104,7 +104,7 @@ def test_the_corpus_holds_what_it_should() -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_nothing_but_documented_errors(name: str) -> None:
+def test_parsers_raise_only_documented_errors(name: str) -> None:
     target = TARGETS[name]
 
     @seed(0)

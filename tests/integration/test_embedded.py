@@ -168,7 +168,7 @@ def test_tampered_bytes_are_refused(site: Site) -> None:
         wait_for("the last good state kept", lambda: site.holds(app="1"))
 
 
-def test_a_stack_gone_from_the_files_takes_its_own_away_and_no_more(site: Site) -> None:
+def test_a_stack_removed_from_the_files_prunes_only_its_own_files(site: Site) -> None:
     site.push(app="1")
     site.declare(site.shop(), site.shop("other"))
     with site.agent:
@@ -184,7 +184,7 @@ def test_a_stack_gone_from_the_files_takes_its_own_away_and_no_more(site: Site) 
         assert not list(site.state.glob("*/default.other*"))
 
 
-def test_a_stack_gone_while_nobody_looked_is_removed_at_the_start(site: Site) -> None:
+def test_a_stack_removed_while_no_agent_ran_is_cleaned_up_at_the_next_start(site: Site) -> None:
     site.push(app="1")
     site.declare(site.shop(), site.shop("other"), site.shop("kept", deletionPolicy="orphan"))
     assert site.once().returncode == 0
@@ -243,7 +243,7 @@ def test_files_without_any_stack_remove_nothing(site: Site) -> None:
         assert site.holds(app="2")
 
 
-def test_a_file_edited_to_nonsense_changes_nothing_until_it_is_mended(site: Site) -> None:
+def test_an_unreadable_stacks_file_changes_nothing_until_it_is_fixed(site: Site) -> None:
     site.push(app="1")
     with site.agent:
         site.wait("Ready")
@@ -299,7 +299,7 @@ def test_killed_at_random_moments_it_converges(site: Site, faults: int) -> None:
         wait_for("the target equal", lambda: site.holds(**(chosen or {"app0": "x"})))
 
 
-def test_a_state_that_cannot_be_read_costs_a_look_and_nothing_else(site: Site) -> None:
+def test_an_unreadable_state_costs_one_resolution_and_nothing_else(site: Site) -> None:
     digest = site.push(app="1")
     assert site.once().returncode == 0
     path = site.state / "stacks" / "default.shop.json"
@@ -312,7 +312,7 @@ def test_a_state_that_cannot_be_read_costs_a_look_and_nothing_else(site: Site) -
     assert path.with_suffix(".broken").exists()
 
 
-def test_a_broken_record_of_one_stack_is_its_own_trouble(site: Site) -> None:
+def test_a_broken_state_file_of_one_stack_does_not_affect_others(site: Site) -> None:
     site.push(app="1")
     site.declare(site.shop(), site.shop("other"))
     assert site.once().returncode == 0
@@ -355,7 +355,7 @@ def test_once_says_by_its_exit_code_whether_all_is_ready(site: Site) -> None:
     assert "NotSigned" in done.stdout
 
 
-def test_once_respects_dependencies_and_ends_when_they_cannot_come(site: Site) -> None:
+def test_once_follows_dependencies_and_ends_when_they_cannot_be_met(site: Site) -> None:
     site.push(app="1")
     site.declare(
         site.shop("a", dependsOn=[{"name": "b"}]),
@@ -377,14 +377,14 @@ def test_once_respects_dependencies_and_ends_when_they_cannot_come(site: Site) -
         ("apiVersion: v1\nkind: Pod\n", 4, "not an object of ocistate.dev/v1alpha1"),
     ],
 )
-def test_once_on_files_that_are_wrong(site: Site, content: str, code: int, text: str) -> None:
+def test_once_fails_on_invalid_files(site: Site, content: str, code: int, text: str) -> None:
     site.stacks.write_text(content)
     done = site.once()
     assert done.returncode == code
     assert text in done.stderr
 
 
-def test_a_target_in_the_way_is_named_and_left_alone(site: Site) -> None:
+def test_a_file_in_the_way_is_named_and_left_alone(site: Site) -> None:
     site.push(app="1")
     (site.root / "shop").mkdir()
     site.file().write_text("data: {v: mine}")
@@ -450,7 +450,7 @@ def test_many_stacks_are_made_and_then_left_as_they_are(site: Site, faults: int)
     assert {path: path.stat().st_ino for path in site.state.glob("stacks/*.json")} == before
 
 
-def test_status_tells_from_the_state_folder_what_matters_first(site: Site) -> None:
+def test_status_reads_the_state_folder_and_shows_the_most_important_first(site: Site) -> None:
     first = site.push(app="1")
     assert site.once().returncode == 0
     told = ocistate("status", "shop", "--state", site.state)

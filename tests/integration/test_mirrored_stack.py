@@ -94,7 +94,9 @@ def site(
     site.agent.kill()
 
 
-def test_a_stack_lives_on_from_its_mirror(site: Mirrored, first: Distribution) -> None:
+def test_a_stack_is_reconciled_from_its_mirror_while_the_registry_is_unavailable(
+    site: Mirrored, first: Distribution
+) -> None:
     one = site.push("v1", app="1")
     site.promote(one)
     site.copy("--all-tags", "--channels")

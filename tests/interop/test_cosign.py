@@ -37,7 +37,7 @@ def test_we_verify_what_cosign_signs(
     assert json.loads(after.out)["verified"] is True
 
 
-def test_we_refuse_what_cosign_signed_with_a_key_nobody_trusts(
+def test_we_refuse_what_cosign_signed_with_an_untrusted_key(
     any_registry: Registry, their: Cosign, key: Path,
     manifests: Path,
 ) -> None:  # fmt: skip
@@ -83,7 +83,7 @@ def test_cosign_signs_with_a_key_file_of_ours(
     ocistate("verify", name, "--key", tmp_path / "mine.pub")
 
 
-def test_an_attestation_of_cosign_is_no_signature(
+def test_an_attestation_of_cosign_does_not_count_as_a_signature(
     any_registry: Registry, their: Cosign, manifests: Path,
     tmp_path: Path,
 ) -> None:  # fmt: skip

@@ -64,7 +64,7 @@ def test_signatures_of_both_stand_under_one_tag(
         their.verify(second, public, OLDER)
 
 
-def test_beside_a_bundle_of_others_ours_is_written_as_well(
+def test_a_bundle_is_added_where_others_bundles_exist(
     any_registry: Registry, their: Cosign, key: Path, manifests: Path
 ) -> None:
     name = ocistate("push", manifests, f"{any_registry.host}/older-beside:v1").line
@@ -159,7 +159,7 @@ def test_an_attestation_in_the_older_format_is_read_where_it_is_allowed(
     assert json.loads(done.out)["attestations"][0]["predicate"] == "SPDXVersion: 2.3"
 
 
-def test_inspect_tells_of_each_what_it_is_and_whether_it_holds(
+def test_inspect_shows_each_signatures_type_and_validity(
     any_registry: Registry, their: Cosign, key: Path, crane: Path, manifests: Path, tmp_path: Path
 ) -> None:
     repository = f"{any_registry.host}/inspected"

@@ -113,7 +113,7 @@ def test_we_read_a_folder_and_plain_files_that_oras_pushes(
         assert [item["kind"] for item in facts["resources"]] == ["ConfigMap", "Namespace"]
 
 
-def test_a_helm_chart_is_refused_with_the_way_out(
+def test_a_helm_chart_is_refused_with_a_hint_to_render_it(
     distribution: Distribution, oras: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "config.json").write_text("{}")

@@ -63,7 +63,7 @@ def test_a_key_on_a_token_signs_and_attests(
     )  # fmt: skip
 
 
-def test_a_wrong_pin_is_told_by_the_token_and_never_by_us(
+def test_a_wrong_pin_is_reported_in_the_tokens_words_only(
     referrers_registry: Registry, token: Token, manifests: Path
 ) -> None:
     name = ocistate("push", manifests, f"{referrers_registry.host}/token:v2").line

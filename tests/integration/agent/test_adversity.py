@@ -61,7 +61,7 @@ def test_two_agents_at_once_converge_and_come_to_rest(world: World, tmp_path: Pa
     assert team.status()["current"]["digest"] == digest
 
 
-def test_a_token_that_expired_is_read_anew(world: World, tmp_path: Path) -> None:
+def test_an_expired_token_is_read_again(world: World, tmp_path: Path) -> None:
     world.agent.kill()  # else it would do the other one's work
     team = world.tenant()
     *objects, _ = namespaced_objects(namespace=team.namespace, image="none")
@@ -110,7 +110,7 @@ def test_a_token_that_expired_is_read_anew(world: World, tmp_path: Path) -> None
         assert no_bugs(agent)
 
 
-def test_what_happened_while_it_was_frozen_and_history_was_compacted_is_found(
+def test_changes_during_a_freeze_are_found_after_watch_history_was_compacted(
     world: World,
 ) -> None:
     team = world.tenant()
@@ -161,7 +161,7 @@ def test_an_agent_without_a_registry_touches_nothing_until_it_is_back(world: Wor
     team.wait_ready(digest)
 
 
-def test_a_crd_deleted_under_its_objects_is_said_and_made_good(world: World) -> None:
+def test_a_crd_deleted_under_its_objects_is_reported_and_restored(world: World) -> None:
     team = world.tenant()
     kind, group = "Lamp", "crds.ocistate.test"
     crd = definition(group, kind)
@@ -318,7 +318,7 @@ def test_an_autoscaler_gets_the_field_that_is_left_to_it(world: World) -> None:
     assert (team.get("Deployment", "web", "apps/v1") or {})["metadata"]["generation"] == before
 
 
-def test_a_slow_api_server_and_one_that_stands_still_only_cost_time(world: World) -> None:
+def test_a_slow_or_frozen_api_server_only_delays_reconciliation(world: World) -> None:
     team = world.tenant()
     team.push(*(config_map(f"app-{n}", v="1") for n in range(12)))
     team.create()

@@ -66,7 +66,7 @@ def release(version: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def test_what_once_went_wrong_is_applied_put_back_and_released(world: World) -> None:
+def test_known_difficult_manifests_are_applied_repaired_and_upgraded(world: World) -> None:
     world.apply(may_be_seen("see-cases", GROUP, "*"))
     team = world.tenant(everywhere=True)
     before = workload("mig", [{"name": "A", "value": "x"}])

@@ -133,9 +133,7 @@ def test_after_an_hour_without_a_registry_the_next_look_finds_what_is_new(
     assert no_bugs(agent)
 
 
-def test_a_clock_that_is_set_changes_no_pace_and_ends_no_patience(
-    world: World, tmp_path: Path
-) -> None:
+def test_setting_the_clock_changes_no_interval_and_no_timeout(world: World, tmp_path: Path) -> None:
     clock = Clock(tmp_path, set_only=True)
     agent, _ = agent_with(world, tmp_path, clock)
     team = world.tenant()

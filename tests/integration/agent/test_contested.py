@@ -50,7 +50,7 @@ def metric(world: World, name: str, team: Tenant, **labels: str) -> float | None
     return None
 
 
-def test_what_a_webhook_overwrites_is_told_once_not_fought_and_over_with_it(
+def test_fields_overwritten_by_a_webhook_are_reported_once_and_not_fought(
     world: World, tmp_path: Path
 ) -> None:
     team = world.tenant()
@@ -114,7 +114,7 @@ def test_what_a_webhook_overwrites_is_told_once_not_fought_and_over_with_it(
     wait_for("the end told", lambda: [e for e in team.events() if e["reason"] == "Settled"])
 
 
-def test_a_webhook_that_moves_and_removes_what_we_send_is_told_by_field(
+def test_a_webhook_that_changes_our_fields_is_reported_by_field(
     world: World, tmp_path: Path
 ) -> None:
     team = world.tenant()
@@ -190,7 +190,7 @@ def scaling(team: Tenant, replicas: int) -> Iterator[list[int]]:
         thread.join()
 
 
-def test_who_scales_what_we_scale_is_named_and_left_alone_where_we_say_so(world: World) -> None:
+def test_another_writer_of_replicas_is_named_and_ignored_on_request(world: World) -> None:
     team = world.tenant()
     digest = team.push(deployment(), config_map("calm", v="1"))
     team.create(source={"interval": "1h"})

@@ -75,7 +75,7 @@ def place(world: World, tmp_path: Path) -> Iterator[Place]:
     assert not bugs
 
 
-def test_a_full_disk_stops_no_rollout_and_leaves_nothing_torn(place: Place) -> None:
+def test_a_rollout_continues_on_a_full_disk_without_partial_files(place: Place) -> None:
     team = place.team
     first = team.push(config_map("app", v="1"), config_map("old", v="1"))
     team.create()
@@ -118,7 +118,9 @@ def test_a_full_disk_stops_no_rollout_and_leaves_nothing_torn(place: Place) -> N
     wait_for("a copy", lambda: place.kept(fourth))
 
 
-def test_a_rotten_copy_is_fetched_anew_while_the_registry_is_there(place: Place) -> None:
+def test_a_damaged_cached_copy_is_fetched_again_while_the_registry_is_available(
+    place: Place,
+) -> None:
     team = place.team
     digest = team.push(config_map("app", v="1"))
     team.create(source={"interval": "1h"})
@@ -133,7 +135,7 @@ def test_a_rotten_copy_is_fetched_anew_while_the_registry_is_there(place: Place)
         team.wait_ready(digest)
 
 
-def test_a_rotten_copy_is_not_gone_back_to_while_the_registry_is_away(place: Place) -> None:
+def test_a_damaged_cached_copy_is_not_used_while_the_registry_is_unavailable(place: Place) -> None:
     team, registry = place.team, place.team.world.registry
     first = team.push(config_map("app", v="1"))
     team.create(source={"interval": "1h"}, onFailure="rollback", wait={"timeout": "3s"})

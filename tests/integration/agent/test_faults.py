@@ -48,7 +48,9 @@ def test_the_api_server_goes_away_and_comes_back(world: World) -> None:
     assert not bugs
 
 
-def test_without_the_registry_what_runs_is_kept_equal(world: World) -> None:
+def test_drift_is_repaired_from_the_cached_copy_while_the_registry_is_unavailable(
+    world: World,
+) -> None:
     team = world.tenant()
     first = team.push(config_map("app", v="1"))
     team.create()

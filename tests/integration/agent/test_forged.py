@@ -19,7 +19,7 @@ def forge(world: World, namespace: str, owner: str, count: int) -> None:
         assert answer.status in (200, 201), answer.body
 
 
-def test_forged_objects_stop_no_release_no_repair_and_no_deletion(world: World) -> None:
+def test_forged_owner_labels_block_no_release_no_repair_and_no_deletion(world: World) -> None:
     victim, tenant = world.tenant(), world.tenant(applier=False)
     victim.push(config_map("app", v="1"), config_map("old", v="1"))
     uid = victim.create()["metadata"]["uid"]
@@ -43,7 +43,7 @@ def test_forged_objects_stop_no_release_no_repair_and_no_deletion(world: World) 
     assert tenant.data("forged-7") == {"v": "1"}
 
 
-def test_a_guard_against_mass_prune_stops_no_repair(world: World) -> None:
+def test_drift_is_repaired_while_mass_prune_holds_an_artifact_back(world: World) -> None:
     """Even of a Stack whose account may delete the forged objects, and so counts them."""
     victim, tenant = world.tenant(), world.tenant(applier=False)
     world.apply(*applier_binding(victim.namespace, tenant.namespace))

@@ -52,7 +52,7 @@ def test_one_bad_object_is_reported_and_the_others_are_applied(world: World) -> 
     team.wait_ready(better)
 
 
-def test_a_bad_object_in_a_new_artifact_does_not_undo_the_good_ones(world: World) -> None:
+def test_good_objects_stay_applied_beside_a_refused_one(world: World) -> None:
     team = world.tenant()
     first = team.push(config_map("a", v="1"), config_map("bad", v="1"))
     team.create()

@@ -64,7 +64,7 @@ def test_a_claim_that_waits_for_its_consumer_holds_no_wave_back(world: World) ->
     assert team.status()["resources"]["suspended"] == 1
 
 
-def test_what_only_others_make_healthy_is_shown_and_holds_no_wave_back(world: World) -> None:
+def test_health_that_depends_on_other_controllers_blocks_no_wave(world: World) -> None:
     team = world.tenant()
     world.apply(storage_class("unbound", "Immediate"))
     labels = {"matchLabels": {"app": "web"}}

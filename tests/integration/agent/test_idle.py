@@ -30,7 +30,7 @@ def registry_requests(team: Tenant) -> list[tuple[str, str]]:
     return found
 
 
-def test_an_idle_pass_is_one_look_at_the_registry_and_nothing_at_the_api_server(
+def test_an_idle_pass_sends_one_head_to_the_registry_and_nothing_to_the_api_server(
     world: World,
 ) -> None:
     team = world.tenant()
@@ -57,7 +57,7 @@ def quiet(world: World, team: Tenant, passes: int) -> bool:
     return world.relay.sent == sent
 
 
-def test_a_watch_event_does_not_cause_a_look_at_the_registry(world: World) -> None:
+def test_a_watch_event_sends_no_request_to_the_registry(world: World) -> None:
     team = world.tenant()
     team.push(config_map("app", v="1"))
     team.create(source={"interval": "1h"})

@@ -66,7 +66,7 @@ def test_the_image_holds_the_pinned_versions_and_nothing_else(
     assert held == {name: pins.get(name) for name in held}
 
 
-def test_the_image_runs_as_nobody_in_particular_and_has_a_place_to_write(
+def test_the_image_runs_as_an_arbitrary_user_with_a_writable_state_folder(
     docker_engine: Engine, image: str
 ) -> None:
     tell = "import os; print(os.getuid(), os.getgid(), os.getcwd(), os.access('.', os.W_OK))"

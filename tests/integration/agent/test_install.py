@@ -63,7 +63,7 @@ def test_the_agents_pod_satisfies_the_restricted_pod_security_standard(world: Wo
 @pytest.mark.parametrize(
     "arguments", [(), ("--replicas=3", "--cluster=east"), ("--namespaced", "--webhooks")]
 )
-def test_admission_takes_the_pod_under_the_restricted_standard_and_no_laxer_one(
+def test_the_agents_pod_is_admitted_under_restricted_pod_security(
     installed: ControlPlane, arguments: tuple[str, ...]
 ) -> None:
     space = installed.request("GET", f"/api/v1/namespaces/{NAMESPACE}").body
@@ -111,7 +111,7 @@ def test_several_agents_are_spread_and_drained_one_by_one() -> None:
     assert spread["labelSelector"] == {"matchLabels": selector}
 
 
-def test_what_namespaced_agents_need_beforehand() -> None:
+def test_crds_only_prints_the_crds_and_roles() -> None:
     objects = json.loads(printed("--crds-only", "-o", "json"))["items"]
     assert [obj["metadata"]["name"] for obj in objects] == [
         "stacks.ocistate.dev",

@@ -55,7 +55,7 @@ def test_a_deleted_stack_takes_its_objects_away_in_reverse_order(world: World) -
     assert gone == ["late", "middle", "early"]
 
 
-def test_orphan_leaves_the_objects_for_another_stack(world: World) -> None:
+def test_deletion_policy_orphan_leaves_objects_for_another_stack(world: World) -> None:
     team = world.tenant()
     digest = team.push(config_map("app", v="1"))
     team.create(deletionPolicy="orphan")
@@ -117,7 +117,7 @@ def test_an_invalid_spec_gets_a_condition_that_names_the_field(world: World) -> 
     assert condition(team.status(), "Stalled")[0] == "True"
 
 
-def test_a_spec_edited_to_nonsense_says_so_and_what_ran_goes_on(world: World) -> None:
+def test_an_invalid_spec_is_reported_and_the_previous_one_keeps_running(world: World) -> None:
     team = world.tenant()
     digest = team.push(config_map("app", v="1"))
     team.create()

@@ -42,7 +42,7 @@ def as_tenant(team: Tenant, *arguments: str) -> Done:
     return ocistate("orphans", *arguments, environ=environ, check=False)
 
 
-def test_what_a_force_deleted_stack_left_is_given_to_another_one(world: World) -> None:
+def test_objects_of_a_force_deleted_stack_can_be_given_to_another_stack(world: World) -> None:
     team = world.tenant()
     team.push(config_map("kept", v="1"), config_map("stale", v="1"))
     team.create()
@@ -71,7 +71,7 @@ def test_what_a_force_deleted_stack_left_is_given_to_another_one(world: World) -
     assert owners(team) == {}
 
 
-def test_what_was_released_is_taken_by_whoever_applies_it(world: World) -> None:
+def test_released_objects_belong_to_the_next_stack_that_applies_them(world: World) -> None:
     team = world.tenant()
     team.push(config_map("app", v="1"), config_map("beside", v="1"))
     team.create()
@@ -88,7 +88,7 @@ def test_what_was_released_is_taken_by_whoever_applies_it(world: World) -> None:
     assert team.data("beside") == {"v": "1"}
 
 
-def test_what_a_one_shot_apply_left_is_given_to_a_stack(world: World, tmp_path: Path) -> None:
+def test_objects_of_a_one_shot_apply_can_be_given_to_a_stack(world: World, tmp_path: Path) -> None:
     team = world.tenant()
     digest = team.push(config_map("app", v="1"))
     key = tmp_path / "key.pub"
@@ -107,7 +107,9 @@ def test_what_a_one_shot_apply_left_is_given_to_a_stack(world: World, tmp_path: 
     assert "belongs to another Stack" in again.err
 
 
-def test_a_living_stack_is_not_robbed_and_nobody_gets_beyond_their_rights(world: World) -> None:
+def test_orphans_give_takes_nothing_from_an_existing_stack_or_beyond_the_users_rights(
+    world: World,
+) -> None:
     team, victim = world.tenant(), world.tenant()
     for each in (team, victim):
         each.push(config_map("app", v="1"))
@@ -151,6 +153,6 @@ def mark_of(team: Tenant, name: str) -> str | None:
 
 
 @pytest.mark.parametrize("owner", ["no owner", "cli-no one", "0" * 32])
-def test_an_owner_without_objects_is_said_to_have_none(world: World, owner: str) -> None:
+def test_orphans_reports_an_owner_without_objects(world: World, owner: str) -> None:
     refused = orphans(world.tenant(), "release", owner, "--yes", check=False)
     assert refused.code == (2 if " " in owner else 50)

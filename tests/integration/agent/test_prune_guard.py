@@ -35,7 +35,7 @@ def test_an_artifact_that_removes_most_objects_waits_until_it_is_allowed(world: 
     assert team.data("app-0") == {"v": "2"}
 
 
-def test_apply_by_hand_asks_too(world: World, tmp_path: Path) -> None:
+def test_apply_asks_for_confirmation_before_a_mass_prune(world: World, tmp_path: Path) -> None:
     team = world.tenant()
     public = tmp_path / "key.pub"
     public.write_text(world.key.pem)

@@ -81,7 +81,7 @@ def test_a_cluster_s_stacks_choose_neither_contexts_nor_files_of_the_agent(world
     assert team.data("app") == {}
 
 
-def test_a_stack_whose_spec_broke_takes_its_objects_away_from_where_they_are(
+def test_deletion_uses_the_recorded_target_when_the_spec_is_invalid(
     world: World, elsewhere: ControlPlane
 ) -> None:
     team, other = world.tenant(), elsewhere
@@ -113,7 +113,7 @@ def test_a_stack_whose_spec_broke_takes_its_objects_away_from_where_they_are(
     wait_for("its objects are gone", lambda: other.request("GET", path).status == 404)
 
 
-def test_a_stack_whose_cluster_is_gone_for_ever_can_be_let_go(
+def test_a_stack_of_an_unreachable_cluster_can_be_deleted_with_orphan(
     world: World, elsewhere: ControlPlane
 ) -> None:
     team, other = world.tenant(), elsewhere

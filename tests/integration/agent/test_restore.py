@@ -73,7 +73,7 @@ def restore(cluster: ControlPlane, snapshot: Path) -> None:
     cluster.apiserver.start()
 
 
-def test_what_a_restore_brings_back_is_made_equal_again(world: World, tmp_path: Path) -> None:
+def test_objects_are_repaired_after_etcd_is_restored(world: World, tmp_path: Path) -> None:
     snapshot = tmp_path / "etcd"
     team = world.tenant()
     names = ("same", "edited", "dropped")

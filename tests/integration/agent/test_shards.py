@@ -108,7 +108,7 @@ def holder(world: World) -> str:
     return str((world.cluster.request("GET", path).body.get("spec") or {}).get("holderIdentity"))
 
 
-def test_one_leads_and_another_takes_over_after_a_crash_and_after_a_stop(
+def test_a_standby_agent_takes_over_after_a_crash_and_after_a_stop(
     world: World, replicas: Any
 ) -> None:
     team = world.tenant()
@@ -138,7 +138,7 @@ def test_one_leads_and_another_takes_over_after_a_crash_and_after_a_stop(
     team.wait_ready(third)
 
 
-def test_a_leader_that_stood_still_in_mid_apply_writes_nothing_afterwards(
+def test_a_leader_frozen_during_an_apply_writes_nothing_after_its_lease(
     world: World, replicas: Any
 ) -> None:
     count = 400
@@ -233,7 +233,7 @@ def versions(team: Tenant) -> dict[str, str]:
     return {obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in listed(team)}
 
 
-def test_shards_are_shared_and_move_to_who_is_left(world: World, replicas: Any) -> None:
+def test_shards_are_shared_and_move_to_the_remaining_agents(world: World, replicas: Any) -> None:
     team = world.tenant()
     names = [f"app-{n}" for n in range(16)]  # so many that neither can have none by chance
     pair = replicas("e", "f", shards=4)

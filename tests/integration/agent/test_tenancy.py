@@ -111,7 +111,7 @@ def test_the_agents_own_files_are_out_of_reach(
     assert field in team.wait_condition("Ready", "False", "InvalidConfiguration")
 
 
-def test_what_the_agent_may_not_see_is_applied_and_said(world: World) -> None:
+def test_kinds_that_the_agent_may_not_list_are_applied_and_reported(world: World) -> None:
     team = world.tenant()
     secret = {
         "apiVersion": "v1",
@@ -176,7 +176,7 @@ def test_objects_change_hands_when_both_sides_say_so_and_live_on(world: World) -
     assert team.data("moves") == {"v": "2"}
 
 
-def test_what_a_tenant_lays_hands_on_is_not_given(world: World) -> None:
+def test_objects_relabelled_by_a_tenant_are_not_given_away(world: World) -> None:
     thief, victim = world.tenant(role="cluster-admin"), world.tenant()
     victim.push(config_map("app", v="1"))
     victim.create()

@@ -91,7 +91,7 @@ def test_after_a_restart_the_last_good_state_is_still_kept_equal(world: World) -
     team.wait_condition("Ready", "False", "NotSigned", digest=good)
 
 
-def test_an_unrelated_policy_does_not_end_the_care_for_the_last_good_state(world: World) -> None:
+def test_the_last_good_state_is_kept_after_an_unrelated_policy_change(world: World) -> None:
     team = world.tenant()
     good = team.push(config_map("app", v="good"))
     team.create()

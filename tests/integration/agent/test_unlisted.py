@@ -106,7 +106,9 @@ def run(world: World, team: Tenant, *arguments: str) -> tuple[Done, float]:
     return done, time.monotonic() - begun
 
 
-def test_commands_leave_it_out_and_name_it(world: World, broken: str, tmp_path: Path) -> None:
+def test_commands_skip_and_name_a_kind_that_cannot_be_served(
+    world: World, broken: str, tmp_path: Path
+) -> None:
     team = world.tenant()
     public = tmp_path / "key.pub"
     public.write_text(world.key.pem)
@@ -146,7 +148,7 @@ def test_a_deleted_stack_says_why_a_namespace_stays(world: World, broken: str) -
     assert world.cluster.request("GET", f"{path}/configmaps/app").status == 404
 
 
-def test_what_else_a_stack_has_is_applied_and_its_removal_waits(world: World, broken: str) -> None:
+def test_other_objects_are_applied_beside_an_unserved_kind(world: World, broken: str) -> None:
     if broken == "hangs":
         pytest.skip("as when it is absent, but each list takes half a minute")
     world.apply(may_be_seen("see-broken", GROUP, "*"))

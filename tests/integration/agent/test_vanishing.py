@@ -61,7 +61,7 @@ def test_a_job_with_a_ttl_runs_once(world: World) -> None:
     team.wait_ready(third)
 
 
-def test_what_is_deleted_before_its_end_is_put_back(world: World) -> None:
+def test_a_job_deleted_before_it_ended_is_restored(world: World) -> None:
     team = world.tenant()
     stuck = job(ttlSecondsAfterFinished=0)
     stuck["spec"]["template"]["spec"]["nodeSelector"] = {"no": "such-node"}
@@ -81,7 +81,7 @@ def test_what_is_deleted_before_its_end_is_put_back(world: World) -> None:
     wait_for("another Job", again)
 
 
-def test_what_says_so_is_made_once_and_then_left(world: World) -> None:
+def test_objects_marked_apply_once_are_created_once_and_then_left(world: World) -> None:
     team = world.tenant()
     ticket = config_map("ticket", v="1")
     ticket["metadata"]["annotations"] = {"ocistate.dev/apply": "once"}

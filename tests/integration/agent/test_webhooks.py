@@ -67,7 +67,7 @@ def quiet(world: World) -> bool:
         ("/metrics", b"{}", WEBHOOK_SECRET, 405),
     ],
 )
-def test_what_is_not_as_it_should_be_is_refused(
+def test_invalid_webhooks_are_refused(
     world: World, path: str, body: bytes, token: str, status: int
 ) -> None:
     wait_for("the agent serves", lambda: post_or_none(world) == 405)

@@ -18,7 +18,7 @@ from tests.support.fakes.faulty_registry import Handler, Registry
 
 
 @pytest.mark.parametrize("kind", ["distribution", "referrers_registry"])
-def test_a_poll_is_one_head_and_a_change_four_requests_more(
+def test_a_poll_costs_one_head_and_a_change_four_more_requests(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     upstream: RealRegistry = request.getfixturevalue(kind)
@@ -54,7 +54,7 @@ def test_a_poll_is_one_head_and_a_change_four_requests_more(
         server.close()
 
 
-def test_records_put_where_they_do_not_belong_are_refused(world: World) -> None:
+def test_records_of_another_channel_or_repository_are_refused(world: World) -> None:
     first, second = world.push("1"), world.push("2")
     old = world.move(first)
     staging = world.move(first, channel="staging")
@@ -125,7 +125,7 @@ def test_keys_of_artifacts_and_of_channels_are_apart(world: World) -> None:
         assert world.running() == "1"
 
 
-def test_a_registry_that_hides_the_newest_record_is_seen_by_expiry(
+def test_a_registry_that_hides_the_newest_record_is_detected_by_expiry(
     distribution: RealRegistry, tmp_path: Path
 ) -> None:
     frozen: dict[str, bytes] = {}

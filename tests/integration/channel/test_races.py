@@ -77,7 +77,9 @@ class Dying(RegistryStore):
 
 
 @pytest.mark.parametrize("tag", ["channel-prod-1", "channel-prod"])
-def test_a_writer_dies_between_the_record_and_the_name(any_registry: Registry, tag: str) -> None:
+def test_a_record_pushed_by_a_killed_writer_is_completed_by_the_next(
+    any_registry: Registry, tag: str
+) -> None:
     reference = parse_reference(f"{any_registry.host}/crash/{tag}")
     channel = Channel(name="prod", repository=SHOP, trust=trust())
 

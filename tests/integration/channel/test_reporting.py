@@ -71,9 +71,7 @@ def cluster(world: World, root: Path, name: str, key: Key, reports: str = "") ->
     return AgentProcess(arguments, root / "agent.log", {"OCISTATE_PASSWORD": ""})
 
 
-def test_clusters_tell_how_they_are_and_none_is_believed_for_another(
-    world: World, tmp_path: Path
-) -> None:
+def test_a_clusters_report_counts_only_for_that_cluster(world: World, tmp_path: Path) -> None:
     east, west, rogue = Key.make(), Key.make(), Key.make()
     rules = say_who_counts(tmp_path, world, {"east": east, "west": west, "north": Key.make()})
     one, two = world.push("1"), world.push("2")
@@ -116,7 +114,9 @@ def test_reports_may_go_to_a_repository_of_their_own(world: World, tmp_path: Pat
     assert not [tag for tag in tags if tag.startswith("report-")]
 
 
-def test_a_registry_that_takes_no_reports_disturbs_nothing(world: World, tmp_path: Path) -> None:
+def test_a_registry_that_refuses_reports_does_not_affect_reconciliation(
+    world: World, tmp_path: Path
+) -> None:
     one = world.push("1")
     world.move(one)
     with cluster(world, tmp_path / "e", "east", Key.make(), "127.0.0.1:1/nowhere"):

@@ -67,7 +67,7 @@ def mixed(group: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_hundred_mixed_objects_are_applied_and_a_second_pass_only_looks(world: World) -> None:
+def test_a_second_pass_over_a_hundred_applied_objects_only_reads(world: World) -> None:
     objects = mixed("mixed.ex.io")
 
     async def scenario(client: KubeClient) -> None:
@@ -419,7 +419,7 @@ def test_what_changed_hands_or_was_replaced_since_is_not_pruned(world: World) ->
     world.run(scenario)
 
 
-def test_what_controllers_derive_with_our_label_is_not_ours(world: World) -> None:
+def test_objects_that_controllers_derive_with_our_label_are_not_owned(world: World) -> None:
     service = obj("Service", "web", spec={"selector": {"app": "web"}, "ports": [{"port": 80}]})
 
     async def scenario(client: KubeClient) -> None:
@@ -487,7 +487,7 @@ def test_ignored_fields_keep_their_live_value_from_the_moment_they_are_ignored(
     world.run(scenario)
 
 
-def test_without_force_conflicts_are_told_per_field(world: World) -> None:
+def test_without_force_conflicts_are_reported_per_field(world: World) -> None:
     async def scenario(client: KubeClient) -> None:
         ok(await world.sync(client, config_map("a")))
         world.kubectl("patch", "configmap", "a", "-p", '{"data": {"key": "person"}}')
@@ -499,7 +499,7 @@ def test_without_force_conflicts_are_told_per_field(world: World) -> None:
     world.run(scenario)
 
 
-def test_a_dry_run_tells_all_and_changes_nothing(world: World) -> None:
+def test_a_dry_run_shows_every_change_and_changes_nothing(world: World) -> None:
     async def scenario(client: KubeClient) -> None:
         ok(await world.sync(client, config_map("a"), config_map("old")))
         outcome = await world.sync(
@@ -543,7 +543,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edit_made_while_nobody_looked_is_found_and_repaired(world: World, edit: str) -> None:
+def test_drift_during_a_restart_is_found_and_repaired(world: World, edit: str) -> None:
     web = deployment("web", labels={"team": "blue"})
     rival = deployment("web", namespace=world.name)
     rival["spec"]["template"]["spec"]["containers"][0]["image"] = "rival"
@@ -577,7 +577,7 @@ def test_what_others_add_is_theirs_and_no_drift(world: World) -> None:
     world.run(scenario)
 
 
-def test_a_lost_object_comes_back_with_the_crd_that_took_it(world: World) -> None:
+def test_custom_resources_are_restored_with_their_crd(world: World) -> None:
     objects = [crd("Relic", "relic.ex.io"), obj("Relic", "r", "relic.ex.io/v1", spec={"a": 1})]
 
     async def scenario(client: KubeClient) -> None:

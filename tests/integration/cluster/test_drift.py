@@ -90,7 +90,7 @@ def said(live: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
-def test_what_another_writer_did_is_seen_and_put_back(world: World, drift: str) -> None:
+def test_changes_by_another_writer_are_repaired(world: World, drift: str) -> None:
     manifest, patch = DRIFTS[drift]
     id = ObjectId(group_of(manifest["apiVersion"]), manifest["kind"], world.name, "x")
 

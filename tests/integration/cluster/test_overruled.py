@@ -160,7 +160,7 @@ def test_nothing_that_the_api_server_does_by_itself_is_taken_for_a_contest(world
     world.run(scenario)
 
 
-def test_only_what_a_webhook_changed_is_told(world: World, tmp_path: Path) -> None:
+def test_only_fields_changed_by_a_webhook_are_reported(world: World, tmp_path: Path) -> None:
     objects = [each for each in everything("meddled.ex.io") if each["kind"] != "Endpoints"]
 
     def meddle(given: dict[str, Any]) -> list[dict[str, Any]]:

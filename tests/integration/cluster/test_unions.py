@@ -181,7 +181,7 @@ def test_one_of_several_fields_is_changed_for_another(world: World, former: str)
     world.run(scenario)
 
 
-def test_a_take_over_says_before_what_it_removes(world: World) -> None:
+def test_a_dry_run_shows_what_a_take_over_removes(world: World) -> None:
     before = obj(
         "ConfigMap", "m", labels={"a": "1", "gone": "2"}, annotations={"gone": "3"},
         data={"a": "1", "gone": "2"},

@@ -266,7 +266,7 @@ def test_two_writers_of_referrers_lose_none(opener: Opener) -> None:
     run(opener, story)
 
 
-def test_a_deleted_referrer_is_listed_no_more(opener: Opener) -> None:
+def test_a_deleted_referrer_is_no_longer_listed(opener: Opener) -> None:
     async def story(store: Store) -> None:
         subject = await push(store, b"subject", "v1")
         made = [await push(store, f"r{n}".encode(), subject=subject.descriptor) for n in range(2)]
@@ -299,7 +299,7 @@ def test_a_manifest_is_deleted_by_its_digest(opener: Opener) -> None:
     run(opener, story)
 
 
-def test_a_registry_that_wants_a_login_says_so() -> None:
+def test_a_registry_that_requires_a_login_gives_an_unauthorized_error() -> None:
     async def story(options: StoreOptions) -> None:
         async with open_store(parse_reference(f"{registry.host}/a/b"), options) as store:
             await store.resolve("v1")
@@ -312,7 +312,7 @@ def test_a_registry_that_wants_a_login_says_so() -> None:
             assert "hunter2" not in str(caught.value)
 
 
-def test_a_certificate_that_is_not_trusted_is_said_to_be_the_trouble() -> None:
+def test_an_untrusted_certificate_is_named_in_the_error() -> None:
     async def story() -> None:
         options = StoreOptions(ca_file=other.ca_file)
         async with open_store(parse_reference(f"{registry.host}/a/b"), options) as store:
@@ -341,7 +341,7 @@ def test_http_2_is_spoken_where_it_is_offered(
     assert asyncio.run(version(distribution)) == "HTTP/1.1"
 
 
-def test_a_registry_that_asks_who_connects_is_shown_the_certificate(
+def test_a_client_certificate_is_presented_to_a_registry_that_requires_one(
     guarded: dict[str, Distribution], tmp_path: Path
 ) -> None:
     registry = guarded["mutual-tls"]
@@ -358,7 +358,7 @@ def test_a_registry_that_asks_who_connects_is_shown_the_certificate(
         asyncio.run(story())
 
 
-def test_certificates_lie_where_docker_and_podman_look_for_them(
+def test_certificates_are_read_from_the_folders_of_docker_and_podman(
     guarded: dict[str, Distribution], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = guarded["mutual-tls"]

@@ -187,7 +187,7 @@ def test_a_listed_referrer_that_is_gone_or_of_another_artifact_is_left_out_and_n
     ]  # fmt: skip
 
 
-def test_older_signatures_that_only_the_target_has_are_not_written_over(
+def test_older_signatures_of_the_target_are_kept(
     distribution: Distribution, tmp_path: Path
 ) -> None:
     here, there = near(distribution, tmp_path), near(distribution, tmp_path / "There")
@@ -249,9 +249,7 @@ def test_an_artifact_that_is_damaged_gets_no_tag(
     asyncio.run(story())
 
 
-def test_a_copy_that_is_killed_goes_on_where_it_was(
-    distribution: Distribution, tmp_path: Path
-) -> None:
+def test_a_killed_copy_resumes_where_it_stopped(distribution: Distribution, tmp_path: Path) -> None:
     """Killed in the middle of many artifacts: whole tags, and the rest the next time."""
     here = near(distribution, tmp_path)
     tags = [f"v{number}" for number in range(30)]

@@ -31,7 +31,9 @@ def log_in(
     )
 
 
-def test_who_is_logged_in_gets_in(registry: Distribution, tmp_path: Path, oras: Path) -> None:
+def test_login_stores_credentials_that_other_tools_use(
+    registry: Distribution, tmp_path: Path, oras: Path
+) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"auths": {"other.io": {"auth": "eDp5"}}, "psFormat": "x"}))
     done = log_in(registry, tmp_path)
@@ -58,7 +60,7 @@ def test_who_is_logged_in_gets_in(registry: Distribution, tmp_path: Path, oras: 
     assert "no credentials" in ocistate("logout", registry.host, environ=environ).err
 
 
-def test_a_wrong_password_is_not_kept(registry: Distribution, tmp_path: Path) -> None:
+def test_login_does_not_store_a_wrong_password(registry: Distribution, tmp_path: Path) -> None:
     done = log_in(registry, tmp_path, "hunter2-hunter2", check=False)
     assert done.code == 12
     assert "hunter2" not in done.out + done.err
@@ -88,7 +90,7 @@ esac
 """
 
 
-def test_a_credential_helper_keeps_what_it_is_named_for(
+def test_login_uses_the_credential_helper_of_the_registry(
     registry: Distribution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bins = tmp_path / "bin"
@@ -111,13 +113,13 @@ def test_a_credential_helper_keeps_what_it_is_named_for(
     assert not (bins / "stored").exists()
 
 
-def test_a_registry_that_asks_nobody_is_said_not_to_have_checked(
+def test_login_reports_a_registry_that_checks_no_credentials(
     distribution: Distribution, tmp_path: Path
 ) -> None:
     assert "could not be checked" in log_in(distribution, tmp_path).err
 
 
-def test_what_is_no_registry_is_refused(tmp_path: Path) -> None:
+def test_an_http_server_that_is_no_registry_is_refused(tmp_path: Path) -> None:
     for text in ("https://h.io/team", "user@h.io", "not a host"):
         done = ocistate(
             *("login", text, "-u", "a", "--password-stdin"), stdin="b", check=False,

@@ -37,7 +37,7 @@ def name(registry: Distribution | ReferrersRegistry | Registry) -> str:
     return f"{registry.host}/{os.urandom(8).hex()}"
 
 
-def test_what_the_first_has_not_comes_from_the_next(
+def test_content_missing_in_the_registry_is_read_from_a_mirror(
     distribution: Distribution, referrers_registry: ReferrersRegistry
 ) -> None:
     first, second = (parse_reference(name(r)) for r in (distribution, referrers_registry))
@@ -70,7 +70,7 @@ def test_what_the_first_has_not_comes_from_the_next(
     asyncio.run(story())
 
 
-def test_a_first_that_is_down_costs_the_tag_and_nothing_else(
+def test_mirrors_serve_all_but_the_tag_while_the_registry_is_down(
     referrers_registry: ReferrersRegistry,
 ) -> None:
     second = parse_reference(name(referrers_registry))
@@ -96,7 +96,7 @@ def test_a_first_that_is_down_costs_the_tag_and_nothing_else(
     asyncio.run(story())
 
 
-def test_a_blob_that_breaks_off_goes_on_from_the_mirror(distribution: Distribution) -> None:
+def test_an_interrupted_blob_download_resumes_from_the_mirror(distribution: Distribution) -> None:
     content = os.urandom(5 * MB)
     blob = describe(content, "application/octet-stream")
     half = on("/blobs/", lambda h: h.answer(content[: 3 * MB], length=len(content)), "GET")
@@ -119,7 +119,9 @@ def test_a_blob_that_breaks_off_goes_on_from_the_mirror(distribution: Distributi
         asyncio.run(fetch(name(lying)))
 
 
-def test_another_manifest_under_the_digest_is_passed_over(distribution: Distribution) -> None:
+def test_a_mirror_with_another_manifest_under_the_digest_is_skipped(
+    distribution: Distribution,
+) -> None:
     second = parse_reference(name(distribution))
     lie = on("/manifests/", lambda h: h.answer(b"{}", kind=MANIFEST), "GET")
 

@@ -514,7 +514,9 @@ def fresh() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_it_ends_in_a_clear_error_with_nothing_written(name: str, tmp_path: Path) -> None:
+def test_a_misbehaving_registry_causes_a_clear_error_and_no_writes(
+    name: str, tmp_path: Path
+) -> None:
     fault, expected = CASES[name]
     registry = Registry(fault)
     target = tmp_path / "out"
@@ -532,7 +534,7 @@ def test_it_ends_in_a_clear_error_with_nothing_written(name: str, tmp_path: Path
     assert registry.stranger.requests == []
 
 
-def test_there_are_as_many_ways_to_misbehave_as_promised() -> None:
+def test_the_faulty_registry_covers_at_least_forty_faults() -> None:
     assert len(CASES) + len(PUSH_CASES) >= 40
 
 
@@ -562,7 +564,7 @@ UNPACKED = 320 * 1024
 """The same where a layer is unpacked, up to 256 MiB of it."""
 
 
-def test_the_end_of_a_token_is_not_believed_but_seen(tmp_path: Path) -> None:
+def test_a_token_is_renewed_when_the_registry_refuses_it(tmp_path: Path) -> None:
     """A server says "for ever", and the registry refuses the token at the second request."""
     given: list[str] = []
 
@@ -603,7 +605,7 @@ def test_a_list_of_tags_without_end_comes_to_an_end(tmp_path: Path) -> None:
     assert peak() - before < 2 * MOST_MEMORY
 
 
-def test_a_registry_that_asks_to_wait_is_waited_for(tmp_path: Path) -> None:
+def test_a_retry_after_header_is_honoured(tmp_path: Path) -> None:
     busy = once(lambda h: h.answer(status=429, headers={"Retry-After": "7"}))
     later = once(
         lambda h: h.answer(status=503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
@@ -665,7 +667,7 @@ def test_all_but_loopback_goes_through_the_proxy_that_is_named(
     assert asked == ["http://registry.example.com/v2/x/manifests/v1"]
 
 
-def test_it_is_used_when_it_behaves(tmp_path: Path) -> None:
+def test_a_well_behaved_registry_is_read(tmp_path: Path) -> None:
     registry = Registry(lambda h: False)
     try:
         asyncio.run(use(store_of(registry), tmp_path / "out"))
@@ -674,7 +676,7 @@ def test_it_is_used_when_it_behaves(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "out") == ["a.yaml"]
 
 
-def test_a_blob_elsewhere_is_fetched_without_the_password(tmp_path: Path) -> None:
+def test_a_blob_redirected_to_another_host_is_fetched_without_credentials(tmp_path: Path) -> None:
     def fault(handler: Handler) -> bool:
         if not handler.headers.get("Authorization"):
             return challenge('Basic realm="x"')(handler)
@@ -689,7 +691,7 @@ def test_a_blob_elsewhere_is_fetched_without_the_password(tmp_path: Path) -> Non
     assert [auth for _, _, auth in registry.stranger.requests] == [""]
 
 
-def test_an_upload_elsewhere_gets_no_password(tmp_path: Path) -> None:
+def test_an_upload_redirected_to_another_host_gets_no_credentials(tmp_path: Path) -> None:
     def fault(handler: Handler) -> bool:
         if not handler.headers.get("Authorization"):
             return challenge('Basic realm="x"')(handler)
@@ -708,7 +710,7 @@ def test_an_upload_elsewhere_gets_no_password(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("location", ["", "ftp://x/y", "http://u:p@x/y"])
-def test_an_upload_that_leads_nowhere_is_refused(location: str, tmp_path: Path) -> None:
+def test_an_upload_with_an_unusable_location_is_refused(location: str, tmp_path: Path) -> None:
     def fault(handler: Handler) -> bool:
         if handler.command in ("HEAD", "GET"):
             return handler.answer(status=404)
@@ -760,7 +762,7 @@ def test_the_token_asked_for_is_the_one_we_need(tmp_path: Path) -> None:
     "answer",
     [b"[]", b'{"tags":5}', b'{"tags":[5]}', b"{", b'{"tags":["v1"],"tags":["v2"]}', b"<html>"],
 )
-def test_a_list_of_tags_that_is_none_is_refused(answer: bytes, tmp_path: Path) -> None:
+def test_a_malformed_list_of_tags_is_refused(answer: bytes, tmp_path: Path) -> None:
     registry = Registry(on("/tags/", lambda h: h.answer(answer, kind=JSON_TYPE)))
     try:
         with pytest.raises(ProtocolError):
@@ -779,7 +781,7 @@ def test_pages_of_tags_in_a_circle_come_to_an_end(tmp_path: Path) -> None:
     assert len(registry.handler.requests) < 5
 
 
-def test_ten_thousand_referrers_are_read_up_to_a_limit_that_is_told(tmp_path: Path) -> None:
+def test_referrers_are_read_up_to_a_reported_limit(tmp_path: Path) -> None:
     entries = [
         describe(str(number).encode(), MANIFEST) for number in range(10_000)
     ]  # none of which is there
@@ -798,7 +800,7 @@ def test_ten_thousand_referrers_are_read_up_to_a_limit_that_is_told(tmp_path: Pa
     assert "10000" in errors[-1]
 
 
-def test_a_fallback_tag_that_leads_to_itself_is_no_loop(tmp_path: Path) -> None:
+def test_a_fallback_tag_that_refers_to_itself_causes_no_loop(tmp_path: Path) -> None:
     loop = build_index((describe(b"x", INDEX),)).raw
 
     def fault(handler: Handler) -> bool:
@@ -864,14 +866,14 @@ def test_a_tag_moved_between_two_requests_changes_nothing(tmp_path: Path) -> Non
     assert os.listdir(tmp_path / "out") == ["a.yaml"]
 
 
-def test_a_registry_that_is_not_there_is_said_not_to_be(tmp_path: Path) -> None:
+def test_an_unreachable_registry_is_reported_as_such(tmp_path: Path) -> None:
     registry = Registry(lambda h: False)
     registry.close()
     with pytest.raises(Unavailable, match=registry.host):
         asyncio.run(use(store_of(registry), tmp_path / "out"))
 
 
-def test_a_bomb_is_met_with_the_right_words(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused_with_a_clear_error(tmp_path: Path) -> None:
     registry = Registry(layered(bomb()))
     try:
         with pytest.raises(UnsafeContent, match="256 MiB"):

@@ -97,7 +97,7 @@ def test_an_upload_goes_on_where_the_line_was_cut(
     assert seen.methods.count("POST") == 1
 
 
-def test_a_chunk_that_is_cut_is_the_only_thing_sent_again(
+def test_only_an_interrupted_chunk_is_sent_again(
     distribution: Distribution, content: bytes
 ) -> None:
     refused = once(on("", lambda h: h.answer(status=413), "PUT"))
@@ -143,7 +143,7 @@ def test_chunks_larger_than_we_hold_are_refused(distribution: Distribution, cont
         meet(greedy, distribution, pushes(content))
 
 
-def test_an_upload_that_the_registry_forgot_begins_anew(
+def test_an_upload_unknown_to_the_registry_starts_again(
     distribution: Distribution, content: bytes
 ) -> None:
     cut = once(on("", lambda h: h.break_off(5 * MB), "PUT"))
@@ -189,7 +189,7 @@ def test_a_large_download_goes_on_where_the_line_was_cut(
     assert registry.methods.count("GET") > 1
 
 
-def test_an_upload_that_never_comes_through_is_given_up(
+def test_an_upload_that_keeps_failing_ends_with_an_error(
     distribution: Distribution, content: bytes
 ) -> None:
     always = on("/uploads/", lambda h: h.answer(status=503), "PUT")
@@ -197,7 +197,7 @@ def test_an_upload_that_never_comes_through_is_given_up(
         meet(always, distribution, pushes(content[: 2 * MB]))
 
 
-def test_a_file_that_is_shorter_than_described_is_said_to_be(
+def test_a_file_shorter_than_its_descriptor_is_reported(
     distribution: Distribution, tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "blob").write_bytes(content[:MB])
@@ -212,7 +212,9 @@ def test_a_small_blob_takes_one_request_where_the_registry_takes_it(
     assert seen.methods == ["HEAD", "POST", "GET"]
 
 
-def test_a_registry_that_takes_nothing_at_once_is_tried_once(distribution: Distribution) -> None:
+def test_a_registry_that_refuses_single_request_uploads_is_tried_once(
+    distribution: Distribution,
+) -> None:
     async def story(store: RegistryStore) -> None:
         for number in range(3):
             text = f"{number}".encode()
@@ -223,7 +225,7 @@ def test_a_registry_that_takes_nothing_at_once_is_tried_once(distribution: Distr
     assert ["digest=" in path for path in tried] == [True, False, False]
 
 
-def test_so_many_blobs_are_on_their_way_and_no_more(distribution: Distribution) -> None:
+def test_concurrent_blob_transfers_are_limited(distribution: Distribution) -> None:
     under_way, most = 0, 0
     full = asyncio.Event()
 
@@ -260,7 +262,7 @@ def test_an_unchanged_tag_costs_one_head(any_registry: RealRegistry) -> None:
     assert seen.methods[-5:] == ["HEAD"] * 5
 
 
-def test_a_blob_is_taken_over_from_a_repository_beside(
+def test_a_blob_is_mounted_from_another_repository_of_the_registry(
     any_registry: RealRegistry, content: bytes
 ) -> None:
     blob = describe(content, "application/octet-stream")

@@ -79,7 +79,7 @@ def test_an_empty_standard_input_is_refused(stdin: bytes | None) -> None:
         collect(["-"], stdin=stdin)
 
 
-def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
+def test_contradictory_copy_options_are_refused(tmp_path: Path) -> None:
     write(tmp_path, a_yaml="1", notes_txt="x", sub__b_yaml="2")
     (tmp_path / "empty").mkdir()
     for inputs in (

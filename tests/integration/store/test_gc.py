@@ -194,7 +194,7 @@ def test_what_is_removed_from_a_layout_leaves_no_bytes_behind(tmp_path: Path) ->
     assert len(left) == 4 * 4 * 2 + 1
 
 
-def test_what_has_lost_its_tags_goes_where_that_is_asked_for(place: str, tmp_path: Path) -> None:
+def test_gc_removes_untagged_artifacts_on_request(place: str, tmp_path: Path) -> None:
     async def prepare(store: Store) -> Manifest:
         await put(store, "old", "moves", days=50)
         lost = await put(store, "lost", "moves", days=40)
@@ -228,7 +228,7 @@ def test_what_has_lost_its_tags_goes_where_that_is_asked_for(place: str, tmp_pat
     assert "channel record prod@1" in facts["kept"][1]["reason"]
 
 
-def test_what_says_no_time_goes_first_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_gc_removes_artifacts_without_a_creation_time_first_on_request(tmp_path: Path) -> None:
     place = f"layout:{tmp_path}/place"
 
     async def prepare(store: Store) -> None:
@@ -272,7 +272,7 @@ def test_a_record_that_cannot_be_read_stops_everything(place: str) -> None:
     assert len(ocistate("ls", place, "-o", "name").out.splitlines()) == 10
 
 
-def test_nobody_is_asked_where_nobody_is(tmp_path: Path) -> None:
+def test_gc_without_a_terminal_requires_yes(tmp_path: Path) -> None:
     place = f"layout:{tmp_path}/place"
     work(place, fill)
     for arguments, said in (
@@ -287,7 +287,7 @@ def test_nobody_is_asked_where_nobody_is(tmp_path: Path) -> None:
     assert len(ocistate("ls", place, "-o", "name").out.splitlines()) == 10
 
 
-def test_what_was_promoted_while_we_were_asked_is_kept(tmp_path: Path) -> None:
+def test_a_promotion_during_confirmation_is_kept(tmp_path: Path) -> None:
     place = f"layout:{tmp_path}/place"
     made = work(place, fill)
     terminal, ours = os.openpty()
@@ -349,7 +349,7 @@ def test_a_run_that_was_killed_is_finished_by_the_next(any_registry: Registry) -
     work(place, check)
 
 
-def test_a_registry_that_deletes_nothing_is_said_to_be_the_trouble() -> None:
+def test_a_registry_that_refuses_deletion_is_named_in_the_error() -> None:
     with Distribution(delete=False) as registry:
         place = f"{registry.host}/x"
         work(place, fill)

@@ -24,7 +24,7 @@ DEPLOYMENT: dict[str, Any] = {
 }
 
 
-def test_status_tree_trace_and_events_tell_what_there_is(world: World) -> None:
+def test_status_tree_trace_and_events_show_a_stacks_objects(world: World) -> None:
     team = world.tenant()
     digest = team.push(config_map("app", v="1"), DEPLOYMENT)
     team.create()

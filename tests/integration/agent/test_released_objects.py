@@ -10,7 +10,7 @@ from tests.support.factories.objects import crd, obj
 from tests.support.factories.stacks import config_map
 
 
-def test_a_namespace_and_a_crd_in_use_are_left_as_nobodys_and_taken_over(world: World) -> None:
+def test_a_namespace_and_a_crd_in_use_are_released_and_can_be_adopted_again(world: World) -> None:
     team = world.tenant(everywhere=True)
     space = f"{team.namespace}-kept"
     inside: dict[str, Any] = {**config_map("in"), "metadata": {"name": "in", "namespace": space}}
@@ -34,7 +34,7 @@ def test_a_namespace_and_a_crd_in_use_are_left_as_nobodys_and_taken_over(world: 
         assert labels(world, path)[MARK] == made["metadata"]["uid"]
 
 
-def test_what_may_not_be_pruned_is_left_as_nobodys(world: World) -> None:
+def test_objects_with_prune_disabled_are_released_on_deletion(world: World) -> None:
     team = world.tenant()
     protected = config_map("data", v="1")
     protected["metadata"]["annotations"] = {"ocistate.dev/prune": "disabled"}
@@ -50,7 +50,7 @@ def test_what_may_not_be_pruned_is_left_as_nobodys(world: World) -> None:
     team.wait_ready(digest)
 
 
-def test_what_is_still_going_is_waited_for_and_made_again(world: World) -> None:
+def test_objects_still_being_deleted_are_awaited_and_created_again(world: World) -> None:
     team = world.tenant()
     slow = config_map("slow", v="1")
     slow["metadata"]["finalizers"] = ["example.com/slow"]

@@ -102,7 +102,7 @@ def test_one_artifact_keeps_its_tag_or_gets_another(source: str, tmp_path: Path)
         (("SRC:nothing", "DST"), 11, "nothing"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_contradictory_copy_options_are_refused(
     source: str, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     target = f"layout:{tmp_path}/target"
@@ -113,7 +113,9 @@ def test_what_makes_no_sense_is_refused(
     assert not (tmp_path / "target").exists()
 
 
-def test_each_side_is_reached_in_its_own_way(source: str, distribution: Distribution) -> None:
+def test_copy_uses_separate_credentials_for_source_and_target(
+    source: str, distribution: Distribution
+) -> None:
     with Distribution(tls=True) as near, Distribution(mutual=True) as far:
         for registry in (near, far):
             assert registry.ca_file is not None
@@ -191,7 +193,7 @@ def test_a_channel_is_never_moved_back_nor_a_number_written_over(tmp_path: Path)
     assert work(target, lambda store: store.resolve("channel-prod")) == ahead
 
 
-def test_a_tag_is_moved_and_what_it_named_is_said(source: str) -> None:
+def test_tag_moves_a_tag_and_prints_the_previous_digest(source: str) -> None:
     before = json.loads(ocistate("tag", f"{source}:1.0.0", "1.0.0", "-o", "json").out)["digest"]
     facts = json.loads(ocistate("tag", f"{source}:2.0.0", "main", "new", "-o", "json").out)
     held = {item["tag"]: item["before"] for item in facts["tags"]}
