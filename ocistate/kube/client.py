@@ -400,7 +400,7 @@ class KubeClient:
                     metadata_only=metadata_only,
                     limit=limit,
                 ):
-                    answer = codec.decode(page)
+                    answer = codec.decode_as(codec.SHALLOW, page)
                     items.extend(_typed(item, resource) for item in answer.get("items") or ())
                     version = answer["metadata"].get("resourceVersion", "")
             except StatusError as error:

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ocistate.errors import ClusterError
+from ocistate.kube.deep import flattened
 
 T = TypeVar("T")
 
@@ -81,6 +82,9 @@ RAW_LIST: Final = msgspec.json.Decoder(RawList)
 PAGE: Final = msgspec.json.Decoder(Page)
 EVENT: Final = msgspec.json.Decoder(Event)
 ANY: Final = msgspec.json.Decoder()
+"""One object, whole or not at all."""
+SHALLOW: Final = msgspec.json.Decoder()
+"""For what is only looked at: without what is nested too deep."""
 
 encode: Final = msgspec.json.encode
 
@@ -93,7 +97,13 @@ def decode(data: bytes | msgspec.Raw) -> Any:
 def decode_as(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T:
     """Decode an answer of a known form. Raises ClusterError when it is not of that form."""
     try:
-        return decoder.decode(data)
+        try:
+            return decoder.decode(data)
+        except RecursionError:
+            if decoder is ANY:
+                raise
+            # Of many objects, or of news of one, the rest still counts.
+            return decoder.decode(flattened(bytes(data)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # These messages name places and types, never content.
         raise ClusterError(

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
+import msgspec
+
 from ocistate.apply.live import id_of
 from ocistate.apply.unlisted import is_broken, is_custom, names_its_webhook
 from ocistate.errors import ClusterError, OcistateError
@@ -98,7 +100,7 @@ async def list_into(
         if whole:
             raw = codec.decode_as(codec.RAW_LIST, page)
             for item in raw.items or ():
-                obj = _named(codec.decode(item), resource)
+                obj = _object(item, resource)
                 metadata = codec.decode_as(codec.PARTIAL, item).metadata
                 judged = await _judge(owned, resource, metadata, obj)
                 seen.append(owned.see(resource, metadata, obj, judged))
@@ -137,7 +139,7 @@ async def watch_into(
                 raise watch_error(codec.decode(event.object), resource, namespace)
             metadata = codec.decode_as(codec.PARTIAL, event.object).metadata
             if event.type != "BOOKMARK":
-                obj = _named(codec.decode(event.object), resource) if whole else None
+                obj = _object(event.object, resource) if whole else None
                 if event.type == "DELETED":
                     owned.forget(id_of(resource, metadata), metadata.uid, last=obj)
                 else:
@@ -155,7 +157,8 @@ async def _judge(
     return await asyncio.to_thread(health_of, obj, checks=rules) if rules else None
 
 
-def _named(obj: dict[str, object], resource: ApiResource) -> dict[str, object]:
+def _object(data: bytes | msgspec.Raw, resource: ApiResource) -> dict[str, object]:
+    obj: dict[str, object] = codec.decode_as(codec.SHALLOW, data)
     obj["apiVersion"] = resource.api_version
     obj["kind"] = resource.kind
     return obj

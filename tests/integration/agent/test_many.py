@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import urllib.request
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from ocistate.kube.client import KubeClient
 from tests.support.assertions.agent import condition
 from tests.support.assertions.waiting import wait_for
-from tests.support.environments.agent import Tenant, World
+from tests.support.environments.agent import Tenant, World, side_by_side
 from tests.support.factories.stacks import config_map, stack
 
 NAMESPACES, EACH = 20, 15
 STACKS = "/apis/ocistate.dev/v1alpha1/stacks"
 OURS = "labelSelector=ocistate.dev%2Fstack"
-
-
-def side_by_side(
-    world: World,
-    items: Iterable[dict[str, Any]],
-    send: Callable[[KubeClient, dict[str, Any]], Awaitable[Any]],
-) -> None:
-    """Send many requests as the administrator, some at a time."""
-
-    async def run() -> None:
-        limit = asyncio.Semaphore(16)
-        async with KubeClient.open(world.cluster.kubeconfig) as client:
-
-            async def one(item: dict[str, Any]) -> None:
-                async with limit:
-                    await send(client, item)
-
-            await asyncio.gather(*(one(item) for item in items))
-
-    asyncio.run(run())
 
 
 def statuses(world: World) -> list[dict[str, Any]]:

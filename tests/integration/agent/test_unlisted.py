@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from testbed.process import patience
 from tests.support.assertions.waiting import wait_for
 from tests.support.environments.agent import Tenant, World
 from tests.support.environments.unlisted import MARK, STACK, delete, labels, told
@@ -123,12 +124,12 @@ def test_commands_skip_and_name_a_kind_that_cannot_be_served(
         assert done.returncode == 0, done.stderr
         assert f"Broken.{GROUP} cannot be listed" in done.stderr
         assert json.loads(done.stdout)["unlisted"] == [f"Broken.{GROUP}"]
-        assert seconds < 15
+        assert seconds < patience(15)
     assert team.data("app") == {"v": "1"}
     after, seconds = run(world, team, "diff", reference, "--live", "--exit-code")
     assert after.returncode == 0, after.stderr
     assert f"Broken.{GROUP} cannot be listed" in after.stderr
-    assert seconds < 15
+    assert seconds < patience(15)
 
 
 def test_a_deleted_stack_says_why_a_namespace_stays(world: World, broken: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from ocistate.channel.change import Why, begun, promoted
 from ocistate.channel.record import Record, RecordProvenance
 from ocistate.channel.trust import ChannelTrust, Trusted
+from ocistate.kube.client import KubeClient
 from ocistate.oci import open_store
 from ocistate.ops.channel.reader import Channel
 from ocistate.ops.channel.writer import Writer
@@ -316,3 +317,23 @@ def world_objects(team: Tenant) -> dict[str, dict[str, str]]:
         "GET", f"/api/v1/namespaces/{team.namespace}/configmaps?labelSelector=ocistate.dev%2Fstack"
     )
     return {obj["metadata"]["name"]: obj.get("data") or {} for obj in answer.body["items"]}
+
+
+def side_by_side(
+    world: World,
+    items: Iterable[dict[str, Any]],
+    send: Callable[[KubeClient, dict[str, Any]], Awaitable[Any]],
+) -> None:
+    """Send many requests as the administrator, some at a time."""
+
+    async def run() -> None:
+        limit = asyncio.Semaphore(16)
+        async with KubeClient.open(world.cluster.kubeconfig) as client:
+
+            async def one(item: dict[str, Any]) -> None:
+                async with limit:
+                    await send(client, item)
+
+            await asyncio.gather(*(one(item) for item in items))
+
+    asyncio.run(run())
