@@ -2,7 +2,7 @@
 
 Others of the kind have tests of their own: objects that vanish (`test_vanishing`), kinds that are
 silent and claims that wait (`test_healthy_later`), kinds that cannot be listed (`test_unlisted`),
-what stays of a deleted Stack (`test_kept`).
+what stays of a deleted Stack (`test_released_objects`).
 """
 
 from __future__ import annotations
