@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ocistate.agent.targets.folder import OwnedFolder
+from ocistate.agent.targets.folder import FileAction, OwnedFolder
 from ocistate.api.stack import ALLOW_PRUNE, Stack
 from ocistate.apply.desired.prepare import IgnoredFields
 from ocistate.apply.plan import guard_removal
@@ -156,13 +156,20 @@ class FolderTarget:
         return ()
 
     async def drifted(self, content: Content) -> Sequence[str]:
-        plan = self.target.plan(self._files(content), prune=self.stack.prune)
+        # In threads: unpacking, hashing and writing files takes time, and others share the loop.
+        plan = await asyncio.to_thread(self._plan, content)
         return [action.path for action in plan if action.verb != "keep"]
 
     async def apply(self, content: Content, *, changed: bool, dry_run: bool = False) -> Applied:
+        return await asyncio.to_thread(self._apply, content, changed=changed, dry_run=dry_run)
+
+    def _plan(self, content: Content) -> Sequence[FileAction]:
+        return self.target.plan(self._files(content), prune=self.stack.prune)
+
+    def _apply(self, content: Content, *, changed: bool, dry_run: bool) -> Applied:
         files = self._files(content)
         # A layer that is not what its inventory says goes nowhere.
-        resources = (await asyncio.to_thread(content.resources)).values()
+        resources = content.resources().values()
         objects = {str(each.id) for each in resources if each.path in files}
         self._guard(content, objects)
         if dry_run:
@@ -196,7 +203,7 @@ class FolderTarget:
         return ""
 
     async def remove(self) -> Removed:
-        return Removed(count=len(self.target.remove()))
+        return Removed(count=len(await asyncio.to_thread(self.target.remove)))
 
     async def release(self) -> None:
         self.target.record.unlink(missing_ok=True)

@@ -45,10 +45,10 @@ from ocistate.health.evaluate import Health, HealthStatus, Summary, summarize
 from ocistate.health.vanishing import Ending, Lifetime, Run, Runs
 from ocistate.install.manifests import VIEW_LABEL
 from ocistate.kube.client import KubeClient, service_account
-from ocistate.kube.discovery import kind_text
+from ocistate.kube.discovery import Kinds, kind_text
 from ocistate.kube.errors import StatusError
 from ocistate.kube.rights import DeleteRights
-from ocistate.objects import GroupKind, ObjectId, Resource, StackKey
+from ocistate.objects import GroupKind, ObjectId, StackKey
 from ocistate.ops.artifact.fetch import Content
 from ocistate.watch.conflicts import Contest, Contested
 from ocistate.watch.explain import explain
@@ -504,18 +504,7 @@ class ClusterTarget:
             max_age = 1.0 if desired is not None and desired.unknown else None
             served = await self.cluster.client.kinds(max_age=max_age)
             documents = self.cluster.documents.setdefault(stack.uid, KnownDocuments())
-            resources = await asyncio.to_thread(_read, content, stack.source.path, documents)
-            desired = prepare(
-                resources,
-                owner=stack.uid,
-                artifact=content.digest,
-                namespaced=served.namespaced,
-                namespace=stack.target_namespace or stack.namespace,
-                force_namespace=stack.force_namespace,
-                ignore=ignore_rules(stack),
-            )
-            if self.cluster.namespaces is not None:
-                desired = confine(desired, self.cluster.namespaces)
+            desired = await asyncio.to_thread(self._desire, content, served, documents)
             if self._desired is not None:
                 self._before |= self._desired.by_id.keys()
             self._before -= desired.by_id.keys()
@@ -536,6 +525,24 @@ class ClusterTarget:
         known = {kind_of(text) for text in self.cluster.kinds_of(self.stack)}
         await self._check(known | self._kinds)
         return desired
+
+    def _desire(self, content: Content, served: Kinds, documents: KnownDocuments) -> Desired:
+        """What an artifact wants. Takes seconds for a large one: not for an event loop."""
+        stack = self.stack
+        chosen = select_path(content, stack.source.path)
+        resources = [r for r in content.resources(documents).values() if r.path in chosen]
+        content.rest()
+        desired = prepare(
+            resources,
+            owner=stack.uid,
+            artifact=content.digest,
+            namespaced=served.namespaced,
+            namespace=stack.target_namespace or stack.namespace,
+            force_namespace=stack.force_namespace,
+            ignore=ignore_rules(stack),
+        )
+        namespaces = self.cluster.namespaces
+        return desired if namespaces is None else confine(desired, namespaces)
 
     async def _check(self, kinds: set[GroupKind]) -> None:
         """See the kinds by the Stack's own rules of health; again where these have changed."""
@@ -693,11 +700,3 @@ def _applied(
             if r.state in (ObjectState.APPLIED, ObjectState.DELETED)
         ),
     )
-
-
-def _read(content: Content, path: str, documents: KnownDocuments) -> list[Resource]:
-    """The resources below a path. Takes seconds for a large artifact: not for an event loop."""
-    chosen = select_path(content, path)
-    resources = [r for r in content.resources(documents).values() if r.path in chosen]
-    content.rest()
-    return resources
