@@ -47,6 +47,10 @@ _PATCH_TYPES: Final = {
     "json": "application/json-patch+json",
 }
 _PAGE: Final = 500
+_MAX_PAGES: Final = 10_000
+_MAX_LISTED: Final = 100_000
+"""Objects that are held at once: each takes some kilobytes."""
+_MAX_LISTED_BYTES: Final = 128 * 1024 * 1024
 # Bookmarks come about once a minute: a watch that is silent for longer is a dead connection.
 _SILENCE: Final = 100.0
 _DISCOVERY_AGE: Final = 1.0
@@ -390,7 +394,7 @@ class KubeClient:
         restarts = 0
         while True:
             items: list[dict[str, Any]] = []
-            version = ""
+            version, size = "", 0
             try:
                 async for page in self.pages(
                     resource,
@@ -403,6 +407,9 @@ class KubeClient:
                     answer = codec.decode_as(codec.SHALLOW, page)
                     items.extend(_typed(item, resource) for item in answer.get("items") or ())
                     version = answer["metadata"].get("resourceVersion", "")
+                    size += len(page)
+                    if len(items) > _MAX_LISTED or size > _MAX_LISTED_BYTES:
+                        raise _too_many(_about("list", resource, namespace), len(items))
             except StatusError as error:
                 restarts += 1
                 if not error.gone or restarts > 3:
@@ -431,6 +438,7 @@ class KubeClient:
             query["labelSelector"] = label_selector
         if field_selector:
             query["fieldSelector"] = field_selector
+        pages = 0
         while True:
             try:
                 data = await self._transport.send(
@@ -449,9 +457,12 @@ class KubeClient:
                 query["limit"] = str(limit)
                 continue
             yield data
+            pages += 1
             query["continue"] = codec.decode_as(codec.PAGE, data).metadata.token
             if not query["continue"]:
                 return
+            if pages == _MAX_PAGES:
+                raise _too_many(_about("list", resource, namespace), pages, "pages")
 
     async def went_back(
         self,
@@ -571,6 +582,13 @@ def watch_error(body: Any, resource: ApiResource, namespace: str = "") -> Status
     status = body.get("code") if isinstance(body, Mapping) else None
     return status_error(
         status if isinstance(status, int) else 500, body, doing=_about("watch", resource, namespace)
+    )
+
+
+def _too_many(doing: str, count: int, what: str = "objects") -> AnswerTooLarge:
+    return AnswerTooLarge(
+        f"{doing}: the list does not end after {count} {what}",
+        hint="is it an API server that answers, and no proxy?",
     )
 
 

@@ -56,6 +56,9 @@ _STREAM_SECONDS: Final = 300.0
 LIST_SECONDS: Final = 60.0
 """Between two lists of a kind that is not watched."""
 
+MOST_OBJECTS: Final = 200_000
+"""Of one cluster: whoever has it may claim any number, and each takes memory."""
+
 WatchKey = tuple[str, str, str]
 """Group, kind, and namespace (empty for all)."""
 
@@ -109,6 +112,7 @@ async def list_into(
             partial = codec.decode_as(codec.PARTIAL_LIST, page)
             seen.extend(owned.see(resource, item.metadata, None) for item in partial.items or ())
             version = partial.metadata.resourceVersion
+        _check_number(max(len(seen), len(owned)), resource)
         await asyncio.sleep(0)  # let others run between pages of many objects
     owned.only(resource, namespace, seen, before=past.objects)
     past.objects, past.reached = {}, version_number(version)
@@ -145,7 +149,17 @@ async def watch_into(
                 else:
                     judged = await _judge(owned, resource, metadata, obj) if obj else None
                     owned.see(resource, metadata, obj, judged)
+                    if event.type == "ADDED":
+                        _check_number(len(owned), resource)
             yield metadata.resourceVersion
+
+
+def _check_number(count: int, resource: ApiResource) -> None:
+    if count > MOST_OBJECTS:
+        raise ClusterError(
+            f"{resource.kind}: more than {MOST_OBJECTS} objects of Stacks in one cluster",
+            hint="is it an API server that answers? Such a cluster needs several agents",
+        )
 
 
 async def _judge(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +19,9 @@ from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import ApiResource
 from ocistate.kube.kubeconfig import access_from_text
 from ocistate.kube.transport import Transport
+from ocistate.labels import FIELD_MANAGER, STACK_LABEL
+from ocistate.watch.informer import list_into, watch_into
+from ocistate.watch.store import OwnedObjects
 
 T = TypeVar("T")
 CONFIG_MAPS = ApiResource(
@@ -133,6 +137,81 @@ def test_many_large_answers_at_a_time_take_no_more_than_one() -> None:
         assert tracemalloc.get_traced_memory()[1] < 96 * MIB
     finally:
         tracemalloc.stop()
+
+
+def owned_metadata(number: int) -> dict[str, object]:
+    """What the server would say of an object that we have applied."""
+    fields: dict[str, object] = {"f:metadata": {"f:labels": {f"f:{STACK_LABEL}": {}}}}
+    return {
+        "name": f"a-{number}",
+        "namespace": "b",
+        "uid": str(number),
+        "resourceVersion": str(number),
+        "labels": {STACK_LABEL: "owner"},
+        "managedFields": [{"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}],
+    }
+
+
+def endless_pages(items: int) -> Answering:
+    """Pages of ever new objects, each of which names one more page."""
+    numbers = itertools.count()
+
+    async def answer(path: str) -> AsyncIterator[bytes]:
+        objects = [{"metadata": owned_metadata(next(numbers))} for _ in range(items)]
+        metadata = {"resourceVersion": "1", "continue": f"more-{next(numbers)}"}
+        body = json.dumps({"metadata": metadata, "items": objects}).encode()
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    return answer
+
+
+def test_a_list_whose_pages_never_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocistate.kube.client._MAX_LISTED", 3000)
+    with pytest.raises(ClusterError, match=r"does not end after 3500 objects"):
+        run(endless_pages(500), lambda client: client.list(CONFIG_MAPS))
+    monkeypatch.setattr("ocistate.kube.client._MAX_LISTED_BYTES", 100_000)
+    with pytest.raises(ClusterError, match=r"does not end after 500 objects"):
+        run(endless_pages(500), lambda client: client.list(CONFIG_MAPS))
+
+
+def test_empty_pages_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocistate.kube.client._MAX_PAGES", 20)
+    with pytest.raises(ClusterError, match=r"does not end after 20 pages"):
+        run(endless_pages(0), lambda client: client.list(CONFIG_MAPS))
+
+
+def test_no_more_objects_are_kept_of_a_cluster_than_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ocistate.watch.informer.MOST_OBJECTS", 3000)
+    owned = OwnedObjects()
+    with pytest.raises(ClusterError, match=r"ConfigMap: more than 3000 objects"):
+        run(
+            endless_pages(500),
+            lambda client: list_into(client, owned, CONFIG_MAPS, whole=False),
+        )
+    assert len(owned) == 3500
+
+
+def test_a_watch_that_adds_objects_without_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ocistate.watch.informer.MOST_OBJECTS", 300)
+
+    async def answer(path: str) -> AsyncIterator[bytes]:
+        yield CHUNKED + b"\r\n"
+        for number in itertools.count():
+            event = json.dumps({"type": "ADDED", "object": {"metadata": owned_metadata(number)}})
+            yield chunk(event.encode() + b"\n")
+
+    async def follow(client: KubeClient) -> None:
+        events = watch_into(client, OwnedObjects(), CONFIG_MAPS, since="1", whole=False)
+        async with aclosing(events):
+            async for _ in events:
+                pass
+
+    with pytest.raises(ClusterError, match="more than 300 objects"):
+        run(answer, follow)
 
 
 def test_an_answer_that_drips_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
