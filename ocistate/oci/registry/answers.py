@@ -37,13 +37,12 @@ async def read_body(response: httpx.Response, limit: int, doing: str) -> bytes:
     declared = response.headers.get("content-length", "")
     if declared.isdecimal() and whole_number(declared, most=limit) is None:
         raise LimitExceeded(f"{doing}: an answer of {declared[:20]} bytes, more than {limit}")
-    pieces, size = [], 0
+    content = bytearray()  # not a list of pieces: they may be of one byte each
     async for piece in response.aiter_raw():
-        size += len(piece)
-        if size > limit:
+        if len(content) + len(piece) > limit:
             raise LimitExceeded(f"{doing}: an answer of more than {limit} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)
+        content += piece
+    return bytes(content)
 
 
 async def error_of(

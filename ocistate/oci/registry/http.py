@@ -201,23 +201,19 @@ class Http:
         in errors what was tried; ``seconds`` is the time for all of it. Other statuses than those
         in ``accept`` raise NotFound, Unauthorized, Unavailable or StoreError.
         """
-        seconds = self.options.whole if seconds is None else seconds
         try:
-            async with asyncio.timeout(seconds):
-                async with self.stream(
-                    method, path, scope=scope, doing=doing, headers=headers, body=body,
-                    accept=accept, repeat=repeat,
-                ) as response:  # fmt: skip
-                    if method == "HEAD":
-                        # The end of what is empty has to be read, for the connection to be kept.
-                        content = (await anext(response.aiter_raw(), b""))[:0]
-                    else:
-                        content = await read_body(response, limit, doing)
-                    return SmallResponse(
-                        response.status_code, response.headers, content, str(response.url)
-                    )
-        except TimeoutError:
-            raise unavailable(self.host, doing, f"took more than {seconds:g} s") from None
+            async with self._in_time(doing, seconds), self.stream(
+                method, path, scope=scope, doing=doing, headers=headers, body=body,
+                accept=accept, repeat=repeat, seconds=seconds,
+            ) as response:  # fmt: skip
+                if method == "HEAD":
+                    # The end of what is empty has to be read, for the connection to be kept.
+                    content = (await anext(response.aiter_raw(), b""))[:0]
+                else:
+                    content = await read_body(response, limit, doing)
+                return SmallResponse(
+                    response.status_code, response.headers, content, str(response.url)
+                )
         except httpx.HTTPError as error:
             raise unavailable(self.host, doing, describe(error)) from None
 
@@ -233,23 +229,41 @@ class Http:
         body: Body = b"",
         accept: tuple[int, ...] = (200,),
         repeat: bool = True,
+        seconds: float | None = None,
     ) -> AsyncIterator[httpx.Response]:
-        """As ``send``, with the body left to the caller, who meets httpx's errors reading it."""
-        response = await self._attempts(method, path, scope, doing, headers or {}, body, repeat)
+        """As ``send``, with the body left to the caller, who meets httpx's errors reading it.
+
+        ``seconds`` is the time until the body begins, and for the whole of an error.
+        """
+        response: httpx.Response | None = None
         try:
-            self._show_warnings(response)
-            if response.status_code not in accept:
-                known = self._access.credentials is not None
-                raise await error_of(
-                    response,
-                    self.host,
-                    doing,
-                    has_credentials=known,
-                    quote=self.options.reach is None,
+            async with self._in_time(doing, seconds):
+                response = await self._attempts(
+                    method, path, scope, doing, headers or {}, body, repeat
                 )
+                self._show_warnings(response)
+                if response.status_code not in accept:
+                    raise await error_of(
+                        response,
+                        self.host,
+                        doing,
+                        has_credentials=self._access.credentials is not None,
+                        quote=self.options.reach is None,
+                    )
             yield response
         finally:
-            await response.aclose()
+            if response is not None:
+                await response.aclose()
+
+    @contextlib.asynccontextmanager
+    async def _in_time(self, doing: str, seconds: float | None) -> AsyncIterator[None]:
+        """End what takes longer, by default than one small request may. Raises Unavailable."""
+        seconds = self.options.whole if seconds is None else seconds
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise unavailable(self.host, doing, f"took more than {seconds:g} s") from None
 
     async def _attempts(
         self, method: str, path: str, scope: str, doing: str, headers: dict[str, str],

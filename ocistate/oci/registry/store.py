@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
@@ -41,7 +42,10 @@ from ocistate.text import whole_number
 
 _ACCEPT: Final = {"Accept": ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))}
 _MAX_PAGES: Final = 200
-_MAX_NAMES: Final = 1_000_000
+_MAX_NAMES: Final = 500_000
+_MAX_NAME_PAGES: Final = 5_000
+"""Some registries put no more than 50 or 100 names on one, whatever they are asked for."""
+_MAX_NAMES_BYTES: Final = 64 * 1024 * 1024
 _MAX_REFERRERS: Final = 100_000
 _MAX_REFERRERS_BYTES: Final = 16 * 1024 * 1024
 
@@ -184,10 +188,8 @@ class RegistryStore:
 
     async def tags(self) -> list[str]:
         doing = f"listing the tags of {self._reference}"
-        names = await self._names(
-            f"/v2/{self._name}/tags/list?n=1000", "tags", self._scope(), doing
-        )
-        return sorted(filter(TAG_PATTERN.fullmatch, names))
+        path = f"/v2/{self._name}/tags/list?n=1000"
+        return sorted(await self._names(path, "tags", TAG_PATTERN, self._scope(), doing))
 
     async def repositories(self) -> list[str]:
         """All repositories of the registry, sorted, as far as it shows them.
@@ -197,19 +199,22 @@ class RegistryStore:
         doing = f"listing the repositories of {self._http.host}"
         try:
             names = await self._names(
-                "/v2/_catalog?n=1000", "repositories", "registry:catalog:*", doing
+                "/v2/_catalog?n=1000", "repositories", NAME_PATTERN, "registry:catalog:*", doing
             )
         except NotFound:
             raise NotFound(
                 f"{self._http.host} does not list its repositories",
                 hint=f"name one: ocistate ls {self._http.host}/NAME",
             ) from None
-        return sorted(filter(NAME_PATTERN.fullmatch, names))
+        return sorted(names)
 
-    async def _names(self, path: str, key: str, scope: str, doing: str) -> set[str]:
-        """A list of names, all its pages."""
+    async def _names(
+        self, path: str, key: str, pattern: re.Pattern[str], scope: str, doing: str
+    ) -> set[str]:
+        """A list of names that match the pattern, all its pages. Raises LimitExceeded."""
         names: set[str] = set()
-        while path:
+        size = 0
+        for _ in range(_MAX_NAME_PAGES):
             answer = await self._http.send(
                 "GET", path, scope=scope, doing=doing, limit=MAX_MANIFEST_BYTES
             )
@@ -219,11 +224,16 @@ class RegistryStore:
             if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
                 raise ProtocolError(f"{doing}: the answer holds no list of {key}")
             known = len(names)
-            names.update(found)
+            names.update(filter(pattern.fullmatch, found))
+            size += len(answer.body)
             if len(names) > _MAX_NAMES:
                 raise LimitExceeded(f"{doing}: more than {_MAX_NAMES}")
+            if size > _MAX_NAMES_BYTES:
+                raise LimitExceeded(f"{doing}: more than {_MAX_NAMES_BYTES} bytes")
             path = self._next(answer) if len(names) > known else ""
-        return names
+            if not path:
+                return names
+        raise LimitExceeded(f"{doing}: more than {_MAX_NAME_PAGES} pages")
 
     async def referrers(self, digest: str, artifact_type: str | None = None) -> list[Descriptor]:
         doing = f"listing what refers to {digest[:19]} in {self._reference}"

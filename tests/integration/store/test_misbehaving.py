@@ -209,6 +209,24 @@ def raw(handler: Handler, data: bytes) -> bool:
     return True
 
 
+def endless_headers(handler: Handler) -> bool:
+    handler.send_response(200)
+    handler.flush_headers()
+    for number in range(2_000_000):
+        handler.wfile.write(b"X-%d: %s\r\n" % (number, b"y" * 100))
+    return True
+
+
+def drip_headers(handler: Handler) -> bool:
+    handler.send_response(200)
+    handler.flush_headers()
+    for number in range(300):
+        handler.wfile.write(b"X-%d: y\r\n" % number)
+        handler.wfile.flush()
+        time.sleep(0.2)
+    return True
+
+
 def more_referrers(handler: Handler, weight: int = 0) -> bool:
     """One more page, with a referrer that no page before it had, and another one to come."""
     number = len(handler.requests)
@@ -255,6 +273,67 @@ CASES: dict[str, tuple[Callable[[Handler], bool], type[OcistateError]]] = {
         ),
         DigestMismatch,
     ),
+    "a manifest that is a bomb": (
+        on(
+            "/manifests/",
+            lambda h: h.answer(bomb(), kind=MANIFEST, headers={"Content-Encoding": "gzip"}),
+        ),
+        StoreError,
+    ),
+    "bombs without end": (
+        on("/manifests/", lambda h: h.pour(bomb(), encoding="gzip")),
+        LimitExceeded,
+    ),
+    "an error without end": (
+        on("/v2/", lambda h: h.pour(b" " * 65536, status=418, kind=JSON_TYPE)),
+        StoreError,
+    ),
+    "an error that is a bomb": (
+        on("/v2/", lambda h: h.pour(bomb(), status=418, kind=JSON_TYPE, encoding="gzip")),
+        StoreError,
+    ),
+    "an error that drips": (
+        on("/v2/", lambda h: h.pour(b" ", status=418, kind=JSON_TYPE, pause=0.2)),
+        StoreError,
+    ),
+    "a blob's error that drips": (
+        on(LAYER, lambda h: h.pour(b" ", status=418, kind=JSON_TYPE, pause=0.2)),
+        Unavailable,
+    ),
+    "a blob's headers that drip": (on(LAYER, lambda h: drip_headers(h)), Unavailable),
+    "a challenge whose body never ends": (
+        on("/v2/", lambda h: h.pour(b" " * 65536, status=401)),
+        Unauthorized,
+    ),
+    "a redirect whose body never ends": (
+        on("/v2/", lambda h: h.pour(b" " * 65536, status=307)),
+        StoreError,
+    ),
+    "referrers without end": (
+        on("/referrers/", lambda h: h.pour(b" " * 65536, kind=INDEX)),
+        LimitExceeded,
+    ),
+    "referrers that are a bomb": (
+        on("/referrers/", lambda h: h.pour(bomb(), kind=INDEX, encoding="gzip")),
+        LimitExceeded,
+    ),
+    "referrers that drip": (
+        on("/referrers/", lambda h: h.pour(b" ", kind=INDEX, pause=0.2)),
+        Unavailable,
+    ),
+    "a token that is a bomb": (
+        token_server(lambda h: h.pour(bomb(), kind=JSON_TYPE, encoding="gzip")),
+        LimitExceeded,
+    ),
+    "a token that drips": (
+        token_server(lambda h: h.pour(b" ", kind=JSON_TYPE, pause=0.2)),
+        Unavailable,
+    ),
+    "thousands of headers": (
+        on("/v2/", lambda h: h.answer(b"", headers={f"X-{n}": "y" * 90 for n in range(20_000)})),
+        StoreError,
+    ),
+    "headers that never end": (on("/v2/", lambda h: endless_headers(h)), StoreError),
     "a manifest of another type": (served(PACKED.manifest.raw, "application/vnd.x"), ProtocolError),
     "a web page with 200": (
         on("/v2/", lambda h: h.answer(b"<html>Please log in</html>", kind="text/html")),
@@ -499,6 +578,36 @@ PUSH_CASES: dict[str, tuple[Fault, type[OcistateError]]] = {
         on("/manifests/", lambda h: h.answer(b'{"errors":[{"code":"DENIED"}]}', status=403), "PUT"),
         Unauthorized,
     ),
+    "an answer to the beginning of an upload without end": (
+        upload(
+            on(
+                "/uploads/",
+                lambda h: h.body() is not None and h.pour(b" " * 65536, status=202),
+                "POST",
+            )
+        ),
+        StoreError,
+    ),
+    "an answer to the end of an upload that is a bomb": (
+        upload(
+            on(
+                "/uploads/",
+                lambda h: h.body() is not None and h.pour(bomb(), status=201, encoding="gzip"),
+                "PUT",
+            )
+        ),
+        StoreError,
+    ),
+    "an answer to an upload that drips": (
+        upload(
+            on(
+                "/uploads/",
+                lambda h: h.body() is not None and h.pour(b" ", status=202, pause=0.2),
+                "POST",
+            )
+        ),
+        StoreError,
+    ),
     "an answer to a push without end": (
         on("/manifests/", lambda h: h.body() is not None and h.pour(b" " * 65536), "PUT"),
         LimitExceeded,
@@ -603,6 +712,39 @@ def test_a_list_of_tags_without_end_comes_to_an_end(tmp_path: Path) -> None:
     finally:
         registry.close()
     assert peak() - before < 2 * MOST_MEMORY
+
+
+ENDLESS_TAGS: dict[str, Fault] = {
+    "no end": lambda h: h.pour(b" " * 65536, kind=JSON_TYPE),
+    "a bomb": lambda h: h.pour(bomb(), kind=JSON_TYPE, encoding="gzip"),
+    "a drip": lambda h: h.pour(b" ", kind=JSON_TYPE, pause=0.2),
+    "one name a page": lambda h: more_tags(h, [f"t{len(h.requests)}"]),
+    "megabytes of what is no name": lambda h: more_tags(
+        h, [f"t{len(h.requests)}", f"{len(h.requests)}" + "x" * 3_000_000]
+    ),
+}
+
+
+def more_tags(handler: Handler, names: list[str]) -> bool:
+    number = len(handler.requests)
+    link = {"Link": f'</v2/x/tags/list?last={number}>; rel="next"'}
+    return handler.answer(json.dumps({"tags": names}).encode(), headers=link)
+
+
+@pytest.mark.parametrize("name", ENDLESS_TAGS)
+def test_a_list_of_tags_takes_no_more_than_it_may(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocistate.oci.registry.store._MAX_NAME_PAGES", 100)
+    registry = Registry(on("/tags/", ENDLESS_TAGS[name]))
+    begun, before = time.monotonic(), forget_peak()
+    try:
+        with pytest.raises((LimitExceeded, Unavailable)):
+            asyncio.run(tags(store_of(registry), tmp_path))
+    finally:
+        registry.close()
+    assert time.monotonic() - begun < 60
+    assert peak() - before < MOST_MEMORY
 
 
 def test_a_retry_after_header_is_honoured(tmp_path: Path) -> None:

@@ -108,11 +108,21 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         return True
 
-    def pour(self, piece: bytes, *, pause: float = 0.0, kind: str = MANIFEST) -> bool:
+    def pour(
+        self,
+        piece: bytes,
+        *,
+        status: int = 200,
+        pause: float = 0.0,
+        kind: str = MANIFEST,
+        encoding: str = "",
+    ) -> bool:
         """Chunks without end."""
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Transfer-Encoding", "chunked")
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
         self.end_headers()
         chunk = b"%x\r\n%s\r\n" % (len(piece), piece)
         for _ in range(2000):
