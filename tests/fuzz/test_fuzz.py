@@ -92,7 +92,7 @@ def _tree(data: bytes) -> bytes | None:
         return None
 
 
-def test_the_corpus_holds_what_it_should() -> None:
+def test_the_corpus_has_valid_inputs_for_every_target() -> None:
     """Fuzzing around inputs that are refused at the first byte would find nothing."""
     assert {path.name for path in CORPUS.iterdir() if path.is_dir()} == set(TARGETS)
     assert counts("bundle", (CORPUS / "bundle" / "signature.json").read_bytes())

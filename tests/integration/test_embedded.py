@@ -276,7 +276,7 @@ def test_two_agents_do_not_share_a_state_folder(site: Site) -> None:
     assert "another agent uses the state folder" in second.stderr
 
 
-def test_killed_at_random_moments_it_converges(site: Site, faults: int) -> None:
+def test_an_agent_killed_at_random_moments_converges(site: Site, faults: int) -> None:
     rng = random.Random(11)
     names = [f"app{number}" for number in range(12)]
     record = site.state / "targets" / "default.shop.json"
@@ -343,7 +343,7 @@ def test_a_broken_content_cache_is_fetched_again(site: Site) -> None:
     assert site.holds(app="1")
 
 
-def test_once_says_by_its_exit_code_whether_all_is_ready(site: Site) -> None:
+def test_the_exit_code_of_once_shows_whether_all_stacks_are_ready(site: Site) -> None:
     site.push(app="1")
     done = site.once()
     assert (done.returncode, site.holds(app="1")) == (0, True)
@@ -419,7 +419,7 @@ def test_a_restart_writes_nothing_where_nothing_changed(site: Site) -> None:
     assert (path.read_bytes(), path.stat().st_ino, site.file().stat().st_ino) == before
 
 
-def test_a_removal_that_fails_is_no_success(site: Site) -> None:
+def test_a_stack_that_cannot_be_removed_gives_a_failing_exit_code(site: Site) -> None:
     site.push(app="1")
     site.declare(site.shop(), site.shop("other"))
     assert site.once().returncode == 0

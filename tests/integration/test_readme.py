@@ -38,7 +38,7 @@ def test_every_document_the_readme_points_to_exists() -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_five_minutes_work_as_written(tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_work_as_written(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     tools = ensure("kubectl")
     bin_folder = tmp_path / "bin"

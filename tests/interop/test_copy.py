@@ -19,7 +19,7 @@ def empty_registry(request: pytest.FixtureRequest) -> Iterator[Registry]:
         yield registry
 
 
-def test_what_crossed_an_air_gap_in_an_archive_is_verified_by_cosign_and_by_us(
+def test_an_artifact_moved_by_archive_is_verified_by_cosign_and_by_us(
     any_registry: Registry, empty_registry: Registry, their: Cosign, key: Path, manifests: Path,
     tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -47,7 +47,7 @@ def test_what_crossed_an_air_gap_in_an_archive_is_verified_by_cosign_and_by_us(
     assert (tmp_path / "again.tar").read_bytes() == archive.read_bytes()
 
 
-def test_skopeo_reads_an_archive_of_ours_and_we_read_one_of_its(
+def test_skopeo_and_ocistate_read_each_others_archives(
     distribution: Distribution, skopeo: Skopeo, key: Path, manifests: Path, tmp_path: Path
 ) -> None:
     ours = tmp_path / "ours.tar"
@@ -82,7 +82,7 @@ def test_oras_sees_in_our_layouts_and_archives_what_refers_to_an_artifact(
         assert signature["artifactType"] == "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 
-def test_we_verify_in_a_layout_what_oras_copied_there_and_copy_it_on(
+def test_a_layout_written_by_oras_is_verified_and_copied_on(
     any_registry: Registry, oras: Path, key: Path, manifests: Path, tmp_path: Path
 ) -> None:
     near = f"{any_registry.host}/by-oras:v1"

@@ -48,7 +48,7 @@ def test_we_refuse_what_cosign_signed_with_an_untrusted_key(
     assert "signed by no one" in refused.err
 
 
-def test_signatures_of_both_stand_side_by_side(
+def test_bundles_of_ocistate_and_cosign_coexist_on_an_artifact(
     any_registry: Registry, their: Cosign, key: Path,
     manifests: Path,
 ) -> None:  # fmt: skip

@@ -43,7 +43,7 @@ def test_we_verify_the_older_format_of_cosign_where_the_policy_allows_it(
     assert found["origin"].endswith(".sig[0]")
 
 
-def test_signatures_of_both_stand_under_one_tag(
+def test_older_signatures_of_ocistate_and_cosign_share_a_tag(
     any_registry: Registry, their: Cosign, key: Path, manifests: Path
 ) -> None:
     name = ocistate("push", manifests, f"{any_registry.host}/older-both:v1").line
@@ -190,7 +190,7 @@ def test_inspect_shows_each_signatures_type_and_validity(
     assert "is a statement about" in table
 
 
-def test_an_attestation_that_hides_an_older_signature_says_so(
+def test_an_attestation_that_hides_an_older_signature_is_reported(
     distribution: Distribution, key: Path, manifests: Path
 ) -> None:
     name = ocistate("push", manifests, f"{distribution.host}/hidden:v1").line
@@ -236,7 +236,7 @@ def test_we_verify_every_kind_of_key_that_cosign_signs_with(
         ocistate("verify", name, "--key", key.with_suffix(".pub"), "--allow-legacy")
 
 
-def test_skopeo_takes_what_we_signed_and_nothing_else(
+def test_skopeo_accepts_only_what_we_signed(
     any_registry: Registry, skopeo: Skopeo, key: Path, manifests: Path, tmp_path: Path
 ) -> None:
     registries = tmp_path / "registries.d"

@@ -105,7 +105,7 @@ def looked_at(command: list[str | Path], folder: Path) -> set[Path]:
     ],
     ids=lambda command: command.__name__,
 )
-def test_a_tool_reads_what_the_test_gives_it_and_what_every_program_reads(
+def test_tools_read_only_files_that_the_test_provides(
     command: Callable[[Tools], list[str | Path]], tools: Tools, tmp_path: Path
 ) -> None:
     given = [
@@ -129,7 +129,7 @@ def test_a_tool_reads_what_the_test_gives_it_and_what_every_program_reads(
     } == set()
 
 
-def test_what_is_configured_on_the_machine_is_hidden_where_it_may_be() -> None:
+def test_configuration_of_the_machine_is_hidden_from_tests() -> None:
     """Only `scripts/test` can hide it: a mount needs a process of its own around the tests."""
     if os.environ.get(HIDDEN) != "yes":
         pytest.skip("not run by scripts/test, or this machine lets it mount nothing")

@@ -28,7 +28,7 @@ def no_bugs(agent: AgentProcess) -> bool:
     return not [line for line in agent.lines() if "unexpectedly" in line["message"]]
 
 
-def test_two_agents_at_once_converge_and_come_to_rest(world: World, tmp_path: Path) -> None:
+def test_two_agents_at_once_converge_and_stop_writing(world: World, tmp_path: Path) -> None:
     team = world.tenant()
     state = world.agent.arguments.index("--state") + 1
     arguments = list(world.agent.arguments)
@@ -230,7 +230,7 @@ def admitting(world: World, objects: list[dict[str, Any]]) -> Iterator[None]:
             world.cluster.request("DELETE", path)
 
 
-def test_what_admission_denies_is_named_and_applied_when_it_is_allowed(world: World) -> None:
+def test_objects_denied_by_admission_are_named_and_applied_once_allowed(world: World) -> None:
     team = world.tenant()
     denial = admission(
         "ValidatingAdmissionPolicy",
@@ -257,7 +257,7 @@ def test_what_admission_denies_is_named_and_applied_when_it_is_allowed(world: Wo
     assert team.data("bad") == {"v": "9"}
 
 
-def test_what_admission_changes_in_our_requests_is_not_fought(world: World) -> None:
+def test_changes_by_admission_to_our_requests_are_not_fought(world: World) -> None:
     team = world.tenant()
     mutation = admission(
         "MutatingAdmissionPolicy",

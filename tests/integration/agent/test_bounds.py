@@ -14,7 +14,7 @@ from tests.support.factories.invalid_stacks import WRONG, WRONG_POINTERS, sane
 PATH = path_of("ocistate.dev/v1alpha1", "Stack", "default") + "?dryRun=All"
 
 
-def test_the_api_server_takes_what_is_sane(installed: ControlPlane) -> None:
+def test_the_api_server_accepts_unusual_but_valid_stacks(installed: ControlPlane) -> None:
     for obj in sane():
         answer = installed.request("POST", PATH, copy.deepcopy(obj))
         assert answer.status == 201, (obj["spec"], answer.body)

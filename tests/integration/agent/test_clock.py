@@ -38,7 +38,7 @@ def no_bugs(agent: AgentProcess) -> bool:
     return not [line for line in agent.lines() if "unexpectedly" in line["message"]]
 
 
-def test_after_an_hour_without_a_registry_the_next_look_finds_what_is_new(
+def test_the_first_poll_after_an_hour_without_a_registry_finds_new_content(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(tmp_path)

@@ -59,7 +59,7 @@ def test_status_tree_trace_and_events_show_a_stacks_objects(world: World) -> Non
     wait_for("the Event", told)
 
 
-def test_status_says_first_why_a_stack_is_not_ready(world: World) -> None:
+def test_status_shows_the_reason_for_not_ready_first(world: World) -> None:
     team = world.tenant()
     team.push(config_map("app", v="1"), sign=None)
     team.create()
@@ -170,7 +170,7 @@ def test_diff_live_as_a_stack_is_silent_about_the_fields_it_leaves_to_others(wor
     assert team.data("app") == {"v": "1", "theirs": "3"}
 
 
-def test_what_is_named_and_not_there_or_not_done_is_no_success(world: World) -> None:
+def test_commands_fail_for_missing_names_and_unfinished_work(world: World) -> None:
     team = world.tenant()
     digest = team.push(config_map("app", v="1"))
     team.create(source={"interval": "1h"})

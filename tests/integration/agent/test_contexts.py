@@ -172,7 +172,7 @@ def test_each_stack_goes_to_its_context_and_no_cluster_waits_for_another(hub: Hu
         assert hub.agent.terminate() == 0
 
 
-def test_once_without_rights_or_namespace_says_what_is_missing(hub: Hub) -> None:
+def test_once_names_missing_rights_and_namespaces(hub: Hub) -> None:
     """A context whose user may do nothing, and a namespace that is not there."""
     user = hub.world.cluster.kubeconfig_for(hub.home.namespace, "default")
     hub.home.push(config_map("app", v="1"))

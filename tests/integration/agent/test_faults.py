@@ -8,7 +8,7 @@ from tests.support.environments.agent import World
 from tests.support.factories.stacks import config_map
 
 
-def test_sigterm_ends_it_cleanly_and_the_next_one_sees_what_happened_meanwhile(
+def test_sigterm_ends_the_agent_cleanly_and_the_next_one_sees_changes_since(
     world: World,
 ) -> None:
     team = world.tenant()
@@ -26,7 +26,7 @@ def test_sigterm_ends_it_cleanly_and_the_next_one_sees_what_happened_meanwhile(
     assert team.get("ConfigMap", "still") == still, "what was intact must not be written again"
 
 
-def test_the_api_server_goes_away_and_comes_back(world: World) -> None:
+def test_reconciliation_resumes_after_an_outage_of_the_api_server(world: World) -> None:
     team = world.tenant()
     team.push(config_map("app", v="1"))
     team.create()

@@ -70,7 +70,7 @@ def test_good_objects_stay_applied_beside_a_refused_one(world: World) -> None:
     assert len(live["metadata"]["managedFields"]) == 1, "no one else wrote it"
 
 
-def test_a_stuck_rollout_goes_back_to_what_was_healthy_and_stays_there(world: World) -> None:
+def test_a_stuck_rollout_returns_to_the_last_healthy_artifact_once(world: World) -> None:
     team = world.tenant()
     good = team.push(deployment(), config_map("settings", v="1"), tag="v1.0.0")
     team.create(source={"tag": None, "semver": "1.x"}, wait={"timeout": "2s"}, onFailure="rollback")

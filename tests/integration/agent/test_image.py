@@ -80,7 +80,7 @@ def test_the_image_runs_as_an_arbitrary_user_with_a_writable_state_folder(
     assert set(docker_engine.run(*run, writable).split()) <= target_factory
 
 
-def test_the_image_says_what_it_is(docker_engine: Engine, image: str) -> None:
+def test_the_image_has_labels_for_version_and_revision(docker_engine: Engine, image: str) -> None:
     text = docker_engine.run("inspect", "--format", "{{json .Config.Labels}}", image)
     named = "org.opencontainers.image."
     labels = {k.removeprefix(named): v for k, v in json.loads(text).items() if named in k}

@@ -180,7 +180,7 @@ def rollouts(world: World, tmp_path: Path) -> Iterator[Rollouts]:
         made.tap.calm()
 
 
-def test_killed_a_hundred_times_it_is_finished_by_the_next(rollouts: Rollouts, faults: int) -> None:
+def test_a_rollout_is_finished_after_a_hundred_kills(rollouts: Rollouts, faults: int) -> None:
     untouched = rollouts.untouched()
     took, pieces = measure(rollouts)
     for what, seconds, count in zip(("a rollout", "with a start"), took, pieces, strict=True):
@@ -205,7 +205,7 @@ def test_killed_a_hundred_times_it_is_finished_by_the_next(rollouts: Rollouts, f
     assert not bugs
 
 
-def test_killed_while_it_takes_stacks_away_the_next_takes_away_the_rest(
+def test_the_next_agent_finishes_deletions_of_a_killed_one(
     rollouts: Rollouts,
 ) -> None:
     team, untouched = rollouts.team, rollouts.untouched()

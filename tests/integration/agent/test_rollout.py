@@ -8,7 +8,7 @@ from tests.support.environments.agent import World
 from tests.support.factories.stacks import config_map
 
 
-def test_first_rollout_reaches_ready_and_says_what_runs(world: World) -> None:
+def test_the_first_rollout_reaches_ready_and_shows_the_running_artifact(world: World) -> None:
     team = world.tenant()
     digest = team.push(config_map("greeting", text="hello"))
 
@@ -28,7 +28,7 @@ def test_first_rollout_reaches_ready_and_says_what_runs(world: World) -> None:
     wait_for("events", lambda: {"Applied", "Healthy"} <= {e["reason"] for e in team.events()})
 
 
-def test_new_content_under_the_tag_is_rolled_out_and_what_left_is_pruned(world: World) -> None:
+def test_new_content_of_a_tag_is_rolled_out_and_removed_objects_are_pruned(world: World) -> None:
     team = world.tenant()
     team.push(config_map("stays", v="1"), config_map("goes", v="1"))
     team.create()

@@ -252,9 +252,7 @@ def test_an_agent_for_one_namespace_has_no_right_outside_and_needs_none(
     assert refused == [], "what install prints is all it needs"
 
 
-def test_agents_for_one_namespace_share_it_by_leases_with_what_install_prints(
-    world: World, tmp_path: Path
-) -> None:
+def test_namespaced_agents_from_install_share_work_by_leases(world: World, tmp_path: Path) -> None:
     world.agent.kill()  # else it would do the others' work
     team = world.tenant(applier=False)
     install = [sys.executable, "-m", "ocistate", "install", "-n", team.namespace, "-o", "json"]

@@ -132,7 +132,7 @@ def test_commands_skip_and_name_a_kind_that_cannot_be_served(
     assert seconds < patience(15)
 
 
-def test_a_deleted_stack_says_why_a_namespace_stays(world: World, broken: str) -> None:
+def test_deletion_reports_why_a_namespace_is_kept(world: World, broken: str) -> None:
     team = world.tenant(everywhere=True)
     space = f"{team.namespace}-space"
     digest = team.push(obj("Namespace", space), config_map("app", space, v="1"))

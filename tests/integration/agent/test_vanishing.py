@@ -122,7 +122,7 @@ def test_a_pod_that_has_ended_is_not_run_again(world: World) -> None:
     assert team.get("Pod", "task") is None
 
 
-def test_apply_says_that_a_job_was_removed_and_succeeds(world: World, tmp_path: Path) -> None:
+def test_apply_reports_a_removed_job_and_succeeds(world: World, tmp_path: Path) -> None:
     team = world.tenant()
     public = tmp_path / "key.pub"
     public.write_text(world.key.pem)

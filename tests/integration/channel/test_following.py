@@ -105,7 +105,9 @@ def test_a_record_of_another_repository_is_refused(world: World, tmp_path: Path)
         assert f"of {foreign.repository}" in world.wait("ForeignRecord", first)
 
 
-def test_keys_of_artifacts_and_of_channels_are_apart(world: World) -> None:
+def test_artifact_keys_cannot_move_channels_and_channel_keys_cannot_sign_artifacts(
+    world: World,
+) -> None:
     first = world.push("1")
     by_channel_key = world.push("2", sign=world.channels)
     world.move(first, channel="other")

@@ -152,7 +152,7 @@ def test_the_canary_goes_first_and_a_bad_one_brings_the_release_back(
     assert {m["digest"] for m in status["members"]} == {one}
 
 
-def test_blue_and_green_change_places_in_one_record(world: World, tmp_path: Path) -> None:
+def test_one_record_switches_blue_and_green(world: World, tmp_path: Path) -> None:
     """Two Stacks that follow a channel each, and a third that says which of them is live."""
     switch = Publisher(f"{world.repository}/router", world.artifacts)
     for colour in ("blue", "green"):

@@ -113,7 +113,7 @@ def test_one_bad_object_hides_no_other_and_stops_pruning(world: World) -> None:
     world.run(scenario)
 
 
-def test_what_needs_a_failed_object_is_not_even_tried(world: World) -> None:
+def test_objects_that_depend_on_a_failed_object_are_not_applied(world: World) -> None:
     broken = crd("Gadget", "broken.ex.io")
     broken["spec"]["names"]["plural"] = "Not Legal"
 
@@ -309,7 +309,7 @@ def test_a_tenants_rights_are_the_limit(world: World) -> None:
     world.run(scenario)
 
 
-def test_a_tenant_with_its_namespace_only_can_look_and_apply_there(world: World) -> None:
+def test_a_tenant_with_rights_in_one_namespace_can_diff_and_apply_there(world: World) -> None:
     async def scenario(client: KubeClient) -> None:
         ok(await world.sync(client))
         world.kubectl("create", "serviceaccount", "small")
@@ -362,7 +362,7 @@ def test_a_namespace_with_others_objects_in_it_stays(world: World) -> None:
     world.run(scenario)
 
 
-def test_a_namespace_that_says_so_is_deleted_with_others_objects(world: World) -> None:
+def test_a_namespace_marked_prune_force_is_deleted_with_others_objects(world: World) -> None:
     home = obj("Namespace", world.name, annotations={"ocistate.dev/prune": "force"})
 
     async def scenario(client: KubeClient) -> None:
@@ -395,7 +395,7 @@ def test_a_namespace_that_was_there_before_is_adopted_and_never_deleted(world: W
     world.run(scenario)
 
 
-def test_what_changed_hands_or_was_replaced_since_is_not_pruned(world: World) -> None:
+def test_objects_with_a_new_owner_or_uid_are_not_pruned(world: World) -> None:
     async def scenario(client: KubeClient) -> None:
         from ocistate.apply.executor import apply
 
@@ -567,7 +567,7 @@ def test_drift_during_a_restart_is_found_and_repaired(world: World, edit: str) -
     world.run(scenario)
 
 
-def test_what_others_add_is_theirs_and_no_drift(world: World) -> None:
+def test_fields_added_by_other_managers_are_no_drift(world: World) -> None:
     async def scenario(client: KubeClient) -> None:
         ok(await world.sync(client, deployment("web")))
         world.kubectl("label", "deployment", "web", "theirs=yes")

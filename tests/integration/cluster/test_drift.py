@@ -133,7 +133,7 @@ def test_the_last_child_of_a_map_without_a_schema_is_put_back(world: World) -> N
     world.run(scenario)
 
 
-def test_what_others_add_where_they_may_is_no_drift(world: World) -> None:
+def test_additions_to_shared_lists_and_maps_are_no_drift(world: World) -> None:
     manifest = obj("Deployment", "x", "apps/v1", spec={**WORKLOAD, "template": {
         "metadata": {"labels": {"app": "x"}, "annotations": {}},
         "spec": {

@@ -217,7 +217,7 @@ def test_a_dry_run_shows_what_a_take_over_removes(world: World) -> None:
     world.run(scenario)
 
 
-def test_a_service_that_cannot_be_changed_says_so_and_is_recreated_if_it_may(world: World) -> None:
+def test_an_immutable_service_is_reported_and_recreated_if_allowed(world: World) -> None:
     headless = service(clusterIP="None")
 
     async def scenario(client: KubeClient) -> None:

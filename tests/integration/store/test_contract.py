@@ -119,7 +119,7 @@ async def push(
     return manifest
 
 
-def test_what_is_pushed_comes_back_byte_for_byte(opener: Opener) -> None:
+def test_pulled_content_equals_pushed_content(opener: Opener) -> None:
     async def story(store: Store) -> None:
         made = await push(store, b"content", "v1")
         for target in ("v1", made.descriptor.digest):
@@ -133,7 +133,7 @@ def test_what_is_pushed_comes_back_byte_for_byte(opener: Opener) -> None:
     run(opener, story)
 
 
-def test_what_is_not_there_is_not_found(opener: Opener) -> None:
+def test_missing_content_raises_not_found(opener: Opener) -> None:
     async def story(store: Store) -> None:
         await push(store, b"content", "v1")
         absent = describe(b"absent", "text/plain")
@@ -159,7 +159,9 @@ def test_a_blob_is_sent_once(opener: Opener) -> None:
     run(opener, story)
 
 
-def test_a_large_blob_goes_from_a_file_and_comes_in_pieces(opener: Opener, tmp_path: Path) -> None:
+def test_a_large_blob_is_streamed_from_a_file_and_read_in_chunks(
+    opener: Opener, tmp_path: Path
+) -> None:
     content = b"0123456789abcdef" * 400_000
     path = tmp_path / "large"
     path.write_bytes(content)
@@ -217,7 +219,7 @@ def test_tags_are_listed_in_order_however_many(opener: Opener) -> None:
     run(opener, story)
 
 
-def test_what_refers_to_an_artifact_is_listed_by_type(opener: Opener) -> None:
+def test_referrers_are_listed_by_type(opener: Opener) -> None:
     async def story(store: Store) -> None:
         subject = await push(store, b"subject", "v1")
         other = await push(store, b"other", "v2")

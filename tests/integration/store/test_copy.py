@@ -90,7 +90,7 @@ async def copy_between(
         return await copy(one, other, [wanted], dry_run=dry_run)
 
 
-def test_all_that_refers_to_an_artifact_comes_along_there_and_back(
+def test_all_referrers_are_copied_there_and_back(
     distribution: Distribution, far: Opener, tmp_path: Path
 ) -> None:
     here = near(distribution, tmp_path)

@@ -152,7 +152,7 @@ def copy_channels(source: str, target: str, *, check: bool = True) -> Done:
     return ocistate("copy", source, target, "--channels", check=check)
 
 
-def test_channels_come_with_their_history_and_what_the_newest_record_names(tmp_path: Path) -> None:
+def test_channels_are_copied_with_history_and_the_newest_artifact(tmp_path: Path) -> None:
     source, target = f"layout:{tmp_path}/source", f"archive:{tmp_path}/target.tar"
     foreign = "sha256:" + "9" * 64
 

@@ -93,7 +93,7 @@ async def fill(store: Store) -> dict[str, Manifest]:
     return made
 
 
-def test_the_newest_are_listed_first_with_what_is_known_of_them(place: str) -> None:
+def test_ls_lists_the_newest_artifacts_first(place: str) -> None:
     async def story(store: Store) -> dict[str, str]:
         old = await put(store, "old", "v9", days=5)
         new = await put(store, "new", "v10", "v11", days=1)
@@ -174,7 +174,7 @@ def test_old_artifacts_go_with_all_that_refers_to_them_and_the_rest_stays(place:
     assert again["removed"] == []
 
 
-def test_what_is_removed_from_a_layout_leaves_no_bytes_behind(tmp_path: Path) -> None:
+def test_deletion_from_a_layout_removes_its_blobs(tmp_path: Path) -> None:
     place = f"layout:{tmp_path}/place"
     made = work(place, fill)
     blobs = tmp_path / "place" / "blobs" / "sha256"

@@ -697,7 +697,7 @@ def test_a_token_is_renewed_when_the_registry_refuses_it(tmp_path: Path) -> None
     assert len(given) == len(used) > 3
 
 
-def test_a_list_of_tags_without_end_comes_to_an_end(tmp_path: Path) -> None:
+def test_an_endless_list_of_tags_is_bounded(tmp_path: Path) -> None:
     def fault(handler: Handler) -> bool:
         number = len(handler.requests)
         names = json.dumps({"tags": [f"t{number}-{n}" for n in range(20_000)]}).encode()
@@ -760,7 +760,7 @@ def test_a_retry_after_header_is_honoured(tmp_path: Path) -> None:
     assert slept == [7.0, 0.0]
 
 
-def test_pauses_grow_and_are_never_the_same(tmp_path: Path) -> None:
+def test_retry_delays_grow_and_have_jitter(tmp_path: Path) -> None:
     def pauses() -> list[float]:
         slept.clear()
         registry = Registry(lambda h: h.answer(status=503))

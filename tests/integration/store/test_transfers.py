@@ -86,7 +86,7 @@ def test_a_blob_goes_in_one_request(
     assert seen.methods == ["HEAD", "POST", "PUT", "GET"]
 
 
-def test_an_upload_goes_on_where_the_line_was_cut(
+def test_an_interrupted_upload_resumes(
     distribution: Distribution, source: BlobSource, content: bytes
 ) -> None:
     cut = once(on("", lambda h: h.break_off(5 * MB), "PUT"))
@@ -167,7 +167,7 @@ def falls_silent(handler: Handler) -> None:
 
 
 @pytest.mark.parametrize("end", [ends, resets, falls_silent])
-def test_a_large_download_goes_on_where_the_line_was_cut(
+def test_an_interrupted_download_resumes(
     end: Callable[[Handler], None], distribution: Distribution, content: bytes
 ) -> None:
     blob = describe(content, "application/octet-stream")
