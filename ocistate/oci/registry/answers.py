@@ -55,10 +55,9 @@ async def error_of(
     """
     status = response.status_code
     quoted = ""
-    with contextlib.suppress(httpx.HTTPError, StoreError, ValueError, KeyError, TypeError):
-        first = parse_json(await read_body(response, MAX_ERROR_BODY, doing))["errors"][0]
-        code, message = first.get("code", ""), first.get("message", "")
-        if quote:
+    with contextlib.suppress(httpx.HTTPError, StoreError):
+        code, message = _first_error(await read_body(response, MAX_ERROR_BODY, doing))
+        if quote and (code or message):
             quoted = plain(f": {code} {message}", most=300)
         elif code in _CODES:
             quoted = f": {code}"
@@ -70,6 +69,15 @@ async def error_of(
         return unavailable(host, doing, f"answered {status}{quoted}")
     hint = "the registry does not allow this: ask who runs it" if status == 405 else ""
     return StoreError(f"{host} answered {status} to {doing}{quoted}", hint=hint)
+
+
+def _first_error(body: bytes) -> tuple[str, str]:
+    """Code and message of the first error in a body; empty where it has another shape."""
+    try:
+        first = parse_json(body)["errors"][0]
+        return str(first.get("code", "")), str(first.get("message", ""))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "", ""
 
 
 def unavailable(host: str, doing: str, why: str) -> Unavailable:
