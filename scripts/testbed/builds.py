@@ -30,7 +30,7 @@ def build(wanted: Mapping[GoTool, Path]) -> None:
 
     Two processes may ask at the same time: one builds, the other waits for what it wants.
     """
-    told = False
+    reported = False
     for path in wanted.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     while missing := [tool for tool, path in wanted.items() if not path.exists()]:
@@ -40,11 +40,11 @@ def build(wanted: Mapping[GoTool, Path]) -> None:
             if ours:
                 _build(batch, later, wanted)
                 continue
-        if not told:
+        if not reported:
             say(
                 f"waiting for another process that builds, for {', '.join(t.name for t in missing)}"
             )
-            told = True
+            reported = True
         time.sleep(0.5)
 
 
@@ -159,7 +159,7 @@ def go() -> str:
     if match is None:
         raise TestbedError(f"`go env GOVERSION` said {lines[0]!r}: {advice}")
     version = (int(match[1]), int(match[2]))
-    # From 1.21 on, Go fetches the toolchain that a module asks for, unless told to stay local.
+    # From 1.21 on, Go fetches the toolchain that a module asks for, unless set to stay local.
     fetches = version >= (1, 21) and not lines[1].startswith("local")
     if version < MINIMUM_GO and not fetches:
         raise TestbedError(f"Go {match[1]}.{match[2]} is too old: {advice}")

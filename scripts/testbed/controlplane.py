@@ -5,7 +5,7 @@
         cluster.apiserver.kill()     # a fault; cluster.apiserver.start() ends it
 
 etcd, kube-apiserver, kube-controller-manager and kube-scheduler are the real ones; kwok plays the
-kubelets. A pod becomes Ready within a second, unless it asks for something else: a `nodeSelector`
+kubelets. A pod is Ready within a second, unless it asks for something else: a `nodeSelector`
 that no node has keeps it Pending, and the annotation `ocistate.dev/testbed` makes it misbehave
 (see kwok.yaml).
 """

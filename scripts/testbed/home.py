@@ -5,7 +5,7 @@
         ...
 
 Caches stay where they were: of the test bed, of Go's modules and builds, and of pip. What a tool
-needs to be told, as skopeo its policy, the test that runs it tells.
+needs a setting, as skopeo its policy, gets it from the test that runs it.
 """
 
 from __future__ import annotations
@@ -188,8 +188,8 @@ def covered(command: Sequence[str], scratch: Path) -> list[str]:
     paths = [str(path) for path in hidden() if path.exists()]
     if not paths or shutil.which("unshare") is None or not _may_mount(unshare, scratch):
         return list(command)
-    told = ["env", f"{HIDDEN}=yes", *command]
-    return [*unshare, "sh", "-euc", _COVER, "sh", str(scratch), *paths, "--", *told]
+    wrapped = ["env", f"{HIDDEN}=yes", *command]
+    return [*unshare, "sh", "-euc", _COVER, "sh", str(scratch), *paths, "--", *wrapped]
 
 
 def _may_mount(unshare: list[str], scratch: Path) -> bool:

@@ -45,7 +45,7 @@ def _setpriv() -> str | None:
 def patience(seconds: float) -> float:
     """How long to wait for what takes at most so many seconds on a machine that is not crowded.
 
-    By the load of the last minute, and four times as long at most: what hangs must be told, too.
+    By the load of the last minute, four times as long at most: what hangs must be reported, too.
     """
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     return seconds * min(max(os.getloadavg()[0] / processors, 1.0), 4.0)
@@ -152,7 +152,7 @@ def spawn(
     command: Sequence[str], *, log: Path, env: Mapping[str, str], parent_death: str = "KILL"
 ) -> subprocess.Popen[bytes]:
     """Start a process that ends when we do, however we end; its output is added to the log."""
-    # setpriv sets the parent-death signal and becomes the command, so the pid is the command's;
+    # setpriv sets the parent-death signal and executes the command, so the pid is the command's;
     # a preexec_fn would run Python between fork and exec of a threaded process.
     setpriv = _setpriv()
     wrapper = [setpriv, "--pdeathsig", parent_death, "--"] if setpriv else []

@@ -249,7 +249,7 @@ def fuzz_pullsecret(data: bytes) -> None:
 
 
 def fuzz_report(data: bytes) -> None:
-    """What a cluster's report says, whoever signed it."""
+    """What a cluster's report says, without its signature."""
     with suppress(InvalidReport, InvalidSignature):
         report = _parse_report(data)
         assert report.silent_at > report.at >= report.since

@@ -453,16 +453,16 @@ def test_many_stacks_are_made_and_then_left_as_they_are(site: Site, faults: int)
 def test_status_reads_the_state_folder_and_shows_the_most_important_first(site: Site) -> None:
     first = site.push(app="1")
     assert site.once().returncode == 0
-    told = ocistate("status", "shop", "--state", site.state)
-    assert told.out.startswith("Stack default/shop is ready: Ready\n")
-    assert first in told.out
+    shown = ocistate("status", "shop", "--state", site.state)
+    assert shown.out.startswith("Stack default/shop is ready: Ready\n")
+    assert first in shown.out
 
     site.push(app="2", sign=None)
     assert site.once().returncode == 1
-    told = ocistate("status", "shop", "--state", site.state, check=False)
-    assert told.code == 1
-    assert told.out.startswith("Stack default/shop is not ready: NotSigned\n")
-    assert first in told.out, "what still runs"
+    shown = ocistate("status", "shop", "--state", site.state, check=False)
+    assert shown.code == 1
+    assert shown.out.startswith("Stack default/shop is not ready: NotSigned\n")
+    assert first in shown.out, "what still runs"
     shown = ocistate("status", "shop", "--state", site.state, "-o", "json", check=False)
     assert shown.code == 1
     answer = json.loads(shown.out)

@@ -125,10 +125,10 @@ def test_each_outcome_has_an_exit_code_and_an_explanation(local: Shop) -> None:
     registry = faulty.Registry(down, "")
     try:
         away = f"{registry.host}/shop@{once}"
-        nobody = ocistate("verify", away, "--policy", local.folder / "policy.yaml", check=False)
+        untrusted = ocistate("verify", away, "--policy", local.folder / "policy.yaml", check=False)
     finally:
         registry.close()
-    assert nobody.code == 13
+    assert untrusted.code == 13
 
     shown = local.verify(once, "-v", threshold=2, **attested)
     assert shown.code == 43
@@ -279,7 +279,7 @@ def test_one_key_in_two_formats_is_one_signer(shop: Shop) -> None:
 def test_a_listing_that_hides_or_adds_entries_proves_nothing(
     distribution: Registry, tmp_path: Path
 ) -> None:
-    """Where the listing is a tag that whoever may push can write."""
+    """Where the listing is a tag that anyone who may push can write."""
     shop = Shop(tmp_path, f"oci://{distribution.host}/listing")
     digest, other = shop.push(shop.alice, v="1"), shop.push(shop.alice, v="2")
     tag = digest.replace(":", "-")

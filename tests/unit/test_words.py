@@ -1,4 +1,4 @@
-"""Words: the field's, in documents, examples, scripts and the package."""
+"""Words: the field's, in documents, examples, scripts, tests and the package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ DOCUMENTS = sorted(
     for path in (ROOT / folder).rglob("*")
     if path.is_file()
 ) + sorted(ROOT.glob("*.md"))
-SCRIPTS = sorted(p for p in (ROOT / "scripts").glob("*") if p.is_file())
+SCRIPTS = sorted(p for p in (ROOT / "scripts").glob("*") if p.is_file()) + sorted(
+    (ROOT / "scripts").rglob("*.py")
+)
+SHARED_TESTS = sorted(
+    path
+    for folder in ("support", "integration", "interop", "fuzz")
+    for path in (ROOT / "tests" / folder).rglob("*.py")
+)
 MODULES = sorted((ROOT / "ocistate").rglob("*.py"))
 
 # Instead: reported, no one, anyone who, again, is or gets, covers, is healthy, fix.
@@ -107,8 +114,10 @@ def _without_formats(line: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("paths", [DOCUMENTS, SCRIPTS], ids=["documents", "scripts"])
-def test_documents_and_scripts_use_the_fields_words(paths: list[Path]) -> None:
+@pytest.mark.parametrize(
+    "paths", [DOCUMENTS, SCRIPTS, SHARED_TESTS], ids=["documents", "scripts", "tests"]
+)
+def test_documents_scripts_and_tests_use_the_fields_words(paths: list[Path]) -> None:
     assert paths
     assert [found for path in paths for found in house_words(path)] == []
 

@@ -119,9 +119,9 @@ class Field:
             headers={"X-Signature": f"sha256={signature}"},
         )
         with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310
-            told = json.load(reply)
-        if told != {"stacks": 1}:
-            raise RuntimeError(f"the webhook reached {told}")
+            answer = json.load(reply)
+        if answer != {"stacks": 1}:
+            raise RuntimeError(f"the webhook reached {answer}")
 
     def stack(self, name: str, repository: str, **spec: Any) -> dict[str, Any]:
         source = {"repository": f"oci://{self.registry.host}/{repository}", "tag": "v1"}
@@ -163,7 +163,7 @@ class Field:
         raise RuntimeError(f"{name} is not {what}: {await self.status(name)}")
 
     async def play_deployment_controller(self) -> int:
-        """Say of every Deployment that it is well, as its controller would; how many there are.
+        """Mark every Deployment as healthy, as its controller would; how many there are.
 
         The real one makes a ReplicaSet for each, twenty a second.
         """

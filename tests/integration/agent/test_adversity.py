@@ -341,7 +341,7 @@ def test_a_slow_or_frozen_api_server_only_delays_reconciliation(world: World) ->
     world.cluster.apiserver.pause()
     try:
         team.publisher.point("prod", third)
-        time.sleep(3.0)  # not a wait: how long it stands still
+        time.sleep(3.0)  # not a wait: how long it is frozen
     finally:
         world.cluster.apiserver.resume()
     team.wait_ready(third)

@@ -52,11 +52,11 @@ def test_status_tree_trace_and_events_show_a_stacks_objects(world: World) -> Non
     assert refused.code == 50
     assert "ReplicaSet/" in refused.err
 
-    def told() -> list[str]:
+    def messages() -> list[str]:
         rows = json.loads(tool(team, "events", "app", "-o", "json").out)
         return [row["reason"] for row in rows if row["reason"] == "Applied"]
 
-    wait_for("the Event", told)
+    wait_for("the Event", messages)
 
 
 def test_status_shows_the_reason_for_not_ready_first(world: World) -> None:

@@ -87,8 +87,8 @@ def test_fields_overwritten_by_a_webhook_are_reported_once_and_not_fought(
         wait_for("another try", lambda: webhook.asked >= asked + 2)
         assert condition(team.status(), "Contested")[0] == "True"
         assert versions(world, team.namespace) == before
-        told = [e for e in team.events() if e["reason"] == "Contested"]
-        assert [e["type"] for e in told] == ["Warning"]
+        emitted = [e for e in team.events() if e["reason"] == "Contested"]
+        assert [e["type"] for e in emitted] == ["Warning"]
         repairs = [e["message"] for e in team.events() if e["reason"] == "DriftCorrected"]
         assert not any("ConfigMap" in message for message in repairs)
         assert metric(world, "ocistate_stack_contested", team, reason="Overruled") == 2
@@ -111,7 +111,7 @@ def test_fields_overwritten_by_a_webhook_are_reported_once_and_not_fought(
     team.wait_ready(digest)
     assert "contested" not in team.status()
     assert metric(world, "ocistate_stack_contested", team, reason="Overruled") == 0
-    wait_for("the end told", lambda: [e for e in team.events() if e["reason"] == "Settled"])
+    wait_for("the end emitted", lambda: [e for e in team.events() if e["reason"] == "Settled"])
 
 
 def test_a_webhook_that_changes_our_fields_is_reported_by_field(

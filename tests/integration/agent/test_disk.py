@@ -91,10 +91,10 @@ def test_a_rollout_continues_on_a_full_disk_without_partial_files(place: Place) 
     team.wait_gone("ConfigMap", "old")
     assert not place.kept(second)
 
-    def told() -> list[str]:
+    def messages() -> list[str]:
         return [e["message"] for e in team.events() if e["reason"] == "NotKept"]
 
-    (message,) = wait_for("the event", told)
+    (message,) = wait_for("the event", messages)
     assert second in message
     assert "No space left" in message
     team.change("app", {"data": {"v": "9"}})

@@ -113,7 +113,7 @@ def test_health_and_metrics_are_served(world: World) -> None:
 
 
 def watchers(world: World, resource: str) -> int:
-    """How many watches of a resource the API server has open, whoever has opened them."""
+    """How many watches of a resource the API server has open by all clients."""
     text = world.cluster.request("GET", "/metrics").body
     return sum(
         int(float(line.rsplit(" ", 1)[1]))

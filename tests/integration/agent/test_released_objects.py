@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.environments.agent import World
-from tests.support.environments.unlisted import MARK, delete, labels, told
+from tests.support.environments.unlisted import MARK, delete, event_message, labels
 from tests.support.factories.objects import crd, obj
 from tests.support.factories.stacks import config_map
 
@@ -25,7 +25,7 @@ def test_a_namespace_and_a_crd_in_use_are_released_and_can_be_adopted_again(worl
     definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/kepts.k.example.com"
     for path in (f"/api/v1/namespaces/{space}", definition):
         assert MARK not in labels(world, path)
-    message = told(team, "Kept")
+    message = event_message(team, "Kept")
     assert f"Namespace/{space}" in message
     assert "kepts.k.example.com" in message
     made = team.create()
@@ -45,7 +45,7 @@ def test_objects_with_prune_disabled_are_released_on_deletion(world: World) -> N
     delete(team)
 
     assert MARK not in ((team.get("ConfigMap", "data") or {})["metadata"].get("labels") or {})
-    assert "ocistate.dev/prune is disabled" in told(team, "Kept")
+    assert "ocistate.dev/prune is disabled" in event_message(team, "Kept")
     team.create()
     team.wait_ready(digest)
 

@@ -28,7 +28,7 @@ from tests.support.fakes.relay import Relay
 def world(
     elsewhere: ControlPlane, registry: Distribution, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """A cluster without controllers: those would have to be told of the restore too."""
+    """A cluster without controllers: those would have to be restarted after the restore, too."""
     folder: Path = tmp_path_factory.mktemp("restored")
     key, port = Key.make(), free_port()
     printed = subprocess.run(

@@ -122,7 +122,7 @@ def test_a_standby_agent_takes_over_after_a_crash_and_after_a_stop(
     wait_for("the other one is ready", standby.is_ready)
     for method in ("PATCH", "POST", "PUT", "DELETE"):
         written = standby.metric(f'ocistate_kube_requests_total{{code="2xx",method="{method}"')
-        assert not written, f"who stands by must not write: {method}"
+        assert not written, f"a standby must not write: {method}"
 
     leader.process.kill()
     second = team.push(config_map("app", v="2"))
@@ -131,7 +131,7 @@ def test_a_standby_agent_takes_over_after_a_crash_and_after_a_stop(
     assert (leader.applied(team), standby.applied(team)) == (1, 1)
 
     leader.process.start()
-    wait_for("it stands by", lambda: leader.metric("ocistate_build_info"))
+    wait_for("it is on standby", lambda: leader.metric("ocistate_build_info"))
     assert standby.process.terminate() == 0
     assert not holder(world).startswith(standby.name), "a stop releases the Lease"
     third = team.push(config_map("app", v="3"))

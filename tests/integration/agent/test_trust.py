@@ -129,8 +129,8 @@ def test_a_revoked_key_is_noticed_and_tears_nothing_down(world: World) -> None:
     world.cluster.request("DELETE", path)
     team.wait_condition("Ready", "False", "NoTrustPolicy", digest=digest)
     assert team.data("app") == {"v": "1"}
-    told = {"UntrustedSigner", "RunsUnverified"}
-    wait_for("the events", lambda: told <= {e["reason"] for e in team.events()})
+    reasons = {"UntrustedSigner", "RunsUnverified"}
+    wait_for("the events", lambda: reasons <= {e["reason"] for e in team.events()})
 
 
 def test_a_policy_takes_keys_from_the_agents_own_namespace(world: World) -> None:

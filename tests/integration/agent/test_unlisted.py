@@ -18,7 +18,7 @@ import pytest
 from testbed.process import patience
 from tests.support.assertions.waiting import wait_for
 from tests.support.environments.agent import Tenant, World
-from tests.support.environments.unlisted import MARK, STACK, delete, labels, told
+from tests.support.environments.unlisted import MARK, STACK, delete, event_message, labels
 from tests.support.factories.objects import obj
 from tests.support.factories.stacks import config_map
 from tests.support.factories.workloads import may_be_seen
@@ -143,7 +143,7 @@ def test_deletion_reports_why_a_namespace_is_kept(world: World, broken: str) -> 
 
     path = f"/api/v1/namespaces/{space}"
     assert MARK not in labels(world, path)
-    message = told(team, "Kept")
+    message = event_message(team, "Kept")
     assert f"Namespace/{space}" in message
     assert "Broken" in message
     assert world.cluster.request("GET", f"{path}/configmaps/app").status == 404

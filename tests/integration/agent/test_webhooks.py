@@ -43,17 +43,17 @@ def test_a_push_is_reconciled_when_the_registry_notifies(world: World) -> None:
             team.wait_data("app", v=version)
             print(f"push to applied: {time.monotonic() - begun:.3f} s")
         team.wait_ready(digest)
-        # Our own pulls are told too, and must not make us look for ever.
+        # Our own pulls are notified too, and must not make us look for ever.
         wait_for("the log is quiet", lambda: quiet(world))
 
 
 def quiet(world: World) -> bool:
-    def told() -> int:
+    def notified() -> int:
         return sum("webhook distribution: 1" in line["message"] for line in world.agent.lines())
 
-    before = told()
+    before = notified()
     time.sleep(0.7)  # longer than a look takes
-    return told() == before
+    return notified() == before
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Agents tell a real registry how they are, and it is told from there how the fleet is."""
+"""Agents report to a real registry, and the fleet's status is read from there."""
 
 from __future__ import annotations
 

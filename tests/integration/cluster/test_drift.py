@@ -1,4 +1,4 @@
-"""What comes back after somebody changed it: items told apart by keys, and what is empty."""
+"""What comes back after somebody changed it: items distinguished by keys, and what is empty."""
 
 from __future__ import annotations
 

@@ -180,8 +180,8 @@ def test_only_fields_changed_by_a_webhook_are_reported(world: World, tmp_path: P
             found = results(outcome)
             scoped = {"gauges.meddled.ex.io", "meddled.ex.io", world.name}
             assert {name for name, each in found.items() if not each.overruled} <= scoped
-            told = {each.overruled for name, each in found.items() if name not in scoped}
-            assert told == {(".metadata.labels.mine",)}
+            reported = {each.overruled for name, each in found.items() if name not in scoped}
+            assert reported == {(".metadata.labels.mine",)}
             # The same again writes nothing: the server finds that it comes to the same.
             plan = await world.plan(client, await world.desired(client, *labelled))
             assert plan.empty

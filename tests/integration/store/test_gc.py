@@ -213,7 +213,7 @@ def test_gc_removes_untagged_artifacts_on_request(place: str, tmp_path: Path) ->
         return
     if place.startswith("layout:"):
         facts = json.loads(ocistate(*arguments, "--yes").out)
-        assert facts["removed"] == [], "whoever wrote it may be about to tag it"
+        assert facts["removed"] == [], "its writer may be about to tag it"
         for blob in (tmp_path / "place" / "blobs" / "sha256").iterdir():
             os.utime(blob, (0, 0))
     assert json.loads(ocistate(*arguments[:-3], "--yes", "-o", "json").out)["removed"] == []

@@ -1,6 +1,6 @@
 """A registry that breaks one thing at a time: each ends in a clear error, in bounded time.
 
-A server of ours stands before a real registry and breaks what no real one breaks when asked.
+A server of ours sits before a real registry and breaks what no real one breaks when asked.
 """
 
 from __future__ import annotations
@@ -780,7 +780,7 @@ def test_retry_delays_grow_and_have_jitter(tmp_path: Path) -> None:
 def test_all_but_loopback_goes_through_the_proxy_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The faulty server stands in for the proxy: it passes on what it is asked for by full URL."""
+    """The faulty server replaces the proxy: it passes on what it is asked for by full URL."""
     asked: list[str] = []
 
     def proxy(handler: Handler) -> bool:

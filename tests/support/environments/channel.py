@@ -55,7 +55,7 @@ class World:
         return f"{self.server.host}/{self.name}"
 
     def trust(self, *channel_keys: Key, **spec: Any) -> None:
-        """What the agent is told: the policy, and a Stack that follows the channel."""
+        """The agent's files: the policy, and a Stack that follows the channel."""
         keys = [{"pem": key.pem} for key in channel_keys or (self.channels,)]
         source = {"tag": None, "channel": "prod", "interval": "200ms"}
         objects = [

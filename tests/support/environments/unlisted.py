@@ -23,7 +23,7 @@ def delete(team: Tenant) -> None:
     team.wait_gone("Stack", "app", STACK)
 
 
-def told(team: Tenant, reason: str) -> str:
+def event_message(team: Tenant, reason: str) -> str:
     def look() -> str:
         return " ".join(e["message"] for e in team.events() if e["reason"] == reason)
 

@@ -270,7 +270,7 @@ def _extension(prefix: str) -> list[dict[str, Any]]:
             "group": group, "version": "v9", "groupPriorityMinimum": 100, "versionPriority": 10}),
         obj("FlowSchema", f"{prefix}-f", _FLOW, spec={
             "priorityLevelConfiguration": {"name": f"{prefix}-plc"}, "matchingPrecedence": 9000,
-            "rules": [{"subjects": [{"kind": "User", "user": {"name": "nobody"}}],
+            "rules": [{"subjects": [{"kind": "User", "user": {"name": "guest"}}],
                        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/none"]}]}]}),
         obj("PriorityLevelConfiguration", f"{prefix}-plc", _FLOW, spec={
             "type": "Limited", "limited": {"nominalConcurrencyShares": 1, "limitResponse": {

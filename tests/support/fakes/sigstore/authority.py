@@ -2,7 +2,7 @@
 
     sigstore = Instance.make()
     raw = sigstore.bundle(payload, issuer=…, subject=…)       # signed as Fulcio and Rekor have it
-    root = sigstore.trusted_root()                            # what whoever trusts it is given
+    root = sigstore.trusted_root()                            # what a verifier needs
 
 Everything is as RFC 6962 (the CT log, the Merkle tree), RFC 3161 (timestamps) and Sigstore's
 client specification have it; what an attacker would change, the tests change by hand.
