@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ocistate.apply.result import ApplyOutcome, Result
 from ocistate.kube.client import KubeClient
 from ocistate.kube.kubeconfig import find_access
 from ocistate.kube.transport import Transport
-from ocistate.objects import ObjectId
+from ocistate.objects import GroupKind, ObjectId
 from testbed.controlplane import ControlPlane
 from testbed.process import patience
 from testbed.tools import ensure
@@ -82,8 +82,15 @@ class World:
             },
         )
 
-    async def plan(self, client: KubeClient, desired: Desired, **keywords: Any) -> Plan:
-        mine, others = await observe(client, desired)
+    async def plan(
+        self,
+        client: KubeClient,
+        desired: Desired,
+        *,
+        kinds: Iterable[GroupKind] | None = None,
+        **keywords: Any,
+    ) -> Plan:
+        mine, others = await observe(client, desired, kinds=kinds)
         return make_plan(desired, mine, others, **keywords)
 
     async def sync(
