@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ocistate.agent.backends.files import FileSource, FileTargetFactory, FolderStatusStore
+from ocistate.agent.registry import Stacks
 from ocistate.agent.runtime import Agent
 from ocistate.agent.state.folder import StateFolder, default_state_folder
+from ocistate.agent.state.store import StatusStore
 from ocistate.agent.targets.base import TargetFactory
 from ocistate.agent.telemetry.instruments import count_kube_answer, count_registry_answer
+from ocistate.agent.telemetry.reporting import Reporter
 from ocistate.api.stack import Stack
+from ocistate.channel.rings import Cluster
 from ocistate.objects import StackKey
 from ocistate.oci import StoreOptions, open_store
 from ocistate.oci.store import Store
@@ -26,11 +31,40 @@ if TYPE_CHECKING:
     from ocistate.agent.targets.cluster import ClusterTargetFactory
     from ocistate.kube.client import KubeClient
     from ocistate.oci.registry.clients import Clients
+    from ocistate.signing.keys import Signer
 
 
 log = logging.getLogger("ocistate.agent")
 
 _MAX_WARNINGS: Final = 10_000
+
+Fence = Callable[[StackKey], None] | None
+"""Raises before a write that is another agent's to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """What an agent's cluster is called, and the key of its reports; without one it has none."""
+
+    cluster: Cluster = Cluster()  # noqa: RUF009 - it is frozen
+    signer: Signer | None = None
+    every: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Repositories:
+    """Opens Stacks' repositories with their credentials."""
+
+    status_store: StatusStore
+    connect: _Connector
+
+    async def open(self, stack: Stack) -> Store:
+        return self.connect(stack, await self.status_store.connect_options(stack))
+
+    def reporter(self, reporting: Reporting) -> Reporter | None:
+        if reporting.signer is None:
+            return None
+        return Reporter(reporting.cluster, reporting.signer, self.open, every=reporting.every)
 
 
 @contextlib.asynccontextmanager
@@ -41,6 +75,7 @@ async def embedded_agent(
     kubeconfig: Path | None,
     context: str | None,
     workers: int,
+    reporting: Reporting = Reporting(),
 ) -> AsyncIterator[tuple[Agent, FileSource]]:
     """An agent for the Stacks in files, its memory in a state folder. Raises ConfigError.
 
@@ -48,26 +83,32 @@ async def embedded_agent(
     written with the kubeconfig's own rights, unless the Stack names a service account.
     """
     async with contextlib.AsyncExitStack() as resources:
-        folder = _open_folder(state, resources)
+        folder, known = _open_folder(state, resources), Stacks()
 
         def clusters() -> TargetFactory:
             from ocistate.agent.targets.kubeconfigs import FileKubeconfigs
             from ocistate.agent.targets.remote import RemoteTargetFactory
 
             target_factory = RemoteTargetFactory(
-                FileKubeconfigs(kubeconfig, context), lambda client: _remote(client, agent)
+                FileKubeconfigs(kubeconfig, context),
+                functools.partial(_remote, stacks=known, fence=None),
             )
             resources.push_async_callback(target_factory.aclose)
             return target_factory
 
-        connect = await resources.enter_async_context(_connecting())
+        status_store = FolderStatusStore(folder)
+        connector = await resources.enter_async_context(_connecting())
+        repositories = _Repositories(status_store, connector)
         agent = Agent(
-            status_store=FolderStatusStore(folder),
+            status_store=status_store,
             target_factory=FileTargetFactory(folder, clusters),
             folder=folder,
-            connect=connect,
-            registry_sizes=connect.clients.sizes,
+            connect_store=repositories.open,
+            registry_sizes=connector.clients.sizes,
             workers=workers,
+            cluster=reporting.cluster,
+            reporter=repositories.reporter(reporting),
+            stacks=known,
         )
         yield agent, FileSource(agent, folder, stacks)
 
@@ -84,6 +125,7 @@ async def cluster_agent(
     lease_seconds: int,
     policies: Path | None = None,
     reach: Reach = Reach(),  # noqa: B008 - it is frozen
+    reporting: Reporting = Reporting(),
 ) -> AsyncIterator[tuple[Agent, ClusterSource, Shards | None]]:
     """An agent for the Stacks of a cluster, in it or beside it. Raises ConfigError.
 
@@ -93,84 +135,107 @@ async def cluster_agent(
     its own namespace. Nothing out of ``reach`` is asked on a Stack's word.
     """
     from ocistate.agent.backends.cluster import ClusterSource, ClusterStatusStore
-    from ocistate.agent.sharding.lease import shard_of
-    from ocistate.agent.sharding.shards import Shards, new_identity
-    from ocistate.agent.targets.cluster import ClusterTargetFactory
-    from ocistate.agent.targets.kubeconfigs import SecretKubeconfigs
-    from ocistate.agent.targets.remote import RemoteTargetFactory
     from ocistate.kube.client import KubeClient
 
     async with contextlib.AsyncExitStack() as resources:
-        folder = _open_folder(state, resources)
+        folder, known = _open_folder(state, resources), Stacks()
         client = await resources.enter_async_context(KubeClient.open(kubeconfig, context))
         client.on_answers(count_kube_answer)
         # Leases, status and the Stacks themselves never wait for what is done for tenants.
         work = await resources.enter_async_context(client.apart())
-        leases = None
-        if shards:
-            leases = Shards(
-                client=client,
-                namespace=client.access.namespace,
-                count=shards,
-                identity=new_identity(),
-                seconds=lease_seconds,
-            )
+        leases = _shards(client, shards, lease_seconds) if shards else None
         fence = leases.check if leases is not None else None
-        target_factory = ClusterTargetFactory(
-            work,
-            lambda stack: agent.stacks.kinds(stack),
-            fence=fence,
-            namespaces=(namespace,) if namespace else None,
-            adoptable_owners=lambda stack: agent.stacks.adoptable_owners(stack),
-            handover_owners=lambda stack: agent.stacks.handover_owners(stack),
-            called=lambda stack, owner: agent.called(stack, owner),
-            contests=lambda stack: agent.stacks.contests(stack),
-            runs_of=lambda stack: agent.stacks.runs(stack),
-        )
-        resources.push_async_callback(target_factory.watches.aclose)
-        remote = RemoteTargetFactory(
-            SecretKubeconfigs(target_factory.writer, reach),
-            lambda other: _remote(other, agent, fence),
-            target_factory,
-        )
-        resources.push_async_callback(remote.aclose)
-        status_store = ClusterStatusStore(
-            client, reader=target_factory.writer, fence=fence, reach=reach
-        )
-        connect = await resources.enter_async_context(_connecting())
+        namespaces = (namespace,) if namespace else None
+        home = _home(work, known, fence=fence, namespaces=namespaces)
+        resources.push_async_callback(home.watches.aclose)
+        status_store = ClusterStatusStore(client, reader=home.writer, fence=fence, reach=reach)
+        connector = await resources.enter_async_context(_connecting())
+        repositories = _Repositories(status_store, connector)
         agent = Agent(
             status_store=status_store,
-            target_factory=remote,
+            target_factory=_with_remotes(home, known, fence, reach, resources),
             folder=folder,
-            connect=connect,
-            registry_sizes=connect.clients.sizes,
+            connect_store=repositories.open,
+            registry_sizes=connector.clients.sizes,
             workers=workers,
+            cluster=reporting.cluster,
+            reporter=repositories.reporter(reporting),
+            mine=leases.mine if leases is not None else _all,
             locked_out=client.locked_out,
+            stacks=known,
         )
-        source = ClusterSource(agent, status_store, client, namespace, policies)
-        if leases is not None:
-            agent.mine, leases.work = leases.mine, source
-            source.in_shard = lambda key, shard: shard_of(key, shards) == shard
-        yield agent, source, leases
+        yield agent, ClusterSource(agent, status_store, client, namespace, policies, shards), leases
 
 
-def _remote(
-    client: KubeClient, agent: Agent, fence: Callable[[StackKey], None] | None = None
+def _all(key: StackKey) -> bool:
+    return True
+
+
+def _shards(client: KubeClient, count: int, seconds: int) -> Shards:
+    from ocistate.agent.sharding.shards import Shards, new_identity
+
+    return Shards(
+        client=client,
+        namespace=client.access.namespace,
+        count=count,
+        identity=new_identity(),
+        seconds=seconds,
+    )
+
+
+def _home(
+    client: KubeClient, stacks: Stacks, *, fence: Fence, namespaces: tuple[str, ...] | None
 ) -> ClusterTargetFactory:
+    """The agent's own cluster: written to as each Stack's service account."""
+    from ocistate.agent.targets.cluster import ClusterTargetFactory
+
+    return ClusterTargetFactory(
+        client,
+        stacks.kinds,
+        fence=fence,
+        namespaces=namespaces,
+        adoptable_owners=stacks.adoptable_owners,
+        handover_owners=stacks.handover_owners,
+        called=stacks.called,
+        contests=stacks.contests,
+        runs_of=stacks.runs,
+    )
+
+
+def _with_remotes(
+    home: ClusterTargetFactory,
+    stacks: Stacks,
+    fence: Fence,
+    reach: Reach,
+    resources: contextlib.AsyncExitStack,
+) -> TargetFactory:
+    from ocistate.agent.targets.kubeconfigs import SecretKubeconfigs
+    from ocistate.agent.targets.remote import RemoteTargetFactory
+
+    target_factory = RemoteTargetFactory(
+        SecretKubeconfigs(home.writer, reach),
+        functools.partial(_remote, stacks=stacks, fence=fence),
+        home,
+    )
+    resources.push_async_callback(target_factory.aclose)
+    return target_factory
+
+
+def _remote(client: KubeClient, *, stacks: Stacks, fence: Fence) -> ClusterTargetFactory:
     """A cluster that a kubeconfig names: written to as the kubeconfig's user."""
     from ocistate.agent.targets.cluster import ClusterTargetFactory
 
     client.on_answers(count_kube_answer)
     return ClusterTargetFactory(
         client,
-        lambda stack: agent.stacks.kinds(stack),
+        stacks.kinds,
         impersonate=False,
         fence=fence,
-        adoptable_owners=agent.stacks.adoptable_owners,
-        handover_owners=agent.stacks.handover_owners,
-        called=agent.called,
-        contests=lambda stack: agent.stacks.contests(stack),
-        runs_of=lambda stack: agent.stacks.runs(stack),
+        adoptable_owners=stacks.adoptable_owners,
+        handover_owners=stacks.handover_owners,
+        called=stacks.called,
+        contests=stacks.contests,
+        runs_of=stacks.runs,
     )
 
 

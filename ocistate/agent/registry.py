@@ -56,6 +56,8 @@ class StackEntry:
 class Stacks(Mapping[StackKey, StackEntry]):
     """What is known, by namespace and name."""
 
+    has_loaded: bool = False
+    """Whether all Stacks have been read once."""
     _entries: dict[StackKey, StackEntry] = field(default_factory=dict)
     _followers: Followers = field(default_factory=Followers)
     """Who depends on a Stack, or may adopt its objects."""
@@ -68,6 +70,10 @@ class Stacks(Mapping[StackKey, StackEntry]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def mark_loaded(self) -> None:
+        """All Stacks have been read once."""
+        self.has_loaded = True
 
     def put(self, entry: StackEntry) -> None:
         """Know this of the Stack, and nothing else."""
@@ -138,9 +144,14 @@ class Stacks(Mapping[StackKey, StackEntry]):
         )
 
     def called(self, stack: Stack, owner: str) -> str:
-        """How a Stack may hear of an owner: those of its namespace by their name, living ones
-        elsewhere not at all, for their UID is what a forged label needs. What no one has any more
-        is called by the UID, as who looks for it must."""
+        """The name of an owner as a Stack may see it; empty: not at all.
+
+        Owners of its namespace by their name; existing ones elsewhere not, for their UID is what a
+        forged label needs. An owner that no longer exists is named by its UID, which is what a
+        search for it needs. Nothing is said before all Stacks are known.
+        """
+        if not self.has_loaded:
+            return ""
         others = (entry.stack for entry in self._entries.values() if entry.stack.uid == owner)
         other = next(others, None)
         if other is None:

@@ -10,11 +10,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from ocistate.agent.background import Background
 from ocistate.agent.contain import contained, unexpected
 from ocistate.agent.memory import MemoryTrimmer
 from ocistate.agent.queue import Controller
@@ -22,6 +23,7 @@ from ocistate.agent.reconcile.cache import ContentCache, limits_of_memory
 from ocistate.agent.reconcile.phase import step
 from ocistate.agent.reconcile.run import run_pass
 from ocistate.agent.registry import StackEntry, Stacks
+from ocistate.agent.removal import remove_stack
 from ocistate.agent.state.folder import StateFolder
 from ocistate.agent.state.store import StatusStore
 from ocistate.agent.targets.base import Target, TargetFactory
@@ -30,17 +32,15 @@ from ocistate.api.stack import Stack
 from ocistate.api.status import StackStatus, refused
 from ocistate.caches import cache_sizes
 from ocistate.channel.rings import Cluster
-from ocistate.errors import ClusterError, ConfigError, OcistateError
+from ocistate.errors import OcistateError
 from ocistate.objects import StackKey
-from ocistate.oci import StoreOptions
 from ocistate.oci.store import Store
 from ocistate.signing.policy.model import TrustPolicy
 
 log = logging.getLogger("ocistate.agent")
 
 _RETRY_SECONDS: Final = 5.0
-_NAMED: Final = 5
-"""Until the next try when a status could not be kept."""
+"""Until the next try when a status could not be saved."""
 
 _LOCKED_OUT_SECONDS: Final = 120.0
 """How long the cluster may refuse us before a restart is worth a try."""
@@ -51,8 +51,8 @@ _LOOK_SECONDS: Final = 1.0
 
 _BUG_SECONDS: Final = 60.0
 
-_ORPHAN_TRIES: Final = 3
-"""Tries to take our marks off what is left in place; a cluster that is gone has none to take."""
+_END_SECONDS: Final = 5.0
+"""How long an end waits for Events on their way."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,8 @@ class Agent:
     status_store: StatusStore
     target_factory: TargetFactory
     folder: StateFolder
-    connect: Callable[[Stack, StoreOptions], Store]
+    connect_store: Callable[[Stack], Coroutine[Any, Any, Store]]
+    """Opens a Stack's repository, with its credentials."""
     workers: int = 8
     cluster: Cluster = Cluster()  # noqa: RUF009 - it is frozen
     """What this agent's cluster is called; its rings of rollouts depend on that."""
@@ -74,13 +75,11 @@ class Agent:
     """How much is held of registries, by what it is."""
     locked_out: Callable[[], tuple[float, str]] = lambda: (0.0, "")
     """For how long its own cluster has not let it in, or is not trusted, and why."""
-    has_loaded: bool = False
-    """Whether the Stacks and policies there are have been read once."""
     stopping: bool = False
     stacks: Stacks = field(default_factory=Stacks)
     _policies: tuple[TrustPolicy, ...] | None = None
     """All there are; None before they have been read as a whole, and no pass begins until then."""
-    _background: set[asyncio.Task[None]] = field(default_factory=set)
+    _background: Background = field(default_factory=Background)
     _controller: Controller = field(init=False)
 
     def __post_init__(self) -> None:
@@ -163,6 +162,10 @@ class Agent:
             if self.reporter is not None:
                 self.reporter.forget(key)
 
+    def loaded(self) -> None:
+        """All Stacks and policies have been read once."""
+        self.stacks.mark_loaded()
+
     def set_policies(self, policies: tuple[TrustPolicy, ...]) -> None:
         """The trust policies are these now: every Stack is looked at again if they changed."""
         if policies != self._policies:
@@ -197,7 +200,7 @@ class Agent:
         if self.mine(key):
             self._controller.wake(key, after=entry.asked - now)
         else:
-            self._in_background(self._ask(entry, entry.asked - now))
+            self._background.start(self._ask(entry, entry.asked - now))
 
     async def _ask(self, entry: StackEntry, after: float) -> None:
         await asyncio.sleep(after)
@@ -235,11 +238,7 @@ class Agent:
         """Why it is not at work; an agent that stands by for another one is."""
         if self.stopping:
             return "stopping"
-        return "" if self.has_loaded else "Stacks have not been read yet"
-
-    def called(self, stack: Stack, owner: str) -> str:
-        """How a Stack may hear of another owner; not at all before all Stacks are known."""
-        return self.stacks.called(stack, owner) if self.has_loaded else ""
+        return "" if self.stacks.has_loaded else "Stacks have not been read yet"
 
     @property
     def running(self) -> int:
@@ -251,33 +250,14 @@ class Agent:
         """How many Stacks are due and wait for a worker."""
         return self._controller.waiting()
 
-    async def run_once(self, wait: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Reconcile every Stack until it is ready, has failed, or waits for one that has."""
-        waiting = set(self.stacks)
-        while waiting:
-            reasons: dict[StackKey, str] = {}
-            for key in sorted(waiting):
-                await self.reconcile(key)
-                entry = self.stacks.get(key)
-                ready = entry.status.condition("Ready") if entry else None
-                if ready is not None and ready.reason in ("Progressing", "DependencyNotReady"):
-                    reasons[key] = ready.reason
-            if set(reasons.values()) == {"DependencyNotReady"} and set(reasons) == waiting:
-                return
-            waiting = set(reasons)
-            if "Progressing" in reasons.values():
-                await wait(1.0)
-
     async def run(self, stop: asyncio.Event) -> None:
         """Reconcile until told to stop; passes in flight are allowed to end."""
-        self._background.add(noticing := asyncio.create_task(self._notice(stop)))
-        noticing.add_done_callback(self._background.discard)
+        self._background.start(self._notice(stop))
         if self.reporter is not None:
-            self._in_background(self.reporter.run(stop))
-        self._in_background(MemoryTrimmer().run(stop))
+            self._background.start(self.reporter.run(stop))
+        self._background.start(MemoryTrimmer().run(stop))
         await self._controller.run(stop)
-        if self._background:
-            await asyncio.wait(self._background, timeout=5)
+        await self._background.join(_END_SECONDS)
 
     async def _notice(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -323,7 +303,7 @@ class Agent:
     async def _reconcile(self, key: StackKey, entry: StackEntry) -> float | None:
         stack = entry.stack
         if stack.deleting:
-            return await self._delete(entry)
+            return await self._remove(entry)
         begun = entry.reconcile_state
         result = await run_pass(
             stack, entry.status, begun, self, jitter=random.random, requests=entry.requests
@@ -355,65 +335,17 @@ class Agent:
             self._controller.wake(follower)
         return after
 
-    async def _delete(self, entry: StackEntry) -> float | None:
-        stack = entry.where_it_is()
-        try:
-            try:
-                await self._clear(stack)
-            except OcistateError as error:
-                entry.removals += 1
-                if stack.deletion_policy != "orphan" or entry.removals < _ORPHAN_TRIES:
-                    raise
-                self.event(stack, "Warning", error.reason, f"let go as it is: {error}")
-            await self.status_store.forget(stack)
-        except OcistateError as error:
-            return await self._stays(entry, error)
-        self.folder.forget(stack.key)
-        self.drop_stack(stack.key)
-        return None
-
-    async def _stays(self, entry: StackEntry, error: OcistateError) -> float:
-        """Say why it cannot go yet, and what helps; the seconds until the next try."""
-        stack = entry.stack
-        log.warning("cannot remove: %s", error, extra={"stack": str(stack), "reason": error.reason})
-        self.event(stack, "Warning", error.reason, str(error))
-        entry.status = entry.status.with_condition(
-            "Ready",
-            "False",
-            error.reason,
-            f"cannot be removed: {error}. It is tried again; to leave its objects where they are, "
-            "set spec.deletionPolicy to orphan",
-            now=self.now(),
-            generation=stack.generation,
-        )
-        try:
-            await self.save(stack, entry.status)
-        except OcistateError as trouble:
-            log.warning("cannot keep the status: %s", trouble, extra={"stack": str(stack)})
-        return float(min(60, 2**entry.removals))
-
-    async def _clear(self, stack: Stack) -> None:
-        if stack.deletion_policy == "orphan":
-            await self.target(stack).release()
-            log.info("left in place", extra={"stack": str(stack)})
-            return
-        try:
-            removed = await self.target(stack).remove()
-            log.info("removed", extra={"stack": str(stack), "objects": removed.count})
-            if removed.kept:
-                self.event(stack, "Warning", "Kept", _kept(removed.kept))
-        except (ClusterError, ConfigError) as error:
-            if not await self.status_store.is_abandoned(stack):
-                raise
-            log.warning("let go as it is: %s", error, extra={"stack": str(stack)})
+    async def _remove(self, entry: StackEntry) -> float | None:
+        after = await remove_stack(entry, self, self.status_store)
+        if after is None:
+            self.folder.forget(entry.stack.key)
+            self.drop_stack(entry.stack.key)
+        return after
 
     def _on_bug(self, key: StackKey, error: Exception) -> None:
         unexpected(f"a pass for the Stack {'/'.join(key)}", error)
 
     # What a pass needs (reconcile.Services)
-
-    async def connect_store(self, stack: Stack) -> Store:
-        return self.connect(stack, await self.status_store.connect_options(stack))
 
     async def prepare(self, stack: Stack) -> None:
         await self.status_store.prepare(stack)
@@ -455,16 +387,4 @@ class Agent:
     def event(self, stack: Stack, kind: str, reason: str, message: str) -> None:
         level = logging.WARNING if kind == "Warning" else logging.INFO
         log.log(level, message, extra={"stack": str(stack), "reason": reason})
-        self._in_background(self.status_store.event(stack, kind, reason, message))
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-
-def _kept(kept: Sequence[str]) -> str:
-    more = len(kept) - _NAMED
-    return f"left in place, without an owner: {'; '.join(kept[:_NAMED])}" + (
-        f"; and {more} more" if more > 0 else ""
-    )
+        self._background.start(self.status_store.event(stack, kind, reason, message))

@@ -11,7 +11,7 @@ from ocistate.errors import OcistateError
 from ocistate.health.vanishing import Ending, Run
 from ocistate.objects import ObjectId
 from ocistate.text import plain
-from ocistate.watch.conflicts import Contest, Reason
+from ocistate.watch.conflicts import Contest, ContestReason
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -231,7 +231,7 @@ def refused(
     status: StackStatus, error: OcistateError, *, now: datetime, generation: int
 ) -> StackStatus:
     """The status of a Stack whose spec can't be read."""
-    status = replace(status, observed_generation=generation)
+    status = replace(status, observed_generation=generation).without_condition("Reconciling")
     for type_, truth in _REFUSED:
         status = status.with_condition(
             type_, truth, error.reason, str(error), now=now, generation=generation
@@ -470,12 +470,12 @@ def status_from_dict(value: Mapping[str, Any] | None) -> StackStatus:
         contested=tuple(
             Contest(
                 id=_id(c),
-                reason=Reason(c["reason"]),
+                reason=ContestReason(c["reason"]),
                 by=_text(c.get("by")),
                 fields=_texts(c.get("fields")),
             )
             for c in _mappings(value.get("contested"))
-            if c.get("reason") in tuple(Reason)
+            if c.get("reason") in tuple(ContestReason)
         ),
     )
 

@@ -26,7 +26,7 @@ _SAMPLE: Final = 20
 gone for one, the others follow at once."""
 
 
-class Reason(StrEnum):
+class ContestReason(StrEnum):
     """How an object is contested."""
 
     FLIPPED = "Flipped"
@@ -41,12 +41,12 @@ class Contest:
     paths that were overruled, never their values."""
 
     id: ObjectId
-    reason: Reason
+    reason: ContestReason
     by: str = ""
     fields: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        if self.reason is Reason.OVERRULED:
+        if self.reason is ContestReason.OVERRULED:
             return f"{self.id}: admission overrules {', '.join(self.fields)}"
         return f"{self.id} is changed again and again" + (f" by {self.by}" if self.by else "")
 
@@ -153,12 +153,12 @@ class Contested:
         """Those of the objects that are contested now."""
         self._forgive(self._clock())
         flipped = [
-            Contest(id=id, reason=Reason.FLIPPED, by=fight.by)
+            Contest(id=id, reason=ContestReason.FLIPPED, by=fight.by)
             for id, fight in self._fights.items()
             if fight.rounds and id in ids
         ]
         overruled = [
-            Contest(id=id, reason=Reason.OVERRULED, fields=each.fields)
+            Contest(id=id, reason=ContestReason.OVERRULED, fields=each.fields)
             for id, each in self._overruled.items()
             if id in ids
         ]
@@ -167,7 +167,7 @@ class Contested:
     def moves_in(self, contest: Contest) -> float:
         """The seconds until there is something to do about it, or it may be over."""
         now = self._clock()
-        if contest.reason is Reason.OVERRULED:
+        if contest.reason is ContestReason.OVERRULED:
             each = self._overruled.get(contest.id)
             return max(each.until - now, 0.0) if each is not None else 0.0
         fight = self._fights.get(contest.id)
@@ -181,7 +181,7 @@ class Contested:
         """Go on with what another process told of, unless it is known: whether it is over, the
         next try or some time without a drift will tell."""
         now = self._clock()
-        if contest.reason is Reason.OVERRULED:
+        if contest.reason is ContestReason.OVERRULED:
             self._overruled.setdefault(contest.id, _Overruled(contest.fields, now, 0))
         else:
             self._fights.setdefault(contest.id, _Fight([now], rounds=1, by=contest.by))

@@ -27,6 +27,7 @@ import ocistate.agent.reconcile.run
 import ocistate.oci.local.layout
 import ocistate.signing.envelope  # noqa: F401 - what a child would import is there already
 from ocistate.agent.factory import embedded_agent
+from ocistate.agent.once import run_once
 from ocistate.agent.telemetry.log import set_up
 from ocistate.errors import OcistateError
 
@@ -51,7 +52,7 @@ async def run_agent(root: Path) -> None:
         root / "stacks.yaml", state=root / "state", kubeconfig=None, context=None, workers=1
     ) as (agent, source):
         source.load()
-        await agent.run_once()
+        await run_once(agent)
 
 
 def child(root: Path, at: int, mode: str) -> int:

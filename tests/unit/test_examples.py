@@ -58,7 +58,7 @@ def served(clusters: Path, tmp_path: Path) -> dict[str, set[str]]:
             status_store=FolderStatusStore(folder),
             target_factory=target_factory,
             folder=folder,
-            connect=_never,
+            connect_store=_never,
         )
         status = StackStatus(current=Current(digest="sha256:0"), resources={"total": 1})
         for type_ in ("Ready", "Stalled"):

@@ -17,6 +17,7 @@ from ocistate.agent.backends.refusals import Refusals, departed, key_of, status_
 from ocistate.agent.backends.tenants import check_reach
 from ocistate.agent.contain import unexpected
 from ocistate.agent.runtime import Agent
+from ocistate.agent.sharding.lease import shard_of
 from ocistate.agent.telemetry.events import Events
 from ocistate.api.stack import API_VERSION, FINALIZER, GROUP, RECONCILE, Stack, parse_stack
 from ocistate.api.status import StackStatus, status_to_dict
@@ -179,7 +180,8 @@ class ClusterSource:
     """Only this namespace's Stacks; empty: all."""
     policies: Path | None = None
     """Files to read the TrustPolicies from, instead of the cluster's."""
-    in_shard: Callable[[StackKey, int], bool] = lambda key, shard: True
+    shards: int = 0
+    """How many shards all Stacks are divided into; 0: they are not."""
     refusals: Refusals = field(init=False)
 
     def __post_init__(self) -> None:
@@ -216,12 +218,12 @@ class ClusterSource:
         """Whoever had its Stacks before may have written to them a moment ago."""
         resource = await self.client.kind(GROUP, "Stack")
         for obj in (await self.client.list(resource, self.namespace)).items:
-            if self.in_shard(key_of(obj), shard):
+            if self._is_in(key_of(obj), shard):
                 self._take("ADDED", obj)
 
     def begin(self, shard: int) -> None:
         self.agent.begin(self._in(shard))
-        self.refusals.begin(lambda key: self.in_shard(key, shard))
+        self.refusals.begin(lambda key: self._is_in(key, shard))
 
     async def finish(self, shard: int) -> None:
         await self.agent.finish(self._in(shard))
@@ -229,8 +231,11 @@ class ClusterSource:
     def abort(self, shard: int) -> None:
         self.agent.abort(self._in(shard))
 
+    def _is_in(self, key: StackKey, shard: int) -> bool:
+        return not self.shards or shard_of(key, self.shards) == shard
+
     def _in(self, shard: int) -> list[StackKey]:
-        return [key for key in self.agent.stacks if self.in_shard(key, shard)]
+        return [key for key in self.agent.stacks if self._is_in(key, shard)]
 
     async def _listed(self, objects: Sequence[dict[str, Any]]) -> None:
         for obj in objects:
@@ -240,7 +245,7 @@ class ClusterSource:
         for key in list(self.agent.stacks):
             if key not in present:
                 self.agent.drop_stack(key)
-        self.agent.has_loaded = True
+        self.agent.loaded()
 
     async def _changed(self, type_: str, obj: dict[str, Any]) -> None:
         self._take(type_, obj)

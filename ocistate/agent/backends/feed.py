@@ -21,7 +21,7 @@ Object = dict[str, Any]
 
 
 @dataclass(slots=True)
-class History:
+class SeenVersions:
     """How far a cluster's history has been seen, as a whole and object by object."""
 
     reached: int = 0
@@ -75,7 +75,7 @@ class Feed:
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        history = History()
+        history = SeenVersions()
         while True:
             try:
                 await self._list_and_watch(history)
@@ -85,7 +85,7 @@ class Feed:
                 log.exception("watching %s failed unexpectedly", self.kind)
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _list_and_watch(self, history: History) -> None:
+    async def _list_and_watch(self, history: SeenVersions) -> None:
         resource = await self.client.kind(GROUP, self.kind)
         listing = await self.client.list(resource, self.namespace)
         await self.listed(listing.items)

@@ -109,7 +109,7 @@ class FileSource:
         self._beside = declared.beside
         self._settled.take((mark, stamps(self._beside)))
         self.agent.set_policies(declared.policies)
-        self.agent.has_loaded = True
+        self.agent.loaded()
         for stack in declared.stacks:
             self.agent.set_stack(stack, self._remembered(stack))
         keys = {stack.key for stack in declared.stacks}

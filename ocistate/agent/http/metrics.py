@@ -20,7 +20,7 @@ from ocistate.agent.telemetry.instruments import REGISTRY
 from ocistate.api.status import Truth
 from ocistate.objects import StackKey
 from ocistate.text import plain
-from ocistate.watch.conflicts import Reason
+from ocistate.watch.conflicts import ContestReason
 
 _CONDITIONS = ("Ready", "Verified", "Applied", "Healthy", "Contested", "Stalled")
 _NUMBERS: Final[dict[Truth, int]] = {"True": 1, "False": 0, "Unknown": -1}
@@ -104,7 +104,7 @@ class _Stacks:
         for outcome, count in entry.passes.items():
             self.passes.add_metric([*key, plain(outcome)], count)
         counts = Counter(contest.reason for contest in status.contested)
-        for reason in Reason:
+        for reason in ContestReason:
             self.contested.add_metric([*key, reason.value], counts[reason])
         self.repairs.add_metric(key, entry.reconcile_state.repairs)
         self.suspended.add_metric(key, entry.stack.suspend)

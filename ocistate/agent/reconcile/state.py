@@ -28,7 +28,7 @@ class TrustInputs(NamedTuple):
     policies: tuple[TrustPolicy, ...]
 
 
-class Rollout(NamedTuple):
+class RolloutKey(NamedTuple):
     """A digest under a spec."""
 
     digest: str
@@ -62,7 +62,7 @@ class ReconcileState:
     """By digest: what it was verified under, and the result."""
     refusal: Refusal | None = None
     """The last one."""
-    complete: Rollout | None = None
+    complete: RolloutKey | None = None
     """What this process has applied as a whole."""
     content: Content | None = None
     """The artifact in memory."""
@@ -77,7 +77,7 @@ class ReconcileState:
     """How many objects were put back."""
     unrepaired: str = ""
     """Why what runs could not be put back at the last try."""
-    attempt: Rollout | None = None
+    attempt: RolloutKey | None = None
     """What is being applied."""
     healthy_by: float | None = None
     """When what is not applied and healthy yet is late; None while all is healthy."""
@@ -153,11 +153,11 @@ class ReconcileState:
         """A digest is applied now, and its time runs; once for each digest and spec."""
         if self.attempt == (digest, stack):
             return self
-        return replace(self, attempt=Rollout(digest, stack), healthy_by=healthy_by)
+        return replace(self, attempt=RolloutKey(digest, stack), healthy_by=healthy_by)
 
     def applied(self, digest: str, stack: Stack) -> ReconcileState:
         """A digest is applied as a whole."""
-        return replace(self, complete=Rollout(digest, stack))
+        return replace(self, complete=RolloutKey(digest, stack))
 
     def incomplete(self) -> ReconcileState:
         """Objects failed, or are to be applied later."""

@@ -76,13 +76,13 @@ class Shards:
     count: int
     identity: str
     seconds: int = LEASE_SECONDS
-    work: Work | None = None
     _held: dict[int, float] = field(default_factory=dict)
     """Until when, by our clock, each Lease is surely ours."""
     _working: set[int] = field(default_factory=set)
     _ending: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _seen: dict[str, ObservedLease] = field(default_factory=dict)
     _trouble: str = ""
+    _work: Work | None = None
 
     def mine(self, key: StackKey) -> bool:
         """Whether a pass for a Stack may start."""
@@ -106,8 +106,12 @@ class Shards:
         """The shards whose Stacks we reconcile."""
         return frozenset(self._working)
 
-    async def run(self, stop: asyncio.Event, done: asyncio.Event) -> None:
-        """Hold what we should, take nothing more after ``stop``, release all after ``done``."""
+    async def run(self, stop: asyncio.Event, done: asyncio.Event, work: Work) -> None:
+        """Do ``work`` for the shards that we should hold.
+
+        Nothing more is taken after ``stop``, and all is released after ``done``.
+        """
+        self._work = work
         guard = asyncio.create_task(self._end_what_runs_out())
         try:
             while not done.is_set():
@@ -225,21 +229,21 @@ class Shards:
         self._seen |= see([answer], self._seen, _now())
 
     async def _begin(self, shard: int) -> None:
-        if self.work is not None:
+        if self._work is not None:
             async with asyncio.timeout(self.seconds):
-                await self.work.read(shard)
+                await self._work.read(shard)
         if _now() >= self._held.get(shard, 0.0):
             return
         log.info("shard %d of %d is ours now", shard, self.count)
         self._working.add(shard)
-        if self.work is not None:
-            self.work.begin(shard)
+        if self._work is not None:
+            self._work.begin(shard)
 
     async def _give(self, shard: int) -> None:
         """Hand a shard over: no new pass, those in flight end, then the Lease is free."""
         try:
-            if shard in self._working and self.work is not None:
-                await self.work.finish(shard)
+            if shard in self._working and self._work is not None:
+                await self._work.finish(shard)
             self._working.discard(shard)
             await self._free(shard)
         finally:
@@ -289,8 +293,8 @@ class Shards:
         if shard in self._working:
             self._working.discard(shard)
             log.warning("shard %d is not ours any more: %s", shard, why)
-            if self.work is not None:
-                self.work.abort(shard)
+            if self._work is not None:
+                self._work.abort(shard)
 
     def _id(self, name: str) -> ObjectId:
         return ObjectId(_GROUP, "Lease", self.namespace, name)

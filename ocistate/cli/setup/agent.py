@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from ocistate.cli.setup.options import (
 from ocistate.errors import UsageError
 
 if TYPE_CHECKING:
+    from ocistate.agent.factory import Reporting
     from ocistate.agent.runtime import Agent
     from ocistate.agent.sharding.shards import Shards
     from ocistate.channel.rings import Cluster
@@ -137,26 +137,21 @@ def agent_command(
     return asyncio.run(run.embedded(stacks, once=once, output=output))
 
 
-def _reporting(cluster: Cluster | None, key: str, every: int) -> Callable[[Agent], None]:
-    """Sets an agent's cluster, and its reporter when there is a key, which is loaded now."""
+def _reporting(cluster: Cluster | None, key: str, every: int) -> Reporting:
+    """The agent's cluster, and the key of its reports, if there is one, which is loaded now."""
+    from ocistate.agent.factory import Reporting
+
     if cluster is None:
         if key:
             raise UsageError(
                 "--report-key requires --cluster",
                 hint="a TrustPolicy's reporters list the cluster's name and its key",
             )
-        return lambda agent: None
-    from ocistate.agent.telemetry.reporting import Reporter
+        return Reporting()
     from ocistate.cli.trust.keys import load_signer_for
 
     signer = load_signer_for(key) if key else None
-
-    def configure(agent: Agent) -> None:
-        agent.cluster = cluster
-        if signer is not None:
-            agent.reporter = Reporter(cluster, signer, agent.connect_store, every=every)
-
-    return configure
+    return Reporting(cluster=cluster, signer=signer, every=every)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +159,7 @@ class _AgentRun:
     """How an agent runs, as given by the options."""
 
     where: ClusterOptions
-    reporting: Callable[[Agent], None]
+    reporting: Reporting
     state: Path | None
     policies: Path | None
     workers: int
@@ -183,8 +178,8 @@ class _AgentRun:
             kubeconfig=self.where.kubeconfig,
             context=self.where.context,
             workers=self.workers,
+            reporting=self.reporting,
         ) as (agent, source):
-            self.reporting(agent)
             source.load()
             if once:
                 return await _once(agent, output)
@@ -211,12 +206,14 @@ class _AgentRun:
                 shards=self.shards,
                 lease_seconds=self.lease_seconds,
                 reach=reach,
+                reporting=self.reporting,
             ) as (agent, source, leases),
             _serving(self.listen, agent, leases),
         ):
-            self.reporting(agent)
             follower = asyncio.create_task(source.follow(stop))
-            holder = asyncio.create_task(leases.run(stop, done)) if leases is not None else None
+            holder = None
+            if leases is not None:
+                holder = asyncio.create_task(leases.run(stop, done, source))
             await agent.run(stop)
             done.set()
             if holder is not None:
@@ -235,9 +232,10 @@ def _stop_on_signals() -> asyncio.Event:
 
 async def _once(agent: Agent, output: str) -> int:
     """Reconcile each Stack in the order of dependencies, until it is healthy or has failed."""
+    from ocistate.agent.once import run_once
     from ocistate.api.status import status_to_dict
 
-    await agent.run_once()
+    await run_once(agent)
     rows = [
         {
             "namespace": key[0],

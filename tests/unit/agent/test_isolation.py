@@ -94,7 +94,7 @@ def make_agent(folder: Path, status_store: Any = None) -> Agent:
         status_store=status_store or Kept(),
         target_factory=FileTargetFactory(state, lambda: pytest.fail("no cluster")),
         folder=state,
-        connect=lambda stack, options: pytest.fail("no store"),
+        connect_store=lambda stack: pytest.fail("no store"),
     )
 
 
@@ -212,7 +212,7 @@ def test_policies_are_swapped_whole_and_passes_wait_for_the_first_set(tmp_path: 
             status_store=base.status_store,
             target_factory=base.target_factory,
             folder=base.folder,
-            connect=base.connect,
+            connect_store=base.connect_store,
         )
         made.set_stack(parse_stack(obj("good")))
         assert await made.reconcile(StackKey("team", "good")) is None, "held"

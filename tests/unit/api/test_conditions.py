@@ -29,7 +29,7 @@ def test_every_error_that_can_end_a_pass_has_its_reason_listed() -> None:
     assert {error.reason for error in ours} <= {reason.value for reason in Reason}
 
 
-@pytest.mark.parametrize("used", [HealthStatus, conflicts.Reason])
+@pytest.mark.parametrize("used", [HealthStatus, conflicts.ContestReason])
 def test_every_status_that_is_shown_as_a_reason_is_listed(used: type[StrEnum]) -> None:
     assert {each.value for each in used} <= {reason.value for reason in Reason}
 

@@ -26,7 +26,7 @@ from ocistate.api.status import (
 )
 from ocistate.errors import ConfigError
 from ocistate.objects import ObjectId
-from ocistate.watch.conflicts import Contest, Reason
+from ocistate.watch.conflicts import Contest, ContestReason
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -71,7 +71,7 @@ STATUSES = st.builds(
         st.builds(
             Contest,
             id=st.builds(ObjectId, TEXT, TEXT, TEXT, TEXT),
-            reason=st.sampled_from(Reason),
+            reason=st.sampled_from(ContestReason),
             by=TEXT,
             fields=st.lists(TEXT, max_size=2).map(tuple),
         ),
@@ -159,8 +159,8 @@ def test_a_refused_spec_is_neither_ready_nor_forgotten() -> None:
     }
 
 
-def contest(name: str, reason: Reason = Reason.OVERRULED) -> Contest:
-    fields = (".data.v",) if reason is Reason.OVERRULED else ()
+def contest(name: str, reason: ContestReason = ContestReason.OVERRULED) -> Contest:
+    fields = (".data.v",) if reason is ContestReason.OVERRULED else ()
     return Contest(id=ObjectId("", "ConfigMap", "n", name), reason=reason, fields=fields)
 
 
@@ -172,7 +172,7 @@ def test_a_contest_is_told_once_and_ends() -> None:
     assert first.is_true("Contested")
     again, news = with_contested(first, [contest("a")], now=LATER, generation=1)
     assert (again, news) == (first, "")
-    both = [contest("a"), contest("b", Reason.FLIPPED)]
+    both = [contest("a"), contest("b", ContestReason.FLIPPED)]
     second, news = with_contested(again, both, now=LATER, generation=1)
     assert news == "ConfigMap/n/b is changed again and again"
     over, news = with_contested(second, [], now=LATER, generation=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocistate.objects import ObjectId
-from ocistate.watch.conflicts import Contest, Contested, Reason
+from ocistate.watch.conflicts import Contest, Contested, ContestReason
 
 ID = ObjectId("", "ConfigMap", "n", "a")
 
@@ -92,7 +92,7 @@ def test_what_is_overruled_is_sent_again_ever_more_slowly_until_it_is_stored() -
     last = 0.0
     contested.answered(ID, (".data.v",))
     (contest,) = contested.of([ID])
-    assert (contest.reason, contest.fields) == (Reason.OVERRULED, (".data.v",))
+    assert (contest.reason, contest.fields) == (ContestReason.OVERRULED, (".data.v",))
     assert contested.of([]) == ()
     while len(pauses) < 5:
         clock.now += contested.moves_in(contest)
@@ -114,8 +114,8 @@ def test_after_a_restart_contests_go_on_and_are_found_to_be_over() -> None:
     clock = Clock()
     contested = Contested(window=60, clock=clock)
     other = ObjectId("", "ConfigMap", "n", "b")
-    flipped = Contest(id=ID, reason=Reason.FLIPPED, by="rival")
-    overruled = Contest(id=other, reason=Reason.OVERRULED, fields=(".data.v",))
+    flipped = Contest(id=ID, reason=ContestReason.FLIPPED, by="rival")
+    overruled = Contest(id=other, reason=ContestReason.OVERRULED, fields=(".data.v",))
     for each in (flipped, overruled):
         contested.resume(each)
     assert contested.of([ID, other]) == (flipped, overruled)

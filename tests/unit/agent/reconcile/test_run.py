@@ -13,7 +13,7 @@ from ocistate.agent.reconcile.state import ReconcileState
 from ocistate.api.status import status_from_dict
 from ocistate.errors import ClusterUnavailable
 from ocistate.objects import ObjectId
-from ocistate.watch.conflicts import Contest, Reason
+from ocistate.watch.conflicts import Contest, ContestReason
 from tests.support.assertions.agent import condition
 from tests.support.environments.reconciler import TIMEOUT, Place, World, make
 from tests.support.factories.keys import Key
@@ -449,7 +449,9 @@ def test_killed_at_every_step_it_ends_where_it_would_have(tmp_path: Path) -> Non
 
 def test_a_contest_hinders_nothing_and_is_told_when_it_begins_and_ends(world: World) -> None:
     world.push(app="1")
-    fight = Contest(id=ObjectId("", "ConfigMap", "n", "app"), reason=Reason.FLIPPED, by="rival")
+    fight = Contest(
+        id=ObjectId("", "ConfigMap", "n", "app"), reason=ContestReason.FLIPPED, by="rival"
+    )
     world.place.contested = (fight,)
     for _ in range(3):
         world.restart()
