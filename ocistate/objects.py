@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from sys import intern
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from ocistate.canonical import canonical_json, digest_of
 
@@ -106,3 +106,27 @@ def group_of(api_version: str) -> str:
     """``apps`` of ``apps/v1``; the core group is the empty text."""
     group, slash, _ = api_version.rpartition("/")
     return group if slash else ""
+
+
+_WITHOUT_STATUS: Final = (
+    ("", "ConfigMap Secret ServiceAccount Endpoints LimitRange ResourceQuota Event PodTemplate"),
+    ("discovery.k8s.io", "EndpointSlice"),
+    ("coordination.k8s.io", "Lease"),
+    ("rbac.authorization.k8s.io", "Role RoleBinding ClusterRole ClusterRoleBinding"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("storage.k8s.io", "StorageClass CSIDriver CSINode VolumeAttributesClass"),
+    ("node.k8s.io", "RuntimeClass"),
+    # Many controllers never fill in an address of an Ingress.
+    ("networking.k8s.io", "NetworkPolicy IngressClass ServiceCIDR IPAddress Ingress"),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema PriorityLevelConfiguration"),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingWebhookConfiguration MutatingWebhookConfiguration "
+        "ValidatingAdmissionPolicyBinding MutatingAdmissionPolicy MutatingAdmissionPolicyBinding",
+    ),
+)
+
+KINDS_WITHOUT_STATUS: Final = frozenset(
+    GroupKind(group, kind) for group, kinds in _WITHOUT_STATUS for kind in kinds.split()
+)
+"""Kubernetes' kinds whose status says nothing of their health: they are healthy when they exist."""

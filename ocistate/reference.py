@@ -37,6 +37,7 @@ NAME_PATTERN: Final = re.compile(
 )
 TAG_PATTERN: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _MAX_NAME: Final = 255
+_CHANNEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,3 +234,13 @@ def _parse_path(scheme: Literal["layout", "archive"], text: str) -> Reference:
         raise InvalidReference(f"{text!r} names no path", hint=f"write {scheme}:PATH:TAG")
     path = canonical_path(path)
     return Reference(scheme=scheme, registry="", repository=path, tag=tag, digest=digest)
+
+
+def check_channel(name: str) -> str:
+    """The name itself when it can be a channel's. Raises InvalidReference."""
+    if not _CHANNEL.fullmatch(name) or re.search(r"-\d+$", name):
+        raise InvalidReference(
+            f"{name!r} is not a channel's name",
+            hint="lower-case letters, digits and '-', at most 63, with no '-NUMBER' at the end",
+        )
+    return name

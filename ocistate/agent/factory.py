@@ -21,7 +21,7 @@ from ocistate.agent.telemetry.reporting import Reporter
 from ocistate.api.stack import Stack
 from ocistate.channel.rings import Cluster
 from ocistate.objects import StackKey
-from ocistate.oci import StoreOptions, open_store
+from ocistate.oci import Mirror, StoreOptions, open_store
 from ocistate.oci.store import Store
 from ocistate.reach import Reach
 
@@ -271,4 +271,9 @@ class _Connector:
         options = replace(
             options, on_warning=warned, clients=self.clients, on_answer=count_registry_answer
         )
-        return open_store(stack.source.repository, options, stack.source.mirrors)
+        source = stack.spec.source
+        mirrors = [
+            Mirror(reference=each.repository.reference, insecure=each.insecure)
+            for each in source.mirrors
+        ]
+        return open_store(source.repository.reference, options, mirrors)

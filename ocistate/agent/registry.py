@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ocistate.agent.dependencies import Followers, find_cycle
 from ocistate.agent.reconcile.state import ReconcileState
@@ -44,12 +44,7 @@ class StackEntry:
         where = self.status.target
         if where is None:
             return self.stack
-        return replace(
-            self.stack,
-            kubeconfig_secret=where.secret,
-            kubeconfig_key=where.key,
-            context=where.context,
-        )
+        return self.stack.with_target(where.as_target)
 
 
 @dataclass(slots=True)

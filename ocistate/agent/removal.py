@@ -32,7 +32,7 @@ async def remove_stack(
             await _clear(stack, services, status_store)
         except OcistateError as error:
             entry.removals += 1
-            if stack.deletion_policy != "orphan" or entry.removals < _ORPHAN_TRIES:
+            if stack.spec.deletion_policy != "orphan" or entry.removals < _ORPHAN_TRIES:
                 raise
             services.event(stack, "Warning", error.reason, f"let go as it is: {error}")
         await status_store.forget(stack)
@@ -64,7 +64,7 @@ async def _not_yet(
 
 
 async def _clear(stack: Stack, services: Services, status_store: StatusStore) -> None:
-    if stack.deletion_policy == "orphan":
+    if stack.spec.deletion_policy == "orphan":
         await services.target(stack).release()
         log.info("left in place", extra={"stack": str(stack)})
         return

@@ -187,7 +187,7 @@ class Agent:
         count = 0
         for key, entry in self.stacks.items():
             with contained(f"waking the Stack {'/'.join(key)}"):
-                if entry.stack.source.repository.repository.lower() == repository:
+                if entry.stack.spec.source.repository.reference.repository.lower() == repository:
                     count += 1
                     self._pushed(key, entry, now)
         return count

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from ocistate.api.explain import config_error
 from ocistate.api.scalars import scalar_of
+from ocistate.errors import ConfigError, OcistateError
 
 T = TypeVar("T")
 
@@ -29,20 +30,23 @@ def decode(kind: type[T], value: Any, *, path: str = "", origin: str = "") -> T:
         return msgspec.convert(_without_nulls(value), kind, dec_hook=_read_scalar)
     except msgspec.ValidationError as error:
         raise config_error(kind, error, path, origin) from None
+    except RecursionError:
+        where = ": ".join(part for part in (origin, path) if part)
+        raise ConfigError(f"{where}: is nested too deeply", hint="remove levels") from None
 
 
 def decode_tolerantly(kind: type[T], value: Any) -> T:
     """Read a struct whose fields all have defaults, leaving out what can't be read.
 
-    A field of another type is as if it were not there, and so is an item of a list.
+    A field of another type is as if it were not there, and so is an item of a list or a map.
     """
     found = _tolerated(kind, value)
     return kind() if found is _UNREADABLE else found
 
 
 def encode(value: Struct) -> Any:
-    """The plain data of a struct: what `decode` reads."""
-    return msgspec.to_builtins(value, enc_hook=_write_scalar)
+    """The plain data of a struct, without what is not given: what `decode` reads."""
+    return _without_nulls(msgspec.to_builtins(value, enc_hook=_write_scalar))
 
 
 _UNREADABLE: Final = object()
@@ -60,12 +64,17 @@ def _tolerated(kind: Any, value: Any) -> Any:
         items = value if isinstance(value, list) else []
         found = [_tolerated(arguments[0], item) for item in items]
         return tuple(item for item in found if item is not _UNREADABLE)
+    if origin is dict:
+        pairs = value.items() if isinstance(value, Mapping) else ()
+        known = {str(key): _tolerated(arguments[1], item) for key, item in pairs}
+        return {key: item for key, item in known.items() if item is not _UNREADABLE}
     if isinstance(kind, type) and issubclass(kind, Struct):
         return _tolerated_struct(kind, value)
     try:
-        return msgspec.convert(value, kind, dec_hook=_read_scalar)
+        found = msgspec.convert(value, kind, dec_hook=_read_scalar)
     except (msgspec.ValidationError, RecursionError):
         return _UNREADABLE
+    return _UNREADABLE if isinstance(found, int) and abs(found) >= 2**63 else found
 
 
 def _tolerated_struct(kind: type[Struct], value: Any) -> Any:
@@ -88,13 +97,17 @@ def _tolerated_struct(kind: type[Struct], value: Any) -> Any:
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without_nulls(item) for item in value]
     return value
 
 
 def _read_scalar(kind: type, value: Any) -> Any:
-    return scalar_of(kind).read(value)
+    try:
+        return scalar_of(kind).read(value)
+    except OcistateError as error:
+        # msgspec adds the path to a ValueError only; `explain` finds the cause below it.
+        raise ValueError(error.message) from error
 
 
 def _write_scalar(value: Any) -> Any:

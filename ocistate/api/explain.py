@@ -13,10 +13,13 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from ocistate.api.rules import RuleError
 from ocistate.errors import ConfigError, OcistateError
 from ocistate.text import plain
 
-_PATH: Final = re.compile(r"(?P<message>.*) - at `\$\.?(?P<path>[^`]*)`", re.DOTALL)
+_PATH: Final = re.compile(
+    r"(?P<message>.*) - at (?P<key>`key` in )?`\$\.?(?P<path>[^`]*)`", re.DOTALL
+)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING: Final = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
 _CHOICE: Final = re.compile(r"Invalid enum value (?P<value>.*)", re.DOTALL)
@@ -40,9 +43,13 @@ def config_error(kind: Any, error: msgspec.ValidationError, path: str, origin: s
     match = _PATH.fullmatch(str(error))
     message, inner = (match["message"], match["path"]) if match else (str(error), "")
     cause = error.__cause__
-    if isinstance(cause, OcistateError):
-        message, hint = cause.message, cause.hint
+    deeper = cause.__cause__ if cause else None
+    if isinstance(deeper, OcistateError):
+        message, hint = deeper.message, deeper.hint
+    elif match and match["key"]:
+        message, hint = "has a key that is not a text", "quote it"
     elif isinstance(cause, ValueError):
+        inner = _join(inner, cause.field) if isinstance(cause, RuleError) else inner
         message, _, hint = str(cause).partition("; ")
     elif unknown := _UNKNOWN.fullmatch(message):
         message, hint = "is not a known field", _known(kind, inner, unknown["name"])
@@ -80,7 +87,7 @@ def _explained(field: Any, message: str) -> tuple[str, str]:
         return "is out of bounds", f"give a whole number from {least} to {most}"
     if "matching regex" in message:
         allowed = (meta.extra or {}).get("allowed", f"what {meta.pattern} matches")
-        return "is not valid", f"allowed: {allowed}"
+        return f"is not {(meta.extra or {}).get('what', 'valid')}", f"allowed: {allowed}"
     return message, ""
 
 

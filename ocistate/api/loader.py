@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import structs
+
+from ocistate.api.names import LocalPath, Repository
 from ocistate.api.stack import API_VERSION, Stack, parse_stack
 from ocistate.artifact.manifests import is_manifest_path
 from ocistate.documents.reader import read_documents
@@ -165,25 +168,27 @@ def _generation(value: Any) -> int:
 
 
 def _localise(stack: Stack, folder: Path) -> Stack:
-    source = stack.source
-    source = replace(
-        source,
-        repository=local_to(source.repository, folder),
-        channel_repository=source.channel_repository
-        and local_to(source.channel_repository, folder),
-        mirrors=tuple(replace(m, reference=local_to(m.reference, folder)) for m in source.mirrors),
+    source, target = stack.spec.source, stack.spec.target
+    stack = stack.with_source(
+        repository=_beside(source.repository, folder),
+        channel_repository=source.channel_repository and _beside(source.channel_repository, folder),
+        mirrors=tuple(
+            structs.replace(mirror, repository=_beside(mirror.repository, folder))
+            for mirror in source.mirrors
+        ),
     )
-    directory = folder / stack.directory if stack.directory else None
-    kubeconfig = folder / stack.kubeconfig.expanduser() if stack.kubeconfig else None
+    if stack.directory:
+        target = structs.replace(target, directory=LocalPath(folder / stack.directory))
+    if stack.kubeconfig:
+        file = (folder / stack.kubeconfig.expanduser()).absolute()
+        target = structs.replace(target, kubeconfig=LocalPath(file))
     # No API server hands out UIDs here; the name is as unique within one state folder.
     uid = hashlib.sha256(str(stack).encode()).hexdigest()[:32]
-    return replace(
-        stack,
-        uid=stack.uid or uid,
-        source=source,
-        kubeconfig=kubeconfig and kubeconfig.absolute(),
-        directory=directory,
-    )
+    return replace(stack.with_target(target), uid=stack.uid or uid)
+
+
+def _beside(repository: Repository, folder: Path) -> Repository:
+    return Repository.of(local_to(repository.reference, folder))
 
 
 def local_to(repository: Reference, folder: Path) -> Reference:

@@ -11,7 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class Violation(NamedTuple):
+    """A rule that does not hold: at which field (empty: the object itself), and why."""
+
+    field: str
+    message: str
+
+
+class RuleError(ValueError):
+    """An object breaks one of its rules."""
+
+    def __init__(self, violation: Violation) -> None:
+        super().__init__(violation.message)
+        self.field = violation.field
 
 
 class Rule(Protocol):
@@ -27,8 +42,8 @@ class Rule(Protocol):
         """What the API server answers when it does not hold."""
         ...
 
-    def broken(self, given: Collection[str]) -> str:
-        """Why the rule does not hold; empty when it does."""
+    def broken(self, given: Collection[str]) -> Violation | None:
+        """Why the rule does not hold; None when it does."""
         ...
 
 
@@ -57,11 +72,11 @@ class ExactlyOneOf:
     def message(self) -> str:
         return f"exactly one of {_listed(self.names)} must be given"
 
-    def broken(self, given: Collection[str]) -> str:
+    def broken(self, given: Collection[str]) -> Violation | None:
         found = [name for name in self.names if name in given]
         if len(found) == 1:
-            return ""
-        return f"has {len(found)} of {_listed(self.names)}; give exactly one of them"
+            return None
+        return Violation("", f"has {len(found)} of {_listed(self.names)}; give exactly one of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +96,11 @@ class AtMostOneOf:
     def message(self) -> str:
         return f"at most one of {_listed(self.names)} may be given"
 
-    def broken(self, given: Collection[str]) -> str:
+    def broken(self, given: Collection[str]) -> Violation | None:
         found = [name for name in self.names if name in given]
-        return f"{found[1]} excludes {found[0]}; keep one of them" if len(found) > 1 else ""
+        if len(found) <= 1:
+            return None
+        return Violation(found[1], f"excludes {found[0]}; keep one of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +123,7 @@ class Requires:
     def message(self) -> str:
         return f"{self.name} needs {' or '.join(self.others)}"
 
-    def broken(self, given: Collection[str]) -> str:
+    def broken(self, given: Collection[str]) -> Violation | None:
         if self.name not in given or any(other in given for other in self.others):
-            return ""
-        return self.message
+            return None
+        return Violation(self.name, f"needs {' or '.join(self.others)}")

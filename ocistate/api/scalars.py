@@ -7,18 +7,14 @@ registered by the modules that define them.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
-Schema = dict[str, Any]
+from ocistate.documents import shapes
+from ocistate.documents.fields import MOST_SECONDS, parse_duration
 
-_DURATION: Final = re.compile(
-    r"(?:([0-9]{1,6})h)?(?:([0-9]{1,8})m)?(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)s)?(?:([0-9]{1,12})ms)?"
-)
-_YEAR: Final = 366 * 24 * 3600.0
+Schema = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +30,18 @@ class Duration(float):
     """Seconds, written as Go writes durations: ``1h30m``, ``10s``, ``500ms``."""
 
     least: ClassVar[float] = 0.0
-    most: ClassVar[float] = _YEAR
+    most: ClassVar[float] = MOST_SECONDS
 
     @classmethod
     def read(cls, value: Any) -> Self:
         """Read a duration. Raises ValueError."""
-        match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
-        if match is None:
-            raise ValueError(f"is {str(value)[:40]!r}, not a duration; write 30s, 5m or 1h30m")
-        hours, minutes, seconds, millis = match.groups(default="0")
-        total = int(hours) * 3600 + int(minutes) * 60 + float(seconds) + int(millis) / 1000
-        if not cls.least <= total <= cls.most or not math.isfinite(total):
+        total = parse_duration(value) if isinstance(value, str) else None
+        if total is None:
+            raise ValueError(
+                f"is {str(value)[:40]!r}, not a duration of at most 100 years; "
+                "write 30s, 5m or 1h30m"
+            )
+        if not cls.least <= total <= cls.most:
             least, most = cls(cls.least).text, cls(cls.most).text
             raise ValueError(f"is {value[:40]!r}; give {least} to {most}")
         return cls(total)
@@ -63,15 +60,20 @@ class Duration(float):
     @classmethod
     def scalar(cls) -> Scalar:
         """How this kind of duration is read and written."""
+        low, high = cls(cls.least).text, cls(cls.most).text
+        bounds = {
+            "rule": f"duration(self) >= duration('{low}') && duration(self) <= duration('{high}')",
+            "message": f"must be from {low} to {high}",
+        }
         return Scalar(
             read=cls.read,
             write=lambda value: cls(value).text,
-            schema={"type": "string", "maxLength": 40, "pattern": f"^{_unnamed(_DURATION)}$"},
+            schema={
+                **shapes.DURATION.schema,
+                "minLength": 1,
+                "x-kubernetes-validations": [bounds],
+            },
         )
-
-
-def _unnamed(pattern: re.Pattern[str]) -> str:
-    return pattern.pattern.replace("(?:", "(")
 
 
 _SCALARS: Final[dict[type, Scalar]] = {}

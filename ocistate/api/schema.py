@@ -88,9 +88,9 @@ def _object(shape: shapes.StructType) -> Schema:
     found: Schema = {"type": "object", "properties": properties}
     if required := [field.encode_name for field in shape.fields if field.required]:
         found["required"] = required
-    if issubclass(shape.cls, ApiStruct) and shape.cls.rules:
+    if issubclass(shape.cls, ApiStruct) and (rules := (*shape.cls.rules, *shape.cls.cluster_rules)):
         found["x-kubernetes-validations"] = [
-            {"rule": rule.cel, "message": rule.message} for rule in shape.cls.rules
+            {"rule": rule.cel, "message": rule.message} for rule in rules
         ]
     return found
 

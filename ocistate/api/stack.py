@@ -1,26 +1,47 @@
 """The Stack: what belongs where, and under whose trust (group ``ocistate.dev``, ``v1alpha1``).
 
-The same YAML works as a Kubernetes object and in a file for ``ocistate agent --stacks``.
+The same YAML works as a Kubernetes object and in a file for ``ocistate agent --stacks``. This is
+its one definition: the reader, the CustomResourceDefinition and docs/reference/stack.md are made
+from the structs below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from ocistate.apply.desired.prepare import ignore_fault
-from ocistate.channel.record import check_channel
-from ocistate.documents import shapes
-from ocistate.documents.fields import Fields
-from ocistate.errors import InvalidReference, UsageError
-from ocistate.health.cel_rules import CelCheck
-from ocistate.health.evaluate import needs_full_object
-from ocistate.objects import GroupKind, StackKey, group_of
-from ocistate.oci import Mirror
-from ocistate.reference import Reference, parse_reference
-from ocistate.semver import parse_range
+from msgspec import Meta, Struct, field, structs
+
+from ocistate.api.decode import decode
+from ocistate.api.names import (
+    ApiVersion,
+    ArtifactFolder,
+    Cel,
+    ChannelName,
+    Digest,
+    IgnoredPointer,
+    KindName,
+    LocalPath,
+    Name,
+    OptionalCel,
+    OptionalDataKey,
+    OptionalLine,
+    OptionalName,
+    OptionalNamespace,
+    OptionalObjectName,
+    OptionalUid,
+    Repository,
+    SemverRange,
+    Tag,
+)
+from ocistate.api.rules import AtMostOneOf, ExactlyOneOf, Requires
+from ocistate.api.scalars import Duration
+from ocistate.api.struct import ApiStruct
+from ocistate.errors import ConfigError
+from ocistate.objects import KINDS_WITHOUT_STATUS, GroupKind, StackKey, group_of
+from ocistate.reference import Reference
 
 GROUP: Final = "ocistate.dev"
 VERSION: Final = "v1alpha1"
@@ -40,43 +61,71 @@ DriftMode = Literal["correct", "report", "ignore"]
 FailureMode = Literal["hold", "rollback"]
 DeletionPolicy = Literal["delete", "orphan"]
 
-MOST_CHECKS: Final = 50
-LONGEST_CHECK: Final = 1000
-MOST_RULES: Final = 200
-"""Of a list in the spec."""
-LEAST_INTERVAL: Final = 0.1
-LEAST_TIMEOUT: Final = 0.001
-
+_MOST_CHECKS: Final = Meta(max_length=50)
+_MOST_ITEMS: Final = Meta(max_length=200)
 _LONGEST_REQUEST: Final = 256
-_POINTERS: Final = {
-    "channel": shapes.CHANNEL,
-    "tag": shapes.TAG,
-    "semver": shapes.VERSIONS,
-    "digest": shapes.DIGEST,
-}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Interval(Duration):
+    """How often something is done."""
+
+    least = 0.1
+
+
+class Timeout(Duration):
+    """How long something may take."""
+
+    least = 0.001
+
+
+class SecretRef(ApiStruct, frozen=True, kw_only=True):
+    """A Secret in the Stack's namespace."""
+
+    name: Name
+    """The Secret's name."""
+
+
+class SourceMirror(ApiStruct, frozen=True, kw_only=True):
+    """Another repository that holds the same artifacts."""
+
+    repository: Repository
+    """As `spec.source.repository`."""
+    insecure: bool = False
+    """Plain HTTP."""
+
+
+class StackSource(ApiStruct, frozen=True, kw_only=True):
     """Where the content comes from: a repository, and one of channel, tag, semver and digest."""
 
-    repository: Reference
-    channel: str = ""
-    channel_repository: Reference | None = None
+    rules = (ExactlyOneOf("channel", "tag", "semver", "digest"),)
+    reader_rules = (Requires("channelRepository", "channel"),)
+
+    repository: Repository
+    """`oci://HOST/NAME`, `layout:FOLDER` or `archive:FILE`; the last two without a cluster only."""
+    channel: ChannelName = ChannelName()
+    """A channel to follow: signed, and never back."""
+    channel_repository: Repository | None = None
     """Where the channel's records are, if not in the repository itself."""
-    tag: str = ""
-    semver: str = ""
+    tag: Tag = ""
+    """A tag to follow."""
+    semver: SemverRange = SemverRange()
     """A range of versions: the tag of the highest one is followed."""
-    digest: str = ""
-    path: str = ""
-    interval: float = 60.0
-    """Seconds between two looks at the repository."""
+    digest: Digest = ""
+    """A digest to stay at."""
+    path: ArtifactFolder = ArtifactFolder()
+    """A folder inside the artifact; all of it when empty."""
+    interval: Interval = Interval(60)
+    """How often the repository is asked what the pointer names."""
     insecure: bool = False
-    pull_secret: str = ""
-    ca_secret: str = ""
-    cert_secret: str = ""
-    mirrors: tuple[Mirror, ...] = ()
-    """Where else what has a digest may be looked for."""
+    """Plain HTTP. Loopback addresses need no permission for it."""
+    pull_secret_ref: SecretRef | None = None
+    """A `kubernetes.io/dockerconfigjson` Secret with the registry's credentials."""
+    ca_secret_ref: SecretRef | None = None
+    """A Secret with the registry's CA in `ca.crt`."""
+    cert_secret_ref: SecretRef | None = None
+    """A `kubernetes.io/tls` Secret with a client certificate for the registry."""
+    mirrors: Annotated[tuple[SourceMirror, ...], _MOST_ITEMS] = ()
+    """Where else to look for what has a digest."""
 
     @property
     def pointer(self) -> str:
@@ -84,78 +133,191 @@ class Source:
         return self.digest or self.tag or self.semver or f"channel {self.channel}"
 
     @property
-    def records(self) -> Reference:
+    def records(self) -> Repository:
         """The repository that holds the channel's records."""
         return self.channel_repository or self.repository
 
+    @property
+    def pull_secret(self) -> str:
+        """The name of the Secret with credentials; empty without one."""
+        return _name_of(self.pull_secret_ref)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportTo:
-    """Where the agent's reports on a Stack go, and as whom; None and empty: as the source is
-    read."""
+    @property
+    def ca_secret(self) -> str:
+        """The name of the Secret with the CA; empty without one."""
+        return _name_of(self.ca_secret_ref)
 
-    repository: Reference | None = None
-    push_secret: str = ""
+    @property
+    def cert_secret(self) -> str:
+        """The name of the Secret with the client certificate; empty without one."""
+        return _name_of(self.cert_secret_ref)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IgnoreRule:
-    """Fields left to others: JSON pointers, for objects of a kind, of one name or of any."""
+class StackTrust(ApiStruct, frozen=True, kw_only=True):
+    """Who is trusted."""
 
-    kind: str
-    name: str = ""
-    pointers: tuple[str, ...] = ()
+    policy: OptionalName = ""
+    """A TrustPolicy's name; when empty, the one whose `repositories` match best."""
+
+
+class KubeconfigRef(ApiStruct, frozen=True, kw_only=True):
+    """A kubeconfig in a Secret of the Stack's namespace."""
+
+    name: Name
+    """The Secret's name."""
+    key: OptionalDataKey = ""
+    """The key with the kubeconfig; when empty, `value` or `kubeconfig`."""
+
+
+class StackTarget(ApiStruct, frozen=True, kw_only=True):
+    """Where the objects go; when empty, the agent's own cluster."""
+
+    reader_rules = (
+        AtMostOneOf("directory", "kubeconfigSecretRef", "kubeconfig"),
+        AtMostOneOf("directory", "context"),
+    )
+    cluster_rules = (Requires("context", "kubeconfigSecretRef"),)
+
+    directory: LocalPath = LocalPath()
+    """A folder instead of a cluster; without a cluster only."""
+    kubeconfig_secret_ref: KubeconfigRef | None = None
+    """Another cluster: a Secret with its kubeconfig."""
+    context: OptionalLine = ""
+    """The kubeconfig's context; when empty, its current one."""
+    kubeconfig: LocalPath = LocalPath()
+    """A kubeconfig file; without a cluster only."""
+
+    @property
+    def kubeconfig_secret(self) -> str:
+        """The name of the Secret with the kubeconfig; empty without one."""
+        return self.kubeconfig_secret_ref.name if self.kubeconfig_secret_ref else ""
+
+    @property
+    def kubeconfig_key(self) -> str:
+        """The key in that Secret; empty: the usual ones."""
+        return self.kubeconfig_secret_ref.key if self.kubeconfig_secret_ref else ""
+
+
+class IgnoreRule(ApiStruct, frozen=True, kw_only=True):
+    """Fields left to others, for objects of a kind, of one name or of any."""
+
+    kind: KindName
+    """The objects' kind."""
+    name: OptionalObjectName = ""
+    """The object's name; when empty, all of the kind."""
+    json_pointers: Annotated[tuple[IgnoredPointer, ...], _MOST_ITEMS]
+    """JSON pointers (RFC 6901). Of the metadata, single labels and annotations that are not
+    ocistate's."""
+
+
+class StackRef(ApiStruct, frozen=True, kw_only=True):
+    """Another Stack."""
+
+    name: Name
+    """The Stack's name."""
+    namespace: OptionalNamespace = ""
+    """Its namespace; when empty, the same one."""
+
+
+class CelRule(ApiStruct, frozen=True, kw_only=True):
+    """How healthy objects of one kind are, in CEL over `metadata`, `spec`, `status`, `object`."""
+
+    api_version: ApiVersion
+    """The kind's `apiVersion`; the rule holds for all versions of its group."""
+    kind: KindName
+    """The objects' kind."""
+    healthy: Cel
+    """True when the object is healthy."""
+    progressing: OptionalCel = OptionalCel()
+    """True while it is on its way."""
+    failed: OptionalCel = OptionalCel()
+    """True when it has failed. Asked first."""
+
+    @property
+    def group_kind(self) -> GroupKind:
+        """The kind in any of its versions."""
+        return GroupKind(group_of(self.api_version), self.kind)
+
+
+class StackWait(ApiStruct, frozen=True, kw_only=True):
+    """What counts as healthy, and how soon."""
+
+    timeout: Timeout = Timeout(300)
+    """Until when objects must be healthy."""
+    checks: Annotated[tuple[CelRule, ...], _MOST_CHECKS] = ()
+    """Health in CEL, for single kinds, before the built-in rules."""
+
+
+class ReportTarget(ApiStruct, frozen=True, kw_only=True):
+    """Where the agent's reports go, and as whom."""
+
+    repository: Repository | None = None
+    """Where to; the repository of the channel's records when left out."""
+    push_secret_ref: SecretRef | None = None
+    """Credentials that may push there; those of `spec.source` when left out."""
+
+    @property
+    def push_secret(self) -> str:
+        """The name of the Secret with credentials; empty without one."""
+        return _name_of(self.push_secret_ref)
+
+
+class StackSpec(ApiStruct, frozen=True, kw_only=True):
+    """What belongs where, and under whose trust."""
+
+    source: StackSource
+    """Where the content comes from."""
+    trust: StackTrust = StackTrust()
+    """Who is trusted."""
+    target: StackTarget = StackTarget()
+    """Where the objects go; when empty, the agent's own cluster."""
+    namespace: OptionalNamespace = ""
+    """For objects that name none; the Stack's own when empty."""
+    force_namespace: bool = False
+    """Put all namespaced objects into it."""
+    service_account_name: OptionalName = ""
+    """Impersonated for every write."""
+    prune: bool = True
+    """Remove what the artifact has no more."""
+    max_prune_percent: Annotated[int, Meta(ge=0, le=100)] = 50
+    """More than this share of the objects is not removed at once without permission by the
+    annotation `ocistate.dev/allow-prune`."""
+    drift: DriftMode = "correct"
+    """What to do about live changes of what the artifact says."""
+    ignore: Annotated[tuple[IgnoreRule, ...], _MOST_ITEMS] = ()
+    """Fields left to others."""
+    depends_on: Annotated[tuple[StackRef, ...], _MOST_ITEMS] = ()
+    """Stacks that must be Ready before."""
+    adopt_from: Annotated[tuple[StackRef, ...], _MOST_ITEMS] = ()
+    """Stacks to take objects over from, as far as they hand them over."""
+    hand_over_to: Annotated[tuple[StackRef, ...], _MOST_ITEMS] = ()
+    """Stacks that may take objects over."""
+    wait: StackWait = StackWait()
+    """What counts as healthy, and how soon."""
+    on_failure: FailureMode = "hold"
+    """When objects are not healthy in time: keep and report, or go back to what was healthy."""
+    report: ReportTarget | None = None
+    """Let the agent report how the Stack is, where it follows a channel."""
+    suspend: bool = False
+    """Do nothing until this is false again."""
+    deletion_policy: DeletionPolicy = "delete"
+    """Whether the objects go with the Stack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """One Stack's spec, checked. ``uid`` owns its objects; ``generation`` counts its edits."""
+    """One Stack. ``uid`` owns its objects; ``generation`` counts its edits."""
 
     namespace: str
     name: str
     uid: str
     generation: int
-    source: Source
-    policy: str = ""
-    """The TrustPolicy's name; empty: the one whose repositories match best."""
-    target_namespace: str = ""
-    force_namespace: bool = False
-    service_account: str = ""
-    prune: bool = True
-    max_prune_percent: int = 50
-    """More than this share of the objects is not removed at once before somebody allows it."""
+    spec: StackSpec
     allow_prune: str = ""
-    """The digest of which it is allowed: the annotation ``ocistate.dev/allow-prune``."""
-    drift: DriftMode = "correct"
-    ignore: tuple[IgnoreRule, ...] = ()
-    depends_on: tuple[StackKey, ...] = ()
-    """(namespace, name) of the Stacks that must be ready before."""
-    adopt_from: tuple[StackKey, ...] = ()
-    """The Stacks whose objects are taken over, as far as they hand them over."""
-    hand_over_to: tuple[StackKey, ...] = ()
-    """The Stacks that may take objects over."""
-    timeout: float = 300.0
-    """Seconds until objects must be healthy."""
-    checks: tuple[CelCheck, ...] = ()
-    """Rules of health for single kinds, before the built-in ones."""
-    on_failure: FailureMode = "hold"
-    """When they are not: keep and report, or go back to the digest that was healthy last."""
-    report: ReportTo | None = None
-    """Whether the agent tells the registry how this Stack is, if it has a key to do so."""
-    suspend: bool = False
-    deletion_policy: DeletionPolicy = "delete"
-    kubeconfig_secret: str = ""
-    """The Secret with the target cluster's kubeconfig; empty: the agent's own cluster."""
-    kubeconfig_key: str = ""
-    kubeconfig: Path | None = None
-    """The file with the target cluster's kubeconfig; None: the agent's own."""
-    context: str = ""
-    """The kubeconfig's context; empty: the current one."""
-    directory: Path | None = None
-    """The target folder; None: the target is a cluster."""
-    deleting: bool = False
+    """The digest that may remove as much as it does: the annotation `ALLOW_PRUNE`."""
     reconcile_at: str = ""
-    """The last manual request: the annotation ``ocistate.dev/reconcile``."""
+    """The last manual request: the annotation `RECONCILE`."""
+    deleting: bool = False
 
     @property
     def key(self) -> StackKey:
@@ -163,223 +325,135 @@ class Stack:
         return StackKey(self.namespace, self.name)
 
     @property
+    def depends_on(self) -> tuple[StackKey, ...]:
+        """The Stacks that must be ready before."""
+        return self._keys(self.spec.depends_on)
+
+    @property
+    def adopt_from(self) -> tuple[StackKey, ...]:
+        """The Stacks whose objects are taken over, as far as they hand them over."""
+        return self._keys(self.spec.adopt_from)
+
+    @property
+    def hand_over_to(self) -> tuple[StackKey, ...]:
+        """The Stacks that may take objects over."""
+        return self._keys(self.spec.hand_over_to)
+
+    @property
+    def directory(self) -> Path | None:
+        """The target folder; None: the target is a cluster."""
+        return Path(self.spec.target.directory) if self.spec.target.directory else None
+
+    @property
+    def kubeconfig(self) -> Path | None:
+        """The file with the target cluster's kubeconfig; None: the agent's own."""
+        return Path(self.spec.target.kubeconfig) if self.spec.target.kubeconfig else None
+
+    @property
     def target_name(self) -> str:
-        """Where it belongs, in one word for people and metrics; empty: the agent's own cluster."""
+        """The target, in one word for people and metrics; empty: the agent's own cluster."""
+        target = self.spec.target
         if self.directory is not None:
             return str(self.directory)
         kubeconfig = str(self.kubeconfig or "")
-        if self.kubeconfig_secret:
-            kubeconfig = f"{self.namespace}/{self.kubeconfig_secret}"
-            kubeconfig += f":{self.kubeconfig_key}" if self.kubeconfig_key else ""
-        return "@".join(part for part in (self.context, kubeconfig) if part)
+        if target.kubeconfig_secret:
+            kubeconfig = f"{self.namespace}/{target.kubeconfig_secret}"
+            kubeconfig += f":{target.kubeconfig_key}" if target.kubeconfig_key else ""
+        return "@".join(part for part in (target.context, kubeconfig) if part)
+
+    def with_source(self, **changes: Any) -> Stack:
+        """The Stack with fields of its source changed."""
+        source = structs.replace(self.spec.source, **changes)
+        return replace(self, spec=structs.replace(self.spec, source=source))
+
+    def with_target(self, target: StackTarget) -> Stack:
+        """The Stack with another target."""
+        return replace(self, spec=structs.replace(self.spec, target=target))
+
+    def _keys(self, others: tuple[StackRef, ...]) -> tuple[StackKey, ...]:
+        return tuple(StackKey(other.namespace or self.namespace, other.name) for other in others)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
 
+class _Metadata(Struct, frozen=True, kw_only=True, rename="camel"):
+    name: Name
+    namespace: OptionalNamespace = ""
+    uid: OptionalUid = ""
+    generation: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
+    annotations: dict[Any, Any] = field(default_factory=dict)
+    deletion_timestamp: Any = None
+
+
 def parse_stack(obj: Mapping[str, Any], *, origin: str = "") -> Stack:
     """Read a Stack. ``origin`` names it or its file in errors. Raises ConfigError."""
-    top = Fields(obj, path="", origin=origin)
-    metadata = top.mapping("metadata")
-    name = metadata.text("name", shape=shapes.NAME)
-    namespace = metadata.text("namespace", "default", shape=shapes.NAMESPACE) or "default"
-    annotations = metadata.mapping("annotations")
-    spec = Fields(top.raw("spec"), path="spec", origin=origin)
-    trust = spec.mapping("trust")
-    target = spec.mapping("target")
-    wait = spec.mapping("wait")
-    directory = target.text("directory", "", shape=shapes.LINE)
-    kubeconfig = target.mapping("kubeconfigSecretRef")
-    remote = target.has("kubeconfigSecretRef")
-    file = target.text("kubeconfig", "", shape=shapes.LINE)
-    context = target.text("context", "", shape=shapes.LINE)
-    places = {"directory": directory, "kubeconfigSecretRef": remote, "kubeconfig": file}
-    given = [key for key, value in places.items() if value]
-    if directory and context:
-        given.append("context")
-    if len(given) > 1:
-        raise target.error(given[1], f"excludes {given[0]}", hint="keep one of them")
+    metadata = decode(_Metadata, obj.get("metadata") or {}, path="metadata", origin=origin)
     stack = Stack(
-        namespace=namespace,
-        name=name,
-        uid=metadata.text("uid", "", shape=shapes.UID),
-        generation=metadata.integer("generation", 0),
-        source=_parse_source(spec.mapping("source")),
-        policy=trust.text("policy", "", shape=shapes.NAME),
-        target_namespace=spec.text("namespace", "", shape=shapes.NAMESPACE),
-        force_namespace=spec.boolean("forceNamespace", False),
-        service_account=spec.text("serviceAccountName", "", shape=shapes.NAME),
-        prune=spec.boolean("prune", True),
-        max_prune_percent=spec.integer("maxPrunePercent", 50, most=100),
-        allow_prune=_annotation(annotations, ALLOW_PRUNE),
-        drift=spec.choice("drift", ("correct", "report", "ignore"), "correct"),
-        ignore=tuple(_parse_ignore(item) for item in spec.items("ignore", most=MOST_RULES)),
-        depends_on=_parse_others(spec, "dependsOn", StackKey(namespace, name)),
-        adopt_from=_parse_others(spec, "adoptFrom", StackKey(namespace, name)),
-        hand_over_to=_parse_others(spec, "handOverTo", StackKey(namespace, name)),
-        timeout=wait.seconds("timeout", 300.0, least=LEAST_TIMEOUT),
-        checks=_parse_checks(wait),
-        on_failure=spec.choice("onFailure", ("hold", "rollback"), "hold"),
-        report=_parse_report(spec.mapping("report")) if spec.has("report") else None,
-        suspend=spec.boolean("suspend", False),
-        deletion_policy=spec.choice("deletionPolicy", ("delete", "orphan"), "delete"),
-        kubeconfig_secret=kubeconfig.text("name", shape=shapes.NAME) if remote else "",
-        kubeconfig_key=kubeconfig.text("key", "", shape=shapes.DATA_KEY) if remote else "",
-        kubeconfig=Path(file) if file else None,
-        context=context,
-        directory=Path(directory) if directory else None,
-        deleting=metadata.raw("deletionTimestamp") is not None,
-        reconcile_at=_annotation(annotations, RECONCILE),
+        namespace=metadata.namespace or "default",
+        name=metadata.name,
+        uid=metadata.uid,
+        generation=metadata.generation,
+        spec=decode(StackSpec, obj.get("spec"), path="spec", origin=origin),
+        allow_prune=_annotation(metadata, ALLOW_PRUNE),
+        reconcile_at=_annotation(metadata, RECONCILE),
+        deleting=metadata.deletion_timestamp is not None,
     )
-    for fields in (trust, kubeconfig, target, wait, spec):
-        fields.finish()
+    for path, message in _faults(stack):
+        raise ConfigError(": ".join(part for part in (origin, path, message) if part))
     return stack
 
 
-def _parse_report(fields: Fields) -> ReportTo:
-    found = ReportTo(
-        repository=_parse_repository(fields, "repository") if fields.has("repository") else None,
-        push_secret=_secret(fields, "pushSecretRef"),
+def removed_stack(
+    key: StackKey, *, uid: str, generation: int = 0, account: str, orphan: bool, target: StackTarget
+) -> Stack:
+    """A Stack whose spec is not known any more, with what its removal needs."""
+    spec = StackSpec(
+        source=StackSource(
+            repository=Repository.of(Reference(scheme="layout", registry="", repository="")),
+            tag="removed",
+        ),
+        service_account_name=account,
+        deletion_policy="orphan" if orphan else "delete",
+        target=target,
     )
-    fields.finish()
-    return found
+    return Stack(
+        namespace=key.namespace,
+        name=key.name,
+        uid=uid,
+        generation=generation,
+        spec=spec,
+        deleting=True,
+    )
 
 
-def _annotation(annotations: Fields, key: str) -> str:
-    """What a person asks for by annotation. Whatever else stands there is no one's request."""
-    value = annotations.raw(key)
+def _name_of(reference: SecretRef | None) -> str:
+    return reference.name if reference else ""
+
+
+def _annotation(metadata: _Metadata, key: str) -> str:
+    """What a person asks for by annotation. Anything but a text is not a request."""
+    value = metadata.annotations.get(key)
     return value[:_LONGEST_REQUEST] if isinstance(value, str) else ""
 
 
-def _parse_source(fields: Fields) -> Source:
-    repository = _parse_repository(fields, "repository")
-    given = [key for key in ("channel", "tag", "semver", "digest") if fields.has(key)]
-    if len(given) != 1:
-        raise fields.error(
-            "",
-            f"has {len(given)} of channel, tag, semver and digest",
-            hint="give exactly one of them",
-        )
-    pointer = fields.text(given[0], shape=_POINTERS[given[0]])
-    channel, tag, semver, digest = (
-        pointer if key == given[0] else "" for key in ("channel", "tag", "semver", "digest")
-    )
-    if fields.has("channelRepository") and not channel:
-        raise fields.error("channelRepository", "is given without a channel")
-    try:
-        if channel:
-            check_channel(channel)
-        if semver:
-            parse_range(semver)
-    except UsageError as error:
-        raise fields.error(given[0], error.message, hint=error.hint) from None
-    path = fields.text("path", "", shape=shapes.FOLDER).removeprefix("./").strip("/")
-    source = Source(
-        repository=repository,
-        channel=channel,
-        channel_repository=_parse_repository(fields, "channelRepository")
-        if fields.has("channelRepository")
-        else None,
-        tag=tag,
-        semver=semver,
-        digest=digest,
-        path=path,
-        interval=fields.seconds("interval", 60.0, least=LEAST_INTERVAL),
-        insecure=fields.boolean("insecure", False),
-        pull_secret=_secret(fields, "pullSecretRef"),
-        ca_secret=_secret(fields, "caSecretRef"),
-        cert_secret=_secret(fields, "certSecretRef"),
-        mirrors=tuple(_parse_mirror(item) for item in fields.items("mirrors", most=MOST_RULES)),
-    )
-    fields.finish()
-    return source
-
-
-def _secret(fields: Fields, key: str) -> str:
-    """The name of a Secret in the Stack's namespace; empty where none is named."""
-    if not fields.has(key):
-        return ""
-    reference = fields.mapping(key)
-    name = reference.text("name", shape=shapes.NAME)
-    reference.finish()
-    return name
-
-
-def _parse_others(spec: Fields, key: str, own: StackKey) -> tuple[StackKey, ...]:
-    """Other Stacks; of the same namespace where none is named."""
+def _faults(stack: Stack) -> list[tuple[str, str]]:
+    """What no field shows by itself: path and message."""
     found = []
-    for item in spec.items(key, most=MOST_RULES):
-        namespace = item.text("namespace", own[0], shape=shapes.NAMESPACE) or own[0]
-        other = StackKey(namespace, item.text("name", shape=shapes.NAME))
-        item.finish()
-        if other == own:
-            raise item.error("name", "is the Stack's own")
-        found.append(other)
-    return tuple(found)
-
-
-def _parse_checks(wait: Fields) -> tuple[CelCheck, ...]:
-    checks: dict[GroupKind, CelCheck] = {}
-    for item in wait.items("checks", most=MOST_CHECKS):
-        group = group_of(item.text("apiVersion", shape=shapes.API_VERSION))
-        kind = item.text("kind", shape=shapes.KIND)
-        check = CelCheck(
-            group=group,
-            kind=kind,
-            healthy=_parse_cel(item, "healthy"),
-            progressing=_parse_cel(item, "progressing", ""),
-            failed=_parse_cel(item, "failed", ""),
-        )
-        item.finish()
-        if GroupKind(group, kind) in checks:
-            raise item.error("kind", f"{kind} has a check already")
-        if not needs_full_object(group, kind):
-            raise item.error("kind", f"objects of the kind {kind} have no status to look at")
-        checks[GroupKind(group, kind)] = check
-    return tuple(checks.values())
-
-
-def _parse_cel(fields: Fields, key: str, default: str | None = None) -> str:
-    expression = fields.text(key, default, most=LONGEST_CHECK, lines=True)
-    if expression:
-        from ocistate.cel import check_syntax  # a library that few Stacks need
-
-        if fault := check_syntax(expression):
-            raise fields.error(key, fault)
-    return expression
-
-
-def _parse_mirror(fields: Fields) -> Mirror:
-    mirror = Mirror(
-        reference=_parse_repository(fields, "repository"),
-        insecure=fields.boolean("insecure", False),
-    )
-    fields.finish()
-    return mirror
-
-
-def _parse_repository(fields: Fields, key: str) -> Reference:
-    try:
-        repository = parse_reference(fields.text(key))
-    except InvalidReference as error:
-        raise fields.error(key, error.message, hint=error.hint) from None
-    if repository.tag or repository.digest:
-        raise fields.error(key, "names a tag or digest", hint="use the fields tag, digest")
-    return repository
-
-
-def _parse_ignore(fields: Fields) -> IgnoreRule:
-    rule = IgnoreRule(
-        kind=fields.text("kind", shape=shapes.KIND),
-        name=fields.text("name", "", shape=shapes.OBJECT_NAME),
-        pointers=fields.texts("jsonPointers", shape=shapes.POINTER, most=MOST_RULES),
-    )
-    for place, pointer in enumerate(rule.pointers):
-        if fault := ignore_fault(pointer):
-            raise fields.error(
-                f"jsonPointers[{place}]",
-                f"{pointer!r} {fault}",
-                hint="of the metadata, single labels and annotations can be left to others",
-            )
-    fields.finish()
-    return rule
+    others = {
+        "dependsOn": stack.depends_on,
+        "adoptFrom": stack.adopt_from,
+        "handOverTo": stack.hand_over_to,
+    }
+    for name, keys in others.items():
+        if stack.key in keys:
+            found.append((f"spec.{name}[{keys.index(stack.key)}].name", "is the Stack's own"))
+    seen: set[GroupKind] = set()
+    for place, check in enumerate(stack.spec.wait.checks):
+        path = f"spec.wait.checks[{place}].kind"
+        if check.group_kind in seen:
+            found.append((path, f"{check.kind} has a check already"))
+        if check.group_kind in KINDS_WITHOUT_STATUS:
+            found.append((path, f"objects of the kind {check.kind} have no status to look at"))
+        seen.add(check.group_kind)
+    return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from ocistate.api.stack import KubeconfigRef, StackTarget
 from ocistate.errors import OcistateError
 from ocistate.health.vanishing import Ending, Run
 from ocistate.objects import ObjectId
@@ -127,6 +128,12 @@ class RemoteTarget:
     secret: str
     key: str = ""
     context: str = ""
+
+    @property
+    def as_target(self) -> StackTarget:
+        """As the spec of a Stack names it."""
+        secret = KubeconfigRef(name=self.secret, key=self.key)
+        return StackTarget(kubeconfig_secret_ref=secret, context=self.context)
 
     def __str__(self) -> str:
         context = f"the context {self.context} of " if self.context else ""

@@ -6,19 +6,25 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from ocistate.api.rules import Rule
+from ocistate.api.rules import Rule, RuleError
 
 
 class ApiStruct(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """A part of a public object: frozen, strict, camelCase on the wire, with rules over fields."""
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+    """Held by our reader and by the API server."""
+    reader_rules: ClassVar[tuple[Rule, ...]] = ()
+    """Held by our reader alone: the API server took objects that break them."""
+    cluster_rules: ClassVar[tuple[Rule, ...]] = ()
+    """Held by the API server alone: a file may have what an object in a cluster may not."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError when one of the rules does not hold."""
-        for rule in self.rules:
-            if fault := rule.broken(self.given()):
-                raise ValueError(fault)
+        """Raises RuleError when one of the rules does not hold."""
+        given = self.given() if self.rules or self.reader_rules else set()
+        for rule in (*self.rules, *self.reader_rules):
+            if violation := rule.broken(given):
+                raise RuleError(violation)
 
     def given(self) -> set[str]:
         """The names, as on the wire, of the fields that differ from their default."""

@@ -22,12 +22,11 @@ from ocistate.channel.gates import (
     InventoryCheck,
     Opening,
 )
-from ocistate.channel.record import check_channel
 from ocistate.channel.window import DAYS, Freeze, TimeWindow
 from ocistate.documents.fields import Fields
 from ocistate.errors import ConfigError, OcistateError
 from ocistate.oci.tags import check_artifact_tag
-from ocistate.reference import Reference, parse_reference
+from ocistate.reference import Reference, check_channel, parse_reference
 from ocistate.semver import parse_range
 from ocistate.signing.policy.model import API_VERSION, TrustPolicy
 from ocistate.signing.policy.parse import Reader, parse_attestation, parse_signers

@@ -9,7 +9,6 @@ What it holds, how it is written down and how that is read; whether it may be fo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +23,7 @@ from ocistate.errors import (
     InvalidReference,
 )
 from ocistate.oci.tags import CHANNEL_PREFIX
+from ocistate.reference import check_channel
 from ocistate.signing.envelope import (
     PAYLOAD_TYPE,
     Statement,
@@ -43,7 +43,6 @@ MAX_NUMBER: Final = 2**53 - 1
 """The largest number that every reader of JSON keeps apart from its neighbours."""
 
 _MAX_TEXT: Final = 4096
-_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _KNOWN: Final = frozenset(
     (
         *("channel", "repository", "epoch", "sequence", "previous", "issuedAt"),
@@ -129,16 +128,6 @@ class Record:
 
     def __str__(self) -> str:
         return f"{self.channel}@{show_number(self.epoch, self.sequence)}"
-
-
-def check_channel(name: str) -> str:
-    """The name itself when it can be a channel's. Raises InvalidReference."""
-    if not _NAME.fullmatch(name) or re.search(r"-\d+$", name):
-        raise InvalidReference(
-            f"{name!r} is not a channel's name",
-            hint="lower-case letters, digits and '-', at most 63, with no '-NUMBER' at the end",
-        )
-    return name
 
 
 def name_tag(channel: str) -> str:

@@ -16,7 +16,7 @@ from ocistate.health.model import (
     not_observed,
 )
 from ocistate.health.thirdparty import OTHER_LATER, OTHER_RULES
-from ocistate.objects import GroupKind
+from ocistate.objects import KINDS_WITHOUT_STATUS, GroupKind
 
 # Reasons of waiting containers that do not go away by waiting.
 _STUCK: Final = frozenset(
@@ -296,27 +296,8 @@ def well(obj: Mapping[str, Any]) -> Health:
     return HEALTHY
 
 
-_NO_STATUS: Final = (
-    GroupKind(
-        "", "ConfigMap Secret ServiceAccount Endpoints LimitRange ResourceQuota Event PodTemplate"
-    ),
-    GroupKind("discovery.k8s.io", "EndpointSlice"),
-    GroupKind("coordination.k8s.io", "Lease"),
-    GroupKind("rbac.authorization.k8s.io", "Role RoleBinding ClusterRole ClusterRoleBinding"),
-    GroupKind("scheduling.k8s.io", "PriorityClass"),
-    GroupKind("storage.k8s.io", "StorageClass CSIDriver CSINode VolumeAttributesClass"),
-    GroupKind("node.k8s.io", "RuntimeClass"),
-    GroupKind("networking.k8s.io", "NetworkPolicy IngressClass ServiceCIDR IPAddress"),
-    GroupKind("flowcontrol.apiserver.k8s.io", "FlowSchema PriorityLevelConfiguration"),
-    GroupKind(
-        "admissionregistration.k8s.io",
-        "ValidatingWebhookConfiguration MutatingWebhookConfiguration "
-        "ValidatingAdmissionPolicyBinding MutatingAdmissionPolicy MutatingAdmissionPolicyBinding",
-    ),
-)
-
 RULES: Final[Mapping[GroupKind, HealthRule]] = {
-    **{GroupKind(group, kind): well for group, kinds in _NO_STATUS for kind in kinds.split()},
+    **dict.fromkeys(KINDS_WITHOUT_STATUS, well),
     GroupKind("apps", "Deployment"): _deployment,
     GroupKind("apps", "StatefulSet"): _stateful_set,
     GroupKind("apps", "DaemonSet"): _daemon_set,
@@ -329,8 +310,6 @@ RULES: Final[Mapping[GroupKind, HealthRule]] = {
     GroupKind("", "PersistentVolume"): _volume,
     GroupKind("", "Service"): _service,
     GroupKind("", "Namespace"): _namespace,
-    # Many controllers never fill in an address: kstatus calls an Ingress well at once, too.
-    GroupKind("networking.k8s.io", "Ingress"): well,
     GroupKind("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
     GroupKind("apiregistration.k8s.io", "APIService"): _api_service,
     GroupKind("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ocistate.health.model import Health, HealthStatus, condition_text, conditions_of, not_observed
+
+if TYPE_CHECKING:
+    from ocistate.api.stack import CelRule
 
 MAX_STEPS: Final = 2_000
 """Visits of an expression's nodes that one look at one object may take: some 20 ms."""
@@ -27,6 +30,17 @@ class CelCheck:
     healthy: str
     progressing: str = ""
     failed: str = ""
+
+    @classmethod
+    def of(cls, rule: CelRule) -> CelCheck:
+        """The check that a Stack's `spec.wait.checks` describes."""
+        return cls(
+            group=rule.group_kind.group,
+            kind=rule.kind,
+            healthy=rule.healthy,
+            progressing=rule.progressing,
+            failed=rule.failed,
+        )
 
     def __call__(self, obj: Mapping[str, Any]) -> Health:
         from ocistate.cel import EvaluationError, cel_value

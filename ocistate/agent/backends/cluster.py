@@ -111,7 +111,7 @@ class ClusterStatusStore:
         return self.client.guarded(lambda: fence(stack.key)) if fence is not None else self.client
 
     async def connect_options(self, stack: Stack) -> StoreOptions:
-        source = stack.source
+        source = stack.spec.source
         docker_config = ca_data = certificate = None
         if source.pull_secret:
             docker_config = await self._secret(stack, source.pull_secret, ".dockerconfigjson")

@@ -42,14 +42,14 @@ class FolderStatusStore:
         """Logged already."""
 
     async def connect_options(self, stack: Stack) -> StoreOptions:
-        source = stack.source
+        source = stack.spec.source
         if source.pull_secret or source.ca_secret or source.cert_secret:
             raise ConfigError(
                 f"Stack {stack}: pullSecretRef, caSecretRef and certSecretRef need a cluster to be "
                 "read from",
                 hint="use 'ocistate login', and certs.d for certificates",
             )
-        return StoreOptions(insecure=stack.source.insecure)
+        return StoreOptions(insecure=stack.spec.source.insecure)
 
     async def is_abandoned(self, stack: Stack) -> bool:
         return False
@@ -73,7 +73,7 @@ class FileTargetFactory:
         if stack.directory is not None:
             target = OwnedFolder(stack.directory, self.folder.record(stack.key))
             return FolderTarget(stack, target)
-        if stack.kubeconfig_secret:
+        if stack.spec.target.kubeconfig_secret:
             raise ConfigError(
                 f"Stack {stack}: spec.target.kubeconfigSecretRef: there is no cluster to read the "
                 "Secret from",

@@ -17,12 +17,11 @@ from ocistate.agent.contain import unexpected
 from ocistate.agent.queue import Controller
 from ocistate.agent.runtime import Agent
 from ocistate.agent.state.store import StatusStore
-from ocistate.api.stack import Source, Stack
+from ocistate.api.stack import Stack, StackTarget, removed_stack
 from ocistate.api.status import StackStatus, refused, remote_target, status_from_dict
 from ocistate.documents import shapes
 from ocistate.errors import OcistateError
 from ocistate.objects import StackKey
-from ocistate.reference import Reference
 
 log = logging.getLogger("ocistate.agent")
 
@@ -108,18 +107,13 @@ def departed(obj: Mapping[str, Any]) -> Stack:
     metadata, spec = obj["metadata"], obj.get("spec") or {}
     target = remote_target((obj.get("status") or {}).get("target"))
     account = spec.get("serviceAccountName")
-    return Stack(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
+    return removed_stack(
+        key_of(obj),
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
-        source=Source(repository=Reference(scheme="layout", registry="", repository="")),
-        service_account=account if isinstance(account, str) and shapes.NAME.fits(account) else "",
-        deletion_policy="orphan" if spec.get("deletionPolicy") == "orphan" else "delete",
-        kubeconfig_secret=target.secret if target else "",
-        kubeconfig_key=target.key if target else "",
-        context=target.context if target else "",
-        deleting=True,
+        account=account if isinstance(account, str) and shapes.NAME.fits(account) else "",
+        orphan=spec.get("deletionPolicy") == "orphan",
+        target=target.as_target if target else StackTarget(),
     )
 
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from msgspec import Struct, structs
+
+from ocistate.api.names import LocalPath, Repository
 from ocistate.api.stack import Stack
 from ocistate.errors import ConfigError
-from ocistate.reference import Reference
-
-_SAID: Final = {
-    "directory": "target.directory",
-    "kubeconfig": "target.kubeconfig",
-    "source.mirrors[].reference": "source.mirrors[].repository",
-}
-"""Where the spec has a field that is elsewhere in a Stack."""
 
 
 def named_files(stack: Stack) -> Iterator[str]:
@@ -25,28 +17,32 @@ def named_files(stack: Stack) -> Iterator[str]:
 
     They are found by their type, so that a field added later is looked at too.
     """
-    yield from (_SAID.get(path, path) for path in _files_in(stack, ""))
+    return _files_in(stack.spec, "")
 
 
 def _files_in(value: Any, path: str) -> Iterator[str]:
-    if isinstance(value, Path) or (isinstance(value, Reference) and value.scheme != "oci"):
-        yield path
+    if isinstance(value, LocalPath):
+        if value:
+            yield path
+    elif isinstance(value, Repository):
+        if value.reference.scheme != "oci":
+            yield path
     elif isinstance(value, tuple | list | frozenset | set):
         for item in value:
             yield from _files_in(item, f"{path}[]")
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _files_in(item, f"{path}[]")
-    elif is_dataclass(value) and not isinstance(value, type | Reference):
-        for part in fields(value):
-            name = re.sub(r"_(.)", lambda match: match[1].upper(), part.name)
-            yield from _files_in(getattr(value, part.name), f"{path}.{name}" if path else name)
+    elif isinstance(value, Struct):
+        for part in structs.fields(value):
+            inner = f"{path}.{part.encode_name}" if path else part.encode_name
+            yield from _files_in(getattr(value, part.name), inner)
 
 
 def check_reach(stack: Stack) -> None:
     """Files beside the agent are not its tenants' to read or write, in whatever field they name
     one. Raises ConfigError."""
-    if stack.context and not stack.kubeconfig_secret:
+    if stack.spec.target.context and not stack.spec.target.kubeconfig_secret:
         raise ConfigError(
             f"Stack {stack}: spec.target.context: the agent's own kubeconfig is not its Stacks' "
             "to choose from",

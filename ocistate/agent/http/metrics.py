@@ -107,7 +107,7 @@ class _Stacks:
         for reason in ContestReason:
             self.contested.add_metric([*key, reason.value], counts[reason])
         self.repairs.add_metric(key, entry.reconcile_state.repairs)
-        self.suspended.add_metric(key, entry.stack.suspend)
+        self.suspended.add_metric(key, entry.stack.spec.suspend)
 
     def families(self) -> tuple[Metric, ...]:
         return tuple(getattr(self, each.name) for each in fields(self))

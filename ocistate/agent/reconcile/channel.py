@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from ocistate.api.stack import Source, Stack
+from ocistate.api.stack import Stack, StackSource
 from ocistate.api.status import Followed, rfc3339
 from ocistate.channel.record import name_tag
 from ocistate.channel.rings import Cluster
@@ -55,14 +55,15 @@ async def follow_channel(
 
     Raises NoPolicy, ConfigError, and what ``read_channel`` raises.
     """
-    source = stack.source
-    here = source.records == source.repository
+    source = stack.spec.source
+    records = source.records.reference
+    here = records == source.repository.reference
     # The policy that the Stack names speaks of its own repository.
-    name = (stack.policy or None) if here else None
-    channel = channel_of(source.channel, source.records, policies, policy_name=name)
+    name = (stack.spec.trust.policy or None) if here else None
+    channel = channel_of(source.channel, records, policies, policy_name=name)
     async with contextlib.AsyncExitStack() as opened:
         if not here:
-            there = replace(stack, source=replace(source, repository=source.records))
+            there = stack.with_source(repository=source.records)
             store = await opened.enter_async_context(await connect(there))
         return await read_channel(
             store, source, channel, followed=followed, last=last, now=now, cluster=cluster
@@ -71,7 +72,7 @@ async def follow_channel(
 
 async def read_channel(
     store: Store,
-    source: Source,
+    source: StackSource,
     channel: Channel,
     *,
     followed: tuple[Followed, ...],
@@ -114,7 +115,7 @@ async def read_channel(
         )
 
     trusted = highest(await ask_replicas(store, read))
-    digest = trusted.record.digest_of(repository_of(source.repository), cluster)
+    digest = trusted.record.digest_of(repository_of(source.repository.reference), cluster)
     new = accept(trusted, now, accepted)
     if accepted is None or accepted.digest != new.digest:
         entry = Followed(

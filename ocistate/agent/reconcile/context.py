@@ -88,7 +88,7 @@ class Inputs:
         """Whether the last look at the registry still counts."""
         if self.requests != state.answered:
             return False
-        return state.age(self.services.elapsed()) < self.stack.source.interval
+        return state.age(self.services.elapsed()) < self.stack.spec.source.interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,10 +68,10 @@ def without(status: StackStatus, *types: ConditionType) -> StackStatus:
 
 def numbered(current: Current, record: Pointed | None, stack: Stack) -> Current:
     """What is applied, with the channel's record that names it now."""
-    if not stack.source.channel or record is None or record.digest != current.digest:
+    if not stack.spec.source.channel or record is None or record.digest != current.digest:
         return current
     epoch, sequence = record.record.record.number
-    return replace(current, channel=stack.source.channel, epoch=epoch, sequence=sequence)
+    return replace(current, channel=stack.spec.source.channel, epoch=epoch, sequence=sequence)
 
 
 def running(digest: str) -> str:

@@ -46,9 +46,9 @@ _CONTESTS_NAMED: Final = 3
 
 def compared(status: StackStatus, outcome: Compared, context: FoldContext) -> StackStatus:
     different = outcome.different
-    if context.stack.drift == "ignore":
+    if context.stack.spec.drift == "ignore":
         return replace(status, drift=None)
-    drift = Drift.of(different) if context.stack.drift == "report" else None
+    drift = Drift.of(different) if context.stack.spec.drift == "report" else None
     status = replace(status, drift=drift)
     applied = status.condition(ConditionType.APPLIED)
     if not different and applied is not None and applied.reason == Reason.DRIFTED:
@@ -91,9 +91,12 @@ def began(status: StackStatus, outcome: Began, context: FoldContext) -> Folded:
 def _targeted(status: StackStatus, stack: Stack) -> Folded:
     """Remember in which cluster the objects are, before the first of them is there."""
     before, now = status.target, None
-    if stack.kubeconfig_secret:
+    target = stack.spec.target
+    if target.kubeconfig_secret:
         now = RemoteTarget(
-            secret=stack.kubeconfig_secret, key=stack.kubeconfig_key, context=stack.context
+            secret=stack.spec.target.kubeconfig_secret,
+            key=stack.spec.target.kubeconfig_key,
+            context=stack.spec.target.context,
         )
     if before == now:
         return status, ()

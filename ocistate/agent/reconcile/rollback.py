@@ -25,7 +25,7 @@ def was_healthy(status: StackStatus, digest: str) -> bool:
 def way_back(status: StackStatus, stack: Stack, digest: str) -> LastHealthy | None:
     """What to go back to from a digest that is not healthy in time; None: stay."""
     last = status.last_healthy
-    if stack.on_failure != "rollback" or last is None or last.digest == digest:
+    if stack.spec.on_failure != "rollback" or last is None or last.digest == digest:
         return None
     return None if was_healthy(status, digest) else last
 

@@ -42,7 +42,7 @@ async def compare(
     inputs: Inputs, state: ReconcileState, content: Content
 ) -> tuple[Compared, ReconcileState]:
     """How the target differs from an artifact."""
-    if inputs.stack.drift == "ignore":
+    if inputs.stack.spec.drift == "ignore":
         return Compared(digest=content.digest), state
     different = await inputs.services.target(inputs.stack).drifted(content)
     return Compared(digest=content.digest, different=tuple(different)), state
@@ -50,7 +50,7 @@ async def compare(
 
 def must_correct(compared: Compared, stack: Stack) -> bool:
     """Whether differences are put back, and there are some."""
-    return stack.drift == "correct" and bool(compared.different)
+    return stack.spec.drift == "correct" and bool(compared.different)
 
 
 @phase("repair", measured=False)
@@ -131,7 +131,7 @@ def time_left(
     last = status.last_attempt
     again = last is not None and last.error and last.digest == digest
     since = last.begun if last is not None and again and state.complete is None else ""
-    return seconds_left(stack.timeout, since, now)
+    return seconds_left(stack.spec.wait.timeout, since, now)
 
 
 def allow_time(
@@ -143,10 +143,10 @@ def allow_time(
     """
     elapsed, current = inputs.services.elapsed(), status.current
     if outcome.new:
-        return state.allowed(elapsed + inputs.stack.timeout)
+        return state.allowed(elapsed + inputs.stack.spec.wait.timeout)
     if state.healthy_by is not None or was_healthy(status, outcome.digest) or current is None:
         return state
-    left = seconds_left(inputs.stack.timeout, current.applied_at, inputs.services.now())
+    left = seconds_left(inputs.stack.spec.wait.timeout, current.applied_at, inputs.services.now())
     return state.allowed(elapsed + left)
 
 
@@ -155,7 +155,9 @@ async def observe(
 ) -> tuple[Observed, ReconcileState]:
     """How the objects are. ``wanted`` as in Observed."""
     report, state = await _report(inputs, state)
-    truth, reason, state = verdict(report, state, inputs.services.elapsed(), inputs.stack.timeout)
+    truth, reason, state = verdict(
+        report, state, inputs.services.elapsed(), inputs.stack.spec.wait.timeout
+    )
     digest = progress.digest if wanted else progress.last_good
     outcome = Observed(
         digest=digest, tag=progress.tag, report=report, truth=truth, reason=reason, wanted=wanted
@@ -277,7 +279,8 @@ async def _check_health(inputs: Inputs, progress: Progress) -> tuple[Done | Fail
     if late and way_back(progress.status, inputs.stack, progress.digest) is not None:
         report = observed.report
         error = HealthTimeout(
-            f"not healthy after {inputs.stack.timeout:g} s: {report.worst}: {report.message}"
+            f"not healthy after {inputs.stack.spec.wait.timeout:g} s: "
+            f"{report.worst}: {report.message}"
         )
         return Failed(error=error), progress
     return Done(digest=progress.digest), progress

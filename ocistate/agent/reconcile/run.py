@@ -58,7 +58,7 @@ async def run_pass(
     inputs = Inputs(
         stack=stack,
         services=services,
-        trust=TrustInputs(stack.policy, services.policies()),
+        trust=TrustInputs(stack.spec.trust.policy, services.policies()),
         requests=requests,
         jitter=jitter,
     )
@@ -96,7 +96,7 @@ def _finish(inputs: Inputs, progress: Progress, end: End) -> tuple[Progress, flo
 
 async def _phases(inputs: Inputs, progress: Progress, *, resumed: bool) -> tuple[End, Progress]:
     """All phases, as far as they get. ``resumed``: this spec was seen by a pass before."""
-    if inputs.stack.suspend:
+    if inputs.stack.spec.suspend:
         return Suspended(), progress
     found: Found | Waiting | Failed | None = check_dependencies(inputs)
     if found is None:

@@ -24,7 +24,7 @@ _SPREAD: Final = 0.1
 
 def next_look(state: ReconcileState, *, stack: Stack, elapsed: float, drawn: float) -> float:
     """Seconds to the next look at the registry."""
-    interval = stack.source.interval
+    interval = stack.spec.source.interval
     return max(interval - state.age(elapsed), 0.0) + _SPREAD * interval * drawn
 
 
@@ -46,7 +46,7 @@ def next_try(
     drawn: float,
 ) -> float:
     """Seconds to the next pass after one that failed; ``before``: the status without the error."""
-    interval = stack.source.interval
+    interval = stack.spec.source.interval
     out_of_reach = is_out_of_reach(before.condition(ConditionType.READY), failed)
     longest = interval if is_stalled(failed.error) and not out_of_reach else _LONGEST_BACKOFF
     backoff = Backoff(first=1.0, longest=max(min(longest, interval), 1.0))

@@ -56,8 +56,8 @@ async def resolve(
     inputs: Inputs, state: ReconcileState, store: Store, status: StackStatus
 ) -> tuple[Resolved, ReconcileState]:
     """What the pointer names now. A channel's record has yet to be saved before it is used."""
-    source = inputs.stack.source
-    async with in_time(source.records):
+    source = inputs.stack.spec.source
+    async with in_time(source.records.reference):
         if source.channel:
             record = await _follow(inputs, state, store, status)
             return Resolved(digest=record.digest, record=record), state
@@ -115,7 +115,7 @@ async def verify_again(
 ) -> tuple[Verification | Failed, ReconcileState]:
     """Whether a digest that runs is still trusted."""
     async with (
-        in_time(inputs.stack.source.repository),
+        in_time(inputs.stack.spec.source.repository.reference),
         await inputs.services.connect_store(inputs.stack) as store,
     ):
         return await verify(inputs, state, store, digest, keep=keep)
@@ -161,7 +161,7 @@ async def retrieve(
 ) -> tuple[Found | Failed, ReconcileState]:
     """Verify and fetch a digest that the pointer does not name now."""
     async with await inputs.services.connect_store(inputs.stack) as store:
-        async with in_time(inputs.stack.source.repository):
+        async with in_time(inputs.stack.spec.source.repository.reference):
             await store.resolve(digest)
         return await _retrieve(inputs, state, store, digest, keep)
 
@@ -180,7 +180,7 @@ async def last_good(
     if not ask:
         return None, state
     async with (
-        in_time(inputs.stack.source.repository),
+        in_time(inputs.stack.spec.source.repository.reference),
         await inputs.services.connect_store(inputs.stack) as store,
     ):
         return await _retrieve(inputs, state, store, digest, keep)

@@ -124,7 +124,7 @@ async def keep_last_good(inputs: Inputs, progress: Progress, *, reachable: bool)
     digest = progress.last_good
     if not digest:
         return progress
-    ask = reachable or bool(inputs.stack.source.mirrors)
+    ask = reachable or bool(inputs.stack.spec.source.mirrors)
     if digest == progress.digest and progress.state.trust_of(digest, inputs.trust) is None:
         ask = False  # it was asked for in this pass
     keep = worth_keeping(progress.status)

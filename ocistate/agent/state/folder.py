@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ocistate.api.stack import Source, Stack
+from ocistate.api.names import LocalPath
+from ocistate.api.stack import Stack, StackTarget, removed_stack
 from ocistate.api.status import StackStatus, status_from_dict, status_to_dict
 from ocistate.durable import write_file
 from ocistate.errors import ConfigError
 from ocistate.objects import StackKey
-from ocistate.reference import Reference
 
 
 def default_state_folder() -> Path:
@@ -81,9 +81,9 @@ class StateFolder:
             "uid": stack.uid,
             "directory": str(stack.directory) if stack.directory else "",
             "kubeconfig": str(stack.kubeconfig) if stack.kubeconfig else "",
-            "context": stack.context,
-            "deletionPolicy": stack.deletion_policy,
-            "serviceAccountName": stack.service_account,
+            "context": stack.spec.target.context,
+            "deletionPolicy": stack.spec.deletion_policy,
+            "serviceAccountName": stack.spec.service_account_name,
         }
         path = self._path("stacks", stack.key)
         try:
@@ -105,18 +105,17 @@ class StateFolder:
         kept = self._read(key)
         if kept is None:
             return None
-        return Stack(
-            namespace=key[0],
-            name=key[1],
-            uid=str(kept.get("uid", "")),
-            generation=0,
-            source=Source(repository=Reference(scheme="layout", registry="", repository="")),
-            service_account=str(kept.get("serviceAccountName", "")),
-            kubeconfig=Path(kept["kubeconfig"]) if kept.get("kubeconfig") else None,
+        target = StackTarget(
+            directory=LocalPath(kept.get("directory", "")),
+            kubeconfig=LocalPath(kept.get("kubeconfig", "")),
             context=str(kept.get("context", "")),
-            directory=Path(kept["directory"]) if kept.get("directory") else None,
-            deletion_policy="orphan" if kept.get("deletionPolicy") == "orphan" else "delete",
-            deleting=True,
+        )
+        return removed_stack(
+            key,
+            uid=str(kept.get("uid", "")),
+            account=str(kept.get("serviceAccountName", "")),
+            orphan=kept.get("deletionPolicy") == "orphan",
+            target=target,
         )
 
     def target_name(self, key: StackKey) -> str:

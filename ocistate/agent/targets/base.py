@@ -123,7 +123,9 @@ class TargetFactory(Protocol):
 
 def ignore_rules(stack: Stack) -> list[IgnoredFields]:
     """The fields a Stack leaves to others. Raises ConfigError for those that it cannot."""
-    return [IgnoredFields(kind=r.kind, name=r.name, pointers=r.pointers) for r in stack.ignore]
+    return [
+        IgnoredFields(kind=r.kind, name=r.name, pointers=r.json_pointers) for r in stack.spec.ignore
+    ]
 
 
 def allow_hint(digest: str) -> str:
@@ -164,7 +166,7 @@ class FolderTarget:
         return await asyncio.to_thread(self._apply, content, changed=changed, dry_run=dry_run)
 
     def _plan(self, content: Content) -> Sequence[FileAction]:
-        return self.target.plan(self._files(content), prune=self.stack.prune)
+        return self.target.plan(self._files(content), prune=self.stack.spec.prune)
 
     def _apply(self, content: Content, *, changed: bool, dry_run: bool) -> Applied:
         files = self._files(content)
@@ -173,9 +175,9 @@ class FolderTarget:
         objects = {str(each.id) for each in resources if each.path in files}
         self._guard(content, objects)
         if dry_run:
-            actions = self.target.plan(files, prune=self.stack.prune)
+            actions = self.target.plan(files, prune=self.stack.spec.prune)
         else:
-            actions = self.target.apply(files, prune=self.stack.prune, objects=objects)
+            actions = self.target.apply(files, prune=self.stack.spec.prune, objects=objects)
         verbs = [action.verb for action in actions]
         return Applied(
             created=verbs.count("create"),
@@ -190,10 +192,13 @@ class FolderTarget:
     def _guard(self, content: Content, objects: Collection[str]) -> None:
         """Raises MassPrune. Objects count, not files: one file may hold all of them."""
         stack, before = self.stack, self.target.objects()
-        gone = sorted(before.difference(objects)) if stack.prune else []
+        gone = sorted(before.difference(objects)) if stack.spec.prune else []
         if stack.allow_prune != content.digest:
             guard_removal(
-                gone, len(before), percent=stack.max_prune_percent, hint=allow_hint(content.digest)
+                gone,
+                len(before),
+                percent=stack.spec.max_prune_percent,
+                hint=allow_hint(content.digest),
             )
 
     async def health(self) -> HealthReport:
@@ -212,9 +217,9 @@ class FolderTarget:
         """Nothing to forget."""
 
     def _files(self, content: Content) -> Mapping[str, bytes]:
-        if self.stack.force_namespace or self.stack.target_namespace:
+        if self.stack.spec.force_namespace or self.stack.spec.namespace:
             raise TargetError(
                 f"Stack {self.stack}: a folder has no namespace to put objects into",
                 hint="remove spec.namespace, or name the namespace in the manifests",
             )
-        return select_path(content, self.stack.source.path)
+        return select_path(content, self.stack.spec.source.path)

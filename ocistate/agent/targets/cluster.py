@@ -41,6 +41,7 @@ from ocistate.apply.unlisted import blind, is_broken, is_custom
 from ocistate.apply.waves import hold_waves
 from ocistate.artifact.known import KnownDocuments
 from ocistate.errors import ClusterError, ClusterUnavailable, MassPrune, OcistateError
+from ocistate.health.cel_rules import CelCheck
 from ocistate.health.evaluate import Health, HealthStatus, Summary, summarize
 from ocistate.health.vanishing import Ending, Lifetime, Run, Runs
 from ocistate.install.manifests import VIEW_LABEL
@@ -140,7 +141,7 @@ class ClusterTargetFactory:
 
     def writer(self, stack: Stack) -> KubeClient:
         """The client that a Stack's objects are written and its secrets are read with."""
-        account = stack.service_account or (DEFAULT_APPLIER if self.impersonate else "")
+        account = stack.spec.service_account_name or (DEFAULT_APPLIER if self.impersonate else "")
         client, fence = self.client, self.fence
         if account:
             client = client.impersonating(service_account(stack.namespace, account))
@@ -281,7 +282,7 @@ class ClusterTarget:
         if self.stack.allow_prune != content.digest:
             hint = allow_hint(content.digest)
             try:
-                guard_prune(plan, percent=self.stack.max_prune_percent, hint=hint)
+                guard_prune(plan, percent=self.stack.spec.max_prune_percent, hint=hint)
             except MassPrune as error:
                 if changed:
                     raise
@@ -346,7 +347,7 @@ class ClusterTarget:
     def _mark_overruled_dirty(self) -> None:
         """Send again what admission overruled, when it is time: it may let us have our way now."""
         contested, owned = self.cluster.contested, self.cluster.owned
-        if self.stack.drift != "correct":
+        if self.stack.spec.drift != "correct":
             return
         for id in contested.due(owned.mine(self.stack.uid)):
             owned.mark_dirty(id)
@@ -381,7 +382,7 @@ class ClusterTarget:
         contested, mine = self.cluster.contested, self.cluster.owned.mine(self.stack.uid)
         found = contested.of(desired.by_id)
         moving = [contested.moves_in(each) for each in found if each.id in mine]
-        if moving and self.stack.drift == "correct":
+        if moving and self.stack.spec.drift == "correct":
             self.cluster.wake_in(self.stack, max(min(moving), 0.1))
         return found
 
@@ -529,7 +530,7 @@ class ClusterTarget:
     def _desire(self, content: Content, served: Kinds, documents: KnownDocuments) -> Desired:
         """What an artifact wants. Takes seconds for a large one: not for an event loop."""
         stack = self.stack
-        chosen = select_path(content, stack.source.path)
+        chosen = select_path(content, stack.spec.source.path)
         resources = [r for r in content.resources(documents).values() if r.path in chosen]
         content.rest()
         desired = prepare(
@@ -537,8 +538,8 @@ class ClusterTarget:
             owner=stack.uid,
             artifact=content.digest,
             namespaced=served.namespaced,
-            namespace=stack.target_namespace or stack.namespace,
-            force_namespace=stack.force_namespace,
+            namespace=stack.spec.namespace or stack.namespace,
+            force_namespace=stack.spec.force_namespace,
             ignore=ignore_rules(stack),
         )
         namespaces = self.cluster.namespaces
@@ -549,7 +550,7 @@ class ClusterTarget:
         owned, watches = self.cluster.owned, self.cluster.watches
         old, new = (
             owned.checks(self.stack.uid),
-            {GroupKind(c.group, c.kind): c for c in self.stack.checks},
+            {rule.group_kind: CelCheck.of(rule) for rule in self.stack.spec.wait.checks},
         )
         other = {kind for kind in {*old, *new} if old.get(kind) != new.get(kind)}
         owned.check(self.stack.uid, new)
@@ -587,7 +588,7 @@ class ClusterTarget:
             blind(desired, self._broken(self._kinds), owned.mine(self.stack.uid)),
             owned.mine(self.stack.uid),
             owned.all,
-            prune=self.stack.prune,
+            prune=self.stack.spec.prune,
             waits=self.cluster.contested.waits,
             adopt_from=self.cluster.adoptable_owners(self.stack),
             handed_to=self.cluster.handover_owners(self.stack),

@@ -34,19 +34,20 @@ class SecretKubeconfigs:
     async def __call__(self, stack: Stack) -> ClusterAccess:
         """Raises ClusterError, ConfigError."""
         text = await self._read(stack)
-        chosen = stack.context or None
+        chosen = stack.spec.target.context or None
         return await asyncio.to_thread(access_from_text, text, chosen, reach=self.reach)
 
     async def _read(self, stack: Stack) -> str:
-        id = ObjectId("", "Secret", stack.namespace, stack.kubeconfig_secret)
+        target = stack.spec.target
+        id = ObjectId("", "Secret", stack.namespace, target.kubeconfig_secret)
         obj = await self.reader(stack).get(id)
         data = (obj or {}).get("data") or {}
-        wanted = (stack.kubeconfig_key,) if stack.kubeconfig_key else _KEYS
+        wanted = (target.kubeconfig_key,) if target.kubeconfig_key else _KEYS
         encoded = next((data[key] for key in wanted if key in data), None)
         if encoded is None:
             what = "does not exist" if obj is None else f"has no key {' or '.join(wanted)}"
             raise ClusterUnavailable(
-                f"the kubeconfig Secret {stack.namespace}/{stack.kubeconfig_secret} {what}",
+                f"the kubeconfig Secret {stack.namespace}/{target.kubeconfig_secret} {what}",
                 hint="fix spec.target.kubeconfigSecretRef, or the Secret",
             )
         try:
@@ -66,10 +67,12 @@ class FileKubeconfigs:
         """Raises ConfigError."""
         try:
             if stack.kubeconfig is not None:
-                return find_access(stack.kubeconfig, stack.context or None)
-            return find_access(self.kubeconfig, stack.context or self.context)
+                return find_access(stack.kubeconfig, stack.spec.target.context or None)
+            return find_access(self.kubeconfig, stack.spec.target.context or self.context)
         except ConfigError as error:
-            field = "kubeconfig" if stack.kubeconfig else "context" if stack.context else ""
+            field = (
+                "kubeconfig" if stack.kubeconfig else "context" if stack.spec.target.context else ""
+            )
             where = f"Stack {stack}: " + (f"spec.target.{field}: " if field else "")
             hint = error.hint
             if stack.kubeconfig and not hint.startswith("it has"):

@@ -120,7 +120,7 @@ class RemoteTargetFactory:
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def stack_target(self, stack: Stack, wake: Callable[[float], None]) -> Target:
-        if self.home is not None and not stack.kubeconfig_secret:
+        if self.home is not None and not stack.spec.target.kubeconfig_secret:
             self.leave(stack)  # it may have belonged elsewhere before
             return self.home.stack_target(stack, wake)
         return RemoteClusterTarget(self, stack, wake)

@@ -42,8 +42,8 @@ def report_of(
     stack: Stack, status: StackStatus, *, cluster: Cluster, now: datetime, every: int
 ) -> Report | None:
     """What a Stack's status says of the channel it follows; None when there is nothing to say."""
-    source = stack.source
-    place = repository_of(source.records)
+    source = stack.spec.source
+    place = repository_of(source.records.reference)
     followed = next(
         (f for f in status.channels if (f.channel, f.repository) == (source.channel, place)), None
     )
@@ -66,7 +66,7 @@ def report_of(
         stack=str(stack),
         channel=source.channel,
         records=place,
-        repository=repository_of(source.repository),
+        repository=repository_of(source.repository.reference),
         digest=digest,
         epoch=followed.epoch,
         sequence=followed.sequence,
@@ -97,7 +97,7 @@ class Reporter:
 
     def note(self, stack: Stack, status: StackStatus) -> None:
         """A pass has ended: tell of it, if there is anything new."""
-        if stack.report is None or not stack.source.channel:
+        if stack.spec.report is None or not stack.spec.source.channel:
             return
         self._latest[stack.key] = (stack, status)
         report, sent = self._report(stack.key), self._sent.get(stack.key)
@@ -141,7 +141,8 @@ class Reporter:
         except OcistateError as error:
             return self._failed(key, stack, error)
         except TimeoutError:
-            late = f"{there.source.repository} took no report within {_WRITE_SECONDS:g} s"
+            place = there.spec.source.repository.reference
+            late = f"{place} took no report within {_WRITE_SECONDS:g} s"
             return self._failed(key, stack, Unavailable(late))
         self._sent[key] = report
         if self._failures.pop(key, 0):
@@ -159,15 +160,14 @@ class Reporter:
 
 def _towards(stack: Stack) -> Stack:
     """The Stack as if its source were where its reports go."""
-    to = stack.report
+    to = stack.spec.report
     assert to is not None
-    source = replace(
-        stack.source,
-        repository=to.repository or stack.source.records,
-        pull_secret=to.push_secret or stack.source.pull_secret,
+    source = stack.spec.source
+    return stack.with_source(
+        repository=to.repository or source.records,
+        pull_secret_ref=to.push_secret_ref or source.pull_secret_ref,
         mirrors=(),
     )
-    return replace(stack, source=source)
 
 
 def _state(status: StackStatus) -> ReportedState:

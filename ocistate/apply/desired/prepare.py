@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from ocistate.apply.desired.filled import filled_in
 from ocistate.canonical import canonical_json, digest_of
-from ocistate.documents.shapes import POINTER
+from ocistate.documents.pointers import ignore_fault, tokens
 from ocistate.errors import ConfigError, InvalidManifest, OcistateError
 from ocistate.health.vanishing import ONCE, Lifetime, lifetime_of
 from ocistate.kube.errors import UNKNOWN_KIND, StatusError
@@ -28,7 +28,6 @@ from ocistate.labels import (
     ADOPTED_ANNOTATION,
     APPLY_ANNOTATION,
     DIGEST_ANNOTATION,
-    OUR_PREFIX,
     STACK_LABEL,
     WAVE_ANNOTATION,
     check_owner,
@@ -62,29 +61,6 @@ class ApplyMode(StrEnum):
     IF_NOT_PRESENT = "ifnotpresent"
     IGNORE = "ignore"
     RECREATE = "recreate"
-
-
-def ignore_fault(pointer: str) -> str:
-    """Why a field can't be left to others; empty when it can.
-
-    Of the metadata only single labels and annotations can: the rest says which object it is, and
-    with the label that says whose it is we would no longer know it as ours.
-    """
-    if not POINTER.fits(pointer) or pointer == "/":
-        return "is not a JSON pointer"
-    first, *inner = tokens(pointer)
-    if first in ("apiVersion", "kind") or (first == "metadata" and not _is_mark_of_others(inner)):
-        return "says which object it is, or whose"
-    return ""
-
-
-def _is_mark_of_others(path: Sequence[str]) -> bool:
-    """Whether a path below the metadata is a label or an annotation, and none of ours."""
-    return (
-        len(path) == 2
-        and path[0] in ("labels", "annotations")
-        and not path[1].startswith(OUR_PREFIX)
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,11 +213,6 @@ def without(obj: Mapping[str, Any], pointers: Iterable[str]) -> dict[str, Any]:
     for pointer in pointers:
         _remove(copy, tokens(pointer))
     return copy
-
-
-def tokens(pointer: str) -> list[str]:
-    """The parts of a JSON pointer (RFC 6901)."""
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
 
 
 def _wanted(

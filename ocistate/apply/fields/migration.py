@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
-from ocistate.apply.desired.prepare import DesiredObject, tokens
+from ocistate.apply.desired.prepare import DesiredObject
 from ocistate.apply.fields.managed import holds, our_fields
 from ocistate.apply.fields.unions import claim, in_the_way, union
+from ocistate.documents.pointers import tokens
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError

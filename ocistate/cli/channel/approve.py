@@ -55,7 +55,7 @@ def approve_command(
     this digest, this channel and this repository alone. With --policy the artifact must be signed.
     """
     from ocistate.channel.approval import MAX_TEXT
-    from ocistate.channel.record import check_channel
+    from ocistate.reference import check_channel
     from ocistate.times import format_time
 
     check_channel(name)

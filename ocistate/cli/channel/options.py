@@ -62,9 +62,9 @@ class ChannelTrustOptions:
         When no option is given, a ``signer``'s own key counts. Without any key, and when trust is
         not ``required``, nothing is verified, with a warning. Raises UsageError, NoPolicy.
         """
-        from ocistate.channel.record import check_channel
         from ocistate.channel.trust import ChannelTrust as Trust
         from ocistate.ops.channel.reader import Channel, channel_of, repository_of
+        from ocistate.reference import check_channel
         from ocistate.signing.keys import load_public_key, read_key
         from ocistate.signing.policy.model import trusted_key
 

@@ -83,12 +83,12 @@ async def _compare(
         ignore: list[IgnoredFields] = []
         chosen = list(content.resources().values())
         if stack is not None:
-            owner, into = stack.uid, stack.target_namespace or stack.namespace
-            force, ignore = stack.force_namespace, ignore_rules(stack)
+            owner, into = stack.uid, stack.spec.namespace or stack.namespace
+            force, ignore = stack.spec.force_namespace, ignore_rules(stack)
             for home, name in stack.adopt_from:
                 with suppress(NoStack):
                     adoptable_owners.append(parse_stack(await find_stack(client, home, name)).uid)
-            files = select_path(content, stack.source.path)
+            files = select_path(content, stack.spec.source.path)
             chosen = [each for each in chosen if each.path in files]
         found = await diff_live(
             client, chosen, owner=owner, digest=content.digest, namespace=into,
@@ -112,4 +112,4 @@ def _running(stack: Stack, obj: Mapping[str, Any]) -> Reference:
             f"Stack {stack} has not applied anything yet",
             hint="name an artifact: 'ocistate diff REF --live --stack NAME'",
         )
-    return stack.source.repository.with_digest(current.digest)
+    return stack.spec.source.repository.reference.with_digest(current.digest)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ocistate.channel.record import (
     RECORD_TYPE,
-    check_channel,
     name_tag,
     number_tag,
     read_number_text,
@@ -34,7 +33,7 @@ from ocistate.oci.mirrors import ask_replicas
 from ocistate.oci.model import Manifest
 from ocistate.oci.store import Store
 from ocistate.oci.tags import CHANNEL_PREFIX, is_channel
-from ocistate.reference import Reference
+from ocistate.reference import Reference, check_channel
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.signing.policy.select import select_policy
 

@@ -154,7 +154,7 @@ class World:
             await self.while_asked()
         if not self.online:
             raise Unavailable("no answer")
-        return open_store(stack.source.repository)
+        return open_store(stack.spec.source.repository.reference)
 
     async def prepare(self, stack: Stack) -> None:
         self.on_step("prepare")

@@ -8,6 +8,7 @@ from ocistate.errors import ConfigError
 from .shapes import Condition, Ref, Source, Spec, Status
 
 SOURCE = {"repository": "r", "tag": "t"}
+NOT_A_DURATION, DURATIONS = "not a duration of at most 100 years", "write 30s, 5m or 1h30m"
 
 
 def fault(**source: Any) -> ConfigError:
@@ -61,18 +62,28 @@ def test_a_duration_is_seconds_in_python_and_text_on_the_wire() -> None:
         ),
         ({"count": True}, "source.count", "must be a whole number, and is true or false", ""),
         ({"mode": "slow"}, "source.mode", "is 'slow'", "one of fast, safe"),
-        ({"pause": "5"}, "source.pause", "is '5', not a duration", "write 30s, 5m or 1h30m"),
-        ({"pause": "1ms"}, "source.pause", "is '1ms'", "give 100ms to 8784h"),
-        ({"pause": "999999h"}, "source.pause", "is '999999h'", "give 100ms to 8784h"),
-        ({"pause": 3}, "source.pause", "is '3', not a duration", "write 30s, 5m or 1h30m"),
+        (
+            {"pause": "5"},
+            "source.pause",
+            "is '5', not a duration of at most 100 years",
+            "write 30s, 5m or 1h30m",
+        ),
+        ({"pause": "1ms"}, "source.pause", "is '1ms'", "give 100ms to 876000h"),
+        ({"pause": "999999h"}, "source.pause", f"is '999999h', {NOT_A_DURATION}", DURATIONS),
+        (
+            {"pause": 3},
+            "source.pause",
+            "is '3', not a duration of at most 100 years",
+            "write 30s, 5m or 1h30m",
+        ),
         ({"semver": "1"}, "source", "has 2 of tag and semver", "give exactly one of them"),
         (
             {"pullSecretRef": {"name": "a"}, "mode": "safe"},
-            "source",
-            "mode excludes pullSecretRef",
+            "source.mode",
+            "excludes pullSecretRef",
             "keep one of them",
         ),
-        ({"tag": "", "semver": "1", "count": 3}, "source", "count needs tag", ""),
+        ({"tag": "", "semver": "1", "count": 3}, "source.count", "needs tag", ""),
     ],
 )
 def test_an_error_names_the_origin_the_field_and_the_fix(

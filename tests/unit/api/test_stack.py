@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from ocistate.api.stack import IgnoreRule, parse_stack
+from ocistate.api.stack import parse_stack
 from ocistate.errors import ConfigError
-from ocistate.health.cel_rules import CelCheck
 
 SOURCE = {"repository": "oci://h.io/shop", "tag": "v1"}
 DIGEST = "sha256:" + "0a" * 32
@@ -33,12 +32,12 @@ def checks(*items: dict[str, Any]) -> dict[str, Any]:
 def test_defaults() -> None:
     found = parse_stack(stack())
     assert (found.namespace, found.name) == ("default", "shop")
-    assert found.source.interval == 60
-    assert found.prune
-    assert found.drift == "correct"
-    assert found.timeout == 300
-    assert found.deletion_policy == "delete"
-    assert not found.suspend
+    assert found.spec.source.interval == 60.0
+    assert found.spec.prune
+    assert found.spec.drift == "correct"
+    assert found.spec.wait.timeout == 300.0
+    assert found.spec.deletion_policy == "delete"
+    assert not found.spec.suspend
     assert found.directory is None
 
 
@@ -76,21 +75,29 @@ def test_every_field_is_read() -> None:
             deletionPolicy="orphan",
         )
     )
-    assert found.source.digest == DIGEST
-    assert found.source.path == "overlays/prod"
-    secrets = (found.source.pull_secret, found.source.ca_secret, found.source.cert_secret)
+    assert found.spec.source.digest == DIGEST
+    assert found.spec.source.path == "overlays/prod"
+    secrets = (
+        found.spec.source.pull_secret,
+        found.spec.source.ca_secret,
+        found.spec.source.cert_secret,
+    )
     assert secrets == ("regcred", "ca", "client")
-    assert [(str(m.reference), m.insecure) for m in found.source.mirrors] == [
+    assert [(str(m.repository.reference), m.insecure) for m in found.spec.source.mirrors] == [
         ("near.io/shop", True),
         ("far.io/shop", False),
     ]
-    assert found.ignore == (IgnoreRule(kind="Deployment", pointers=("/spec/replicas",)),)
+    assert [(rule.kind, rule.json_pointers) for rule in found.spec.ignore] == [
+        ("Deployment", ("/spec/replicas",))
+    ]
     assert found.depends_on == (("team", "infra"), ("y", "x"))
-    assert (found.timeout, found.generation, found.policy) == (60, 3, "default")
-    assert found.on_failure == "rollback"
+    assert (found.spec.wait.timeout, found.generation) == (60.0, 3)
+    assert found.spec.trust.policy == "default"
+    assert found.spec.on_failure == "rollback"
     assert (found.adopt_from, found.hand_over_to) == ((("team", "old"),), (("y", "heir"),))
-    assert found.checks == (CelCheck(group="ex.io", kind="Thing", healthy="status.phase == 'Up'"),)
-    assert parse_stack(source(tag=None, semver="^1.2")).source.semver == "^1.2"
+    (check,) = found.spec.wait.checks
+    assert (check.group_kind, check.healthy) == (("ex.io", "Thing"), "status.phase == 'Up'")
+    assert parse_stack(source(tag=None, semver="^1.2")).spec.source.semver == "^1.2"
 
 
 @pytest.mark.parametrize(

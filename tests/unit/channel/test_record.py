@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from ocistate.channel.record import RecordProvenance, check_channel, number_tag, sign_record
+from ocistate.channel.record import RecordProvenance, number_tag, sign_record
 from ocistate.channel.rings import Cluster
 from ocistate.channel.trust import MAX_RECORD_BYTES, authenticate
 from ocistate.errors import (
@@ -18,6 +18,7 @@ from ocistate.errors import (
     OcistateError,
     Untrusted,
 )
+from ocistate.reference import check_channel
 from tests.support.factories.records import (
     ALICE,
     DIGESTS,

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
+from msgspec import Struct, structs
 
 from ocistate.agent.backends.tenants import check_reach, named_files
-from ocistate.api.stack import ReportTo, Source, Stack, parse_stack
+from ocistate.api.names import LocalPath, Repository
+from ocistate.api.stack import parse_stack
 from ocistate.errors import ConfigError
-from ocistate.oci import Mirror
-from ocistate.reference import Reference, parse_reference
 
-GOOD = parse_reference("h.io/shop")
-STACK = Stack(
-    namespace="team",
-    name="app",
-    uid="u",
-    generation=1,
-    source=Source(
-        repository=GOOD,
-        channel="prod",
-        channel_repository=GOOD,
-        mirrors=(Mirror(reference=GOOD), Mirror(reference=GOOD)),
-    ),
-    report=ReportTo(repository=GOOD),
-)
+SPEC = {
+    "source": {
+        "repository": "h.io/shop",
+        "channel": "prod",
+        "channelRepository": "h.io/shop",
+        "mirrors": [{"repository": "h.io/shop"}, {"repository": "h.io/shop"}],
+    },
+    "report": {"repository": "h.io/shop"},
+}
+STACK = parse_stack({"metadata": {"namespace": "team", "name": "app"}, "spec": SPEC})
 
 
 def _kinds(hint: Any) -> set[Any]:
@@ -36,37 +31,35 @@ def _kinds(hint: Any) -> set[Any]:
     return {hint} if not inner else set().union(*map(_kinds, inner))
 
 
-def _planted(value: Any) -> Iterator[tuple[str, Any]]:
-    """Each copy of a dataclass in which one field that may name a file does so."""
-    hints = get_type_hints(type(value), None, {"Mirror": Mirror, "Reference": Reference})
-    for part in fields(value):
-        kinds, held = _kinds(hints[part.name]), getattr(value, part.name)
-        if Path in kinds:
-            yield part.name, replace(value, **{part.name: Path("/etc")})
-        elif Reference in kinds:
+def _planted(value: Struct) -> Iterator[tuple[str, Any]]:
+    """Each copy of a struct in which one field that may name a file does so."""
+    for part in structs.fields(value):
+        kinds, held = _kinds(part.type), getattr(value, part.name)
+        if LocalPath in kinds:
+            yield part.name, structs.replace(value, **{part.name: LocalPath("/etc")})
+        elif Repository in kinds:
             for bad in ("layout:/etc", "archive:/etc/x.tar"):
-                yield part.name, replace(value, **{part.name: parse_reference(bad)})
-        elif is_dataclass(held):
+                yield part.name, structs.replace(value, **{part.name: Repository.read(bad)})
+        elif isinstance(held, Struct):
             for name, copy in _planted(held):
-                yield f"{part.name}.{name}", replace(value, **{part.name: copy})
+                yield f"{part.name}.{name}", structs.replace(value, **{part.name: copy})
         elif isinstance(held, tuple):
             for place, item in enumerate(held):
-                if is_dataclass(item):
-                    for name, copy in _planted(item):
-                        others = (*held[:place], copy, *held[place + 1 :])
-                        yield f"{part.name}.{name}", replace(value, **{part.name: others})
+                for name, copy in _planted(item):
+                    others = (*held[:place], copy, *held[place + 1 :])
+                    yield f"{part.name}.{name}", structs.replace(value, **{part.name: others})
 
 
 def test_every_field_that_can_name_a_file_is_looked_at() -> None:
     check_reach(STACK)
-    found = list(_planted(STACK))
+    found = [(name, replace(STACK, spec=spec)) for name, spec in _planted(STACK.spec)]
     assert {name for name, _ in found} >= {
         "source.repository",
         "source.channel_repository",
-        "source.mirrors.reference",
+        "source.mirrors.repository",
         "report.repository",
-        "directory",
-        "kubeconfig",
+        "target.directory",
+        "target.kubeconfig",
     }
     for name, stack in found:
         with pytest.raises(ConfigError, match="means nothing inside a cluster"):

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import pytest
 
 from ocistate.agent.reconcile.channel import Pointed, read_channel
-from ocistate.api.stack import Source
+from ocistate.api.names import ChannelName, Repository
+from ocistate.api.stack import StackSource
 from ocistate.api.status import Followed, StackStatus, status_from_dict, status_to_dict
 from ocistate.channel.change import begun, promoted, refreshed, rollout_aborted
 from ocistate.channel.record import Record
@@ -82,7 +83,9 @@ class Reader:
         )
 
     async def look(self, channel: Channel | None = None) -> str:
-        source = Source(repository=self.store.reference, channel="prod")
+        source = StackSource(
+            repository=Repository.of(self.store.reference), channel=ChannelName("prod")
+        )
         self.last = await read_channel(
             self.mirrored or self.store,
             source,
@@ -317,7 +320,9 @@ def test_a_channel_that_is_not_there_and_one_that_says_nothing_of_us(
         await reader.write(1)
         with pytest.raises(NotFound, match="no channel prod"):
             await Reader(Counting(tmp_path / "store2")).look()
-        source = Source(repository=parse_reference(f"layout:{tmp_path}/db"), channel="prod")
+        source = StackSource(
+            repository=Repository.read(f"layout:{tmp_path}/db"), channel=ChannelName("prod")
+        )
         with pytest.raises(ForeignRecord, match="pins nothing for"):
             await read_channel(
                 reader.store, source, reader.channel(), followed=(), last=None, now=NOW

@@ -6,17 +6,15 @@ import asyncio
 from typing import Any, cast
 
 from ocistate.agent.telemetry.events import Events
-from ocistate.api.stack import Source, Stack
+from ocistate.api.stack import parse_stack
 from ocistate.kube.client import KubeClient
 from ocistate.objects import ObjectId
-from ocistate.reference import Reference
 
-STACK = Stack(
-    namespace="shop",
-    name="web",
-    uid="1",
-    generation=1,
-    source=Source(repository=Reference(scheme="oci", registry="r", repository="shop/web")),
+STACK = parse_stack(
+    {
+        "metadata": {"namespace": "shop", "name": "web", "uid": "1", "generation": 1},
+        "spec": {"source": {"repository": "r.io/shop/web", "tag": "v1"}},
+    }
 )
 
 
