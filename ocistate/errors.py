@@ -39,10 +39,12 @@
     │       ├── InvalidReport      signed, but not a report as the format has it
     │       └── ForeignReport      the report of another cluster, channel or repository
     ├── ChannelHeld                a channel on hold, which is not to be moved
+    ├── RolloutWaits               a rollout that cannot go on yet
     ├── ClusterError               the Kubernetes API did not do what it should
     │   ├── ApiError               the API server answered with an error status
     │   ├── ClusterUnavailable     the API server cannot be reached
     │   ├── NoStack                no such Stack, or an object that is none's
+    │   ├── MassPrune              more objects would be pruned than is allowed
     │   ├── LeaseLost              another agent may be writing by now: we must not
     │   ├── OwnershipConflict      an object belongs to another Stack
     │   ├── ApplyFailed            one or more objects could not be applied
