@@ -102,7 +102,12 @@ def _read_all(named: Mapping[str, Path], below: Path | None = None) -> dict[str,
         )
     if below is None:
         return {name: _read(path) for name, path in named.items()}
-    return {name: _read(path.resolve().relative_to(below), below) for name, path in named.items()}
+    # Only the file itself may be a link, never a folder on the way to it.
+    inside = {
+        name: path.resolve().relative_to(below) if path.is_symlink() else Path(name)
+        for name, path in named.items()
+    }
+    return {name: _read(path, below) for name, path in inside.items()}
 
 
 def _walk(
