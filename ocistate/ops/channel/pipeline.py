@@ -1,8 +1,8 @@
-"""See how a pipeline stands, and move whatever may move.
+"""Show the stages of a pipeline, and promote every stage whose gates are open.
 
-Facts come from the registry alone: the channels' records, the artifacts, what was attested of them,
-and the clusters' reports. A stage is moved on top of the very record that was looked at, and only
-while what feeds it is what it was; whoever comes second finds it done.
+Facts come from the registry alone: the channels' records, the artifacts, their attestations, and
+the clusters' reports. A stage moves only on top of the record that was read, and only while its
+feed is unchanged; a second job finds it done.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ from ocistate.signing.policy.select import select_policy
 
 StageState = Literal["Current", "Ready", "Waiting", "Held", "Blocked", "Moved"]
 """``Current``: it has what feeds it. ``Ready``: all gates are open. ``Waiting``: one is closed.
-``Held``: it, or what feeds it, is on hold or being rolled out. ``Blocked``: a record, or the
-artifact, is not to be believed or not there. ``Moved``: it was moved just now."""
+``Held``: it, or what feeds it, is on hold or being rolled out. ``Blocked``: a record or the
+artifact cannot be verified or is missing. ``Moved``: this run moved it."""
 
 _TRIES: Final = 8
 _MAX_WALK: Final = 200
-"""Records that are looked back for the one that first named a digest."""
+"""How many records are read back to find the one that first named a digest."""
 _BROKEN: Final = (
     TrustError, ArtifactError, NotFound, ProtocolError, DigestMismatch, LimitExceeded,
 )  # fmt: skip
@@ -97,13 +97,13 @@ class StageFeed:
 
     @property
     def mark(self) -> str:
-        """What tells that another decision was made: the record, or else the digest."""
+        """Changes when another decision was made: the record's digest, or the artifact's."""
         return self.held.newest.digest if self.held else self.digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStatus:
-    """How a stage stands. ``why`` says what its state means where no gate does.
+    """The status of a stage. ``why`` explains its state when no gate does.
 
     ``revision`` is what it has was made from, ``made`` what feeds it, None until that is read.
     """
@@ -118,9 +118,27 @@ class StageStatus:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A stage whose gates are all open, with what it has and what it gets."""
+
+    status: StageStatus
+    held: StageHead
+    feed: StageFeed
+    made: RecordProvenance
+
+    @classmethod
+    def of(cls, status: StageStatus) -> _Ready | None:
+        """The same stage; None while it is not ready."""
+        held, feed, made = status.held, status.feed, status.made
+        if status.state != "Ready" or held is None or feed is None or made is None:
+            return None
+        return cls(status=status, held=held, feed=feed, made=made)
+
+
 @dataclass(slots=True)
 class PipelineRun:
-    """One look at a pipeline, or one run of it, with a store of its repository."""
+    """The status of a pipeline, or one run of it, with a store of its repository."""
 
     store: Store
     pipeline: Pipeline
@@ -129,16 +147,16 @@ class PipelineRun:
     settle: float = -1.0
 
     async def status(self) -> list[StageStatus]:
-        """All stages as they stand. Raises StoreError, ConfigError."""
+        """The status of all stages. Raises StoreError, ConfigError."""
         return [await self.stage(place) for place in range(len(self.pipeline.stages))]
 
     def check_signer(self, signer: Signer) -> None:
-        """That a key moves channels here, be there something to move or not. Raises Untrusted."""
+        """That a key may move these channels, whether or not one moves. Raises Untrusted."""
         for stage in self.pipeline.stages:
             self._writer(stage, signer).check_signer()
 
     async def run(self, signer: Signer, actor: str = "") -> list[StageStatus]:
-        """Move whatever may move, each stage once at most.
+        """Promote every stage whose gates are open, each once at most.
 
         The last stage comes first: what is ready there goes on before what feeds it is replaced.
         Raises StoreError, ConfigError, Untrusted for a key that moves no channel.
@@ -153,22 +171,20 @@ class PipelineRun:
     async def _advance(self, place: int, signer: Signer, actor: str) -> StageStatus:
         for _ in range(_TRIES):
             status = await self.stage(place)
-            if status.state != "Ready":
+            ready = _Ready.of(status)
+            if ready is None:
                 return status
-            assert status.feed is not None
-            assert status.held is not None
-            assert status.made is not None
             try:
-                written = await self._move(place, status, signer, actor)
+                written = await self._move(place, ready, signer, actor)
             except Conflict:
-                continue  # somebody else decided meanwhile: look again
+                continue  # another job moved it meanwhile: read it again
             except ChannelError as error:
                 return replace(status, state="Blocked", why=str(error))
             if written is None:
                 continue
             held = StageHead(
                 newest=written,
-                digest=status.feed.digest,
+                digest=ready.feed.digest,
                 since=written.record.issued_at,
                 origins=(written.record.source,),
             )
@@ -176,40 +192,35 @@ class PipelineRun:
                 status,
                 state="Moved",
                 held=held,
-                revision=status.made.revision,
-                why=f"moved from {status.held.newest.record} to {written.record}",
+                revision=ready.made.revision,
+                why=f"moved from {ready.held.newest.record} to {written.record}",
             )
         raise Conflict(
-            f"the channel {self.pipeline.stages[place].channel} was moved by others all the time",
+            f"the channel {self.pipeline.stages[place].channel} kept being moved by others",
             hint="run it again, with fewer jobs at the same time",
         )
 
-    async def _move(
-        self, place: int, status: StageStatus, signer: Signer, actor: str
-    ) -> Trusted | None:
-        """The record that was written; None when what feeds the stage is another by now."""
-        feed, held = status.feed, status.held
-        assert feed is not None
-        assert held is not None
-        assert status.made is not None
+    async def _move(self, place: int, ready: _Ready, signer: Signer, actor: str) -> Trusted | None:
+        """The record that was written; None when what feeds the stage has changed."""
+        feed = ready.feed
         why = Why(
             now=self.clock().replace(microsecond=0),
-            reason=_reason(self.pipeline, status),
+            reason=_reason(self.pipeline, ready),
             actor=actor,
             source=feed.origin,
         )
         if (await self._feed(place)).mark != feed.mark:
             return None
-        pins = {repository_of(self.store.reference): (feed.digest, status.made)}
+        pins = {repository_of(self.store.reference): (feed.digest, ready.made)}
 
         def make(old: Trusted | None) -> Record | None:
-            assert old is not None  # the base is checked before this is asked
-            return promoted(old, pins, why)
+            return promoted(ready.held.newest if old is None else old, pins, why)
 
-        return await self._writer(status.stage, signer).write(make, base=held.newest.digest)
+        writer = self._writer(ready.status.stage, signer)
+        return await writer.write(make, base=ready.held.newest.digest)
 
     async def stage(self, place: int) -> StageStatus:
-        """How one stage stands now. Raises StoreError, ConfigError."""
+        """The status of one stage. Raises StoreError, ConfigError."""
         stage = self.pipeline.stages[place]
         status = StageStatus(stage=stage, state="Blocked")
         try:
@@ -263,7 +274,7 @@ class PipelineRun:
         return channel_of(name, self.store.reference, self.policies)
 
     async def _held(self, name: str) -> StageHead:
-        """What a channel has now: the newest record by number, whatever the name was moved to."""
+        """What a channel has now: the newest record by number, wherever its name points."""
         channel = self._channel(name)
         top = await follow_numbers(self.store, channel, await read_newest(self.store, channel))
         if len(top.record.subjects) > 1:
@@ -345,7 +356,7 @@ def _hold(held: StageHead, feed: StageFeed) -> str:
         if record is not None and record.hold:
             return f"{record} is on hold: {record.reason or 'no reason given'}"
         if record is not None and record.rollout is not None:
-            return f"{record} is being rolled out still: {record.rollout}"
+            return f"{record} is still being rolled out: {record.rollout}"
     return ""
 
 
@@ -367,12 +378,12 @@ def _check_memory(held: StageHead, feed: StageFeed) -> None:
             if seen is not None and record.number < seen:
                 raise RecordReplayed(
                     f"{record} is shown as the newest, and {held.newest.record} came from {origin}",
-                    hint="newer records are held back: see who may write to the registry",
+                    hint="newer records are being withheld: check who may write to the registry",
                 )
 
 
-def _reason(pipeline: Pipeline, status: StageStatus) -> str:
-    assert status.feed is not None
+def _reason(pipeline: Pipeline, ready: _Ready) -> str:
+    status = ready.status
     approved = [o.reason for o in status.outcomes if o.kind == "approvals"]
-    words = [f"pipeline {pipeline.name}: {status.stage.name} from {status.feed.origin}", *approved]
-    return ", ".join(words)[:1000]
+    moved = f"pipeline {pipeline.name}: {status.stage.name} from {ready.feed.origin}"
+    return ", ".join([moved, *approved])[:1000]

@@ -1,9 +1,9 @@
 """Write a channel's next record beside other writers.
 
 Registries have no compare-and-swap. A writer takes a number by tagging it while it is free, waits
-until whoever saw it free too must have shown itself, looks whether the number is still its own, and
-only then moves the channel's name. The loser of a race starts again on top of the winner; what a
-writer that died left unfinished is finished by the next one.
+until any other writer that saw it free must have written too, checks that the number is still its
+own, and only then moves the channel's name. The loser of a race starts again from the winner's
+record; what a writer that died left unfinished, the next one finishes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from ocistate.backoff import Backoff
 from ocistate.channel.change import succeed
 from ocistate.channel.record import RECORD_TYPE, Record, name_tag, number_tag, sign_record
 from ocistate.channel.trust import Trusted
@@ -26,6 +27,7 @@ from ocistate.ops.channel.reader import (
     digest_at,
     fetch_record,
     follow_numbers,
+    no_channel,
     numbers_in,
     read_newest,
     read_number,
@@ -62,7 +64,7 @@ class Writer:
             self.settle = SETTLE_SECONDS[self.store.reference.scheme]
 
     async def newest(self) -> Trusted | None:
-        """The newest record there is, be the channel's name moved to it or not. Writes nothing.
+        """The newest record, whether the channel's name was moved to it or not. Writes nothing.
 
         None when there is no such channel. Raises TrustError, ChannelError, StoreError.
         """
@@ -76,7 +78,8 @@ class Writer:
         any more. Raises TrustError, ChannelError, ChannelHeld, Conflict, StoreError.
         """
         self.check_signer()
-        for attempt in range(_TRIES):
+        pause = Backoff(first=self.settle, longest=4 * self.settle, spread=0)
+        for attempt in range(1, _TRIES + 1):
             newest = await self._named()
             follower = self._follower(newest)
             if await digest_at(self.store, number_tag(self.channel.name, *follower)):
@@ -85,27 +88,29 @@ class Writer:
             if base and (newest is None or newest.digest != base):
                 raise Conflict(
                     f"the channel {self.channel.name} was moved by someone else meanwhile",
-                    hint="look at what it is now, and decide again",
+                    hint="see what it is now with 'ocistate channel show', and decide again",
                 )
             draft = make(newest)
             if draft is None:
-                assert newest is not None  # there is always something to write into nothing
+                if newest is None:
+                    raise no_channel(self.store.reference, self.channel.name)
                 if await digest_at(self.store, name_tag(self.channel.name)) != newest.digest:
                     await self._name(newest.digest)
                 return newest
             written = await self._take(newest, succeed(newest, draft, epoch=self._epoch))
             if written is not None:
                 return written
-            await self.sleep(self.settle * random.random() * min(1 + attempt / 4, 4))  # noqa: S311
+            # Anywhere up to the pause: writers that lost one race together must part.
+            await self.sleep(pause.delay(attempt) * random.random())  # noqa: S311
         raise Conflict(
             f"other writers kept moving the channel {self.channel.name} of {self.store.reference}",
             hint="try again, with fewer writers at the same time",
         )
 
     async def restart(self, draft: Record) -> Trusted:
-        """Begin the policy's epoch over whatever the name holds now, be it signed by no one.
+        """Begin the policy's epoch over whatever the name holds now, even an unsigned record.
 
-        The way back after a stolen or lost key. Raises Conflict when the epoch has begun already.
+        For recovery after a stolen or lost key. Raises Conflict when the epoch has begun already.
         """
         self.check_signer()
         old = await digest_at(self.store, name_tag(self.channel.name))
@@ -125,12 +130,12 @@ class Writer:
         return self.channel.trust.epoch
 
     def check_signer(self) -> None:
-        """That the signer's records would count. Raises Untrusted."""
+        """That the signer is one of the channel's keys. Raises Untrusted."""
         mine = self.signer.public_key.fingerprint
         if mine not in {trusted.key.fingerprint for trusted in self.channel.trust.keys}:
             raise Untrusted(
-                f"the key {mine[:12]} is no channel key of {self.channel.repository}",
-                hint="sign with one of the policy's channelKeys; a key of artifacts is no such key",
+                f"the key {mine[:12]} is not a channel key of {self.channel.repository}",
+                hint="sign with one of the policy's channelKeys, not with a key for artifacts",
             )
 
     def _follower(self, newest: Trusted | None) -> tuple[int, int]:
@@ -151,7 +156,7 @@ class Writer:
         except NotFound:
             return None
         except (TrustError, ProtocolError) as error:
-            # The name was pointed at something else; the numbers may still tell.
+            # The name was pointed at something else; the numbers may still be right.
             found = await self._highest()
             if found is None:
                 raise error
@@ -185,11 +190,11 @@ class Writer:
             return None
         await store.push_manifest(manifest, name)
         if await digest_at(store, number) != digest:
-            return None  # overwritten by one so slow that it saw the number free long ago
+            return None  # overwritten by a slow writer that saw the number free long ago
         written = self.channel.check(manifest.layers[0].data, digest)
         follower = self._follower(written)
         if await digest_at(store, number_tag(record.channel, *follower)):
-            await self._finish(written, follower)  # we were so slow that the name went back
+            await self._finish(written, follower)  # we were slow, and moved the name back
         return written
 
     async def _overtaken(self, record: Record, named: str) -> bool:
@@ -206,14 +211,14 @@ class Writer:
         return True
 
     async def _number_of(self, digest: str) -> tuple[int, int]:
-        """A record's number; (0, 0) for what is no record of this channel, or signed by no one."""
+        """A record's number; (0, 0) for anything but a verified record of this channel."""
         try:
             return self.channel.check(*await fetch_record(self.store, digest)).record.number
         except (TrustError, NotFound, ProtocolError):
             return (0, 0)
 
     async def _finish(self, newest: Trusted | None, number: tuple[int, int]) -> None:
-        """Another's record has the number: let its writer finish, or finish in its place."""
+        """Another record has the number: wait for its writer to finish, or finish for it."""
         name = name_tag(self.channel.name)
         base = await digest_at(self.store, name)
         try:
@@ -232,7 +237,7 @@ class Writer:
             raise ChannelFork(
                 f"{found.record} ({found.digest}) does not follow the newest record, "
                 f"{newest.digest if newest else 'none'}",
-                hint="'ocistate channel verify' tells of forks; a higher epoch begins a new line",
+                hint="'ocistate channel verify' shows forks; a higher epoch begins a new history",
             )
         if await digest_at(self.store, name) == base:
             await self._name(found.digest)

@@ -35,8 +35,8 @@ async def sign_legacy(store: Store, subject: Descriptor, signer: Signer) -> bool
     """
     if store.reference.scheme != "oci":
         raise UsageError(
-            f"{store.reference} is no registry, and the older format names one",
-            hint="sign with --format bundle, or sign it where it is pushed to",
+            f"{store.reference} is not in a registry, which the legacy format names",
+            hint="sign with --format bundle, or sign it in the registry",
         )
     found = await gather_signatures(store, subject.digest, legacy=True)
     if any(

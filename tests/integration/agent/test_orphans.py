@@ -118,7 +118,7 @@ def test_orphans_give_takes_nothing_from_an_existing_stack_or_beyond_the_users_r
     uid = str(world.cluster.request("GET", victim.stack_path()).body["metadata"]["uid"])
     refused = orphans(team, "give", uid, "app", "--yes", check=False)
     assert refused.code == 54
-    assert f"{uid} is the Stack {victim.namespace}/app, which is there" in refused.err
+    assert f"{uid} is the Stack {victim.namespace}/app, which exists" in refused.err
 
     dead = forced_away(victim)
     refused = as_tenant(team, "give", dead, "app", "--yes")
@@ -134,7 +134,7 @@ def test_orphans_give_takes_nothing_from_an_existing_stack_or_beyond_the_users_r
         where = ("-n", namespace) if namespace else ()
         refused = as_tenant(team, "give", "cli-somebody", f"{team.namespace}/app", "--yes", *where)
         assert refused.code == 50
-        assert "you may list nothing in " in refused.err or "no object carries" in refused.err
+        assert "you may list nothing in " in refused.err or "no object belongs" in refused.err
     world.merge(
         f"/api/v1/namespaces/{team.namespace}/configmaps/app",
         {"metadata": {"labels": {STACK: "cli-somebody"}}},

@@ -270,7 +270,7 @@ def test_a_channel_that_is_rolled_out_still_feeds_nothing_yet(line: Line) -> Non
     line.site.promote("--tag", "v2", "--rings", "canary=50%,all=100%", to="staging")
     found = line.run()
     assert line.states(found) == ["Current", "Held"]
-    assert "staging@2 is being rolled out still: canary, 1 of 2 rings" in found["prod"]["why"]
+    assert "staging@2 is still being rolled out: canary, 1 of 2 rings" in found["prod"]["why"]
 
 
 def test_what_nobody_trusted_signed_blocks_its_stage_alone(line: Line) -> None:

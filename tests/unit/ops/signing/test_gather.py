@@ -195,6 +195,6 @@ def test_a_bundle_is_lacking_only_where_others_stand(store: Store) -> None:
 
 def test_a_layout_is_not_signed_in_the_older_format(store: Store) -> None:
     subject = asyncio.run(subject_in(store))
-    with pytest.raises(UsageError, match="no registry"):
+    with pytest.raises(UsageError, match="not in a registry"):
         asyncio.run(sign_legacy(store, subject, ALICE))
     assert isinstance(asyncio.run(store.fetch_manifest("v1")), Manifest)
