@@ -112,12 +112,12 @@ def parse_bundle(raw: bytes) -> Bundle:
     if len(raw) > MAX_BUNDLE_BYTES:
         raise InvalidSignature(f"a bundle of {len(raw)} bytes is too large")
     _check_parts(raw, "the bundle")
-    value = _mapping(_json(raw, "the bundle"), "the bundle")
+    value = as_mapping(_json(raw, "the bundle"), "the bundle")
     if value.get("mediaType") != BUNDLE_TYPE:
         raise InvalidSignature(f"the bundle's mediaType is {value.get('mediaType')!r}")
     if "messageSignature" in value:
         raise InvalidSignature("the bundle signs a message, not a statement")
-    material = _mapping(value.get("verificationMaterial"), "verificationMaterial")
+    material = as_mapping(value.get("verificationMaterial"), "verificationMaterial")
     by_key = material.get("publicKey") is not None
     by_certificate = any(
         material.get(name) is not None for name in ("certificate", "x509CertificateChain")
@@ -126,10 +126,10 @@ def parse_bundle(raw: bytes) -> Bundle:
         raise InvalidSignature("the bundle must name a key or a certificate, and not both")
     hint = ""
     if by_key:
-        hint = _text(_mapping(material["publicKey"], "publicKey").get("hint", ""), "hint")
+        hint = _text(as_mapping(material["publicKey"], "publicKey").get("hint", ""), "hint")
         if not hint.isprintable():
             raise InvalidSignature("the hint has control characters")
-    payload, signature = _envelope(_mapping(value.get("dsseEnvelope"), "dsseEnvelope"))
+    payload, signature = _envelope(as_mapping(value.get("dsseEnvelope"), "dsseEnvelope"))
     return Bundle(
         payload=payload, signature=signature, hint=hint, has_certificate=by_certificate, raw=raw
     )
@@ -140,7 +140,7 @@ def parse_envelope(raw: bytes, *, has_certificate: bool = False) -> Bundle:
     if len(raw) > MAX_BUNDLE_BYTES:
         raise InvalidSignature(f"an envelope of {len(raw)} bytes is too large")
     _check_parts(raw, "the envelope")
-    payload, signature = _envelope(_mapping(_json(raw, "the envelope"), "the envelope"))
+    payload, signature = _envelope(as_mapping(_json(raw, "the envelope"), "the envelope"))
     return Bundle(
         payload=payload, signature=signature, hint="", has_certificate=has_certificate, raw=raw
     )
@@ -148,7 +148,7 @@ def parse_envelope(raw: bytes, *, has_certificate: bool = False) -> Bundle:
 
 def parse_statement(payload: bytes) -> Statement:
     """Read a payload whose signature has been verified. Raises InvalidSignature."""
-    value = _mapping(_json(payload, "the statement"), "the statement")
+    value = as_mapping(_json(payload, "the statement"), "the statement")
     if value.get("_type") not in _STATEMENT_TYPES:
         raise InvalidSignature(f"the statement's type is {value.get('_type')!r}")
     subjects = value.get("subject")
@@ -172,7 +172,7 @@ def _envelope(value: Mapping[str, Any]) -> tuple[bytes, bytes]:
     signatures = value.get("signatures")
     if not isinstance(signatures, list) or len(signatures) != 1:
         raise InvalidSignature("the envelope must have exactly one signature")
-    signature = _mapping(signatures[0], "signatures[0]").get("sig")
+    signature = as_mapping(signatures[0], "signatures[0]").get("sig")
     return decode_base64(value.get("payload"), "payload"), decode_base64(signature, "sig")
 
 
@@ -183,7 +183,7 @@ def _subject(name: str, digest: str) -> dict[str, Any]:
 
 
 def _subject_digest(subject: Any) -> str:
-    digests = _mapping(_mapping(subject, "subject").get("digest"), "subject.digest")
+    digests = as_mapping(as_mapping(subject, "subject").get("digest"), "subject.digest")
     digest = f"sha256:{digests.get('sha256')}"
     if not DIGEST_PATTERN.fullmatch(digest):
         raise InvalidSignature("a subject has no sha256 digest")
@@ -202,7 +202,8 @@ def _json(raw: bytes, what: str) -> Any:
         raise InvalidSignature(f"{what} is not valid JSON: {error}") from None
 
 
-def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+def as_mapping(value: Any, what: str) -> Mapping[str, Any]:
+    """A JSON object; ``what`` names it in errors. Raises InvalidSignature."""
     if not isinstance(value, dict):
         raise InvalidSignature(f"{what} is not an object")
     return value

@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from ocistate.canonical import DIGEST_PATTERN, canonical_json, parse_json
 from ocistate.errors import InvalidSignature
-from ocistate.signing.envelope import SIGN_PREDICATE, Statement, decode_base64
+from ocistate.signing.envelope import SIGN_PREDICATE, Statement, as_mapping, decode_base64
 
 SIMPLE_TYPE: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE_ANNOTATION: Final = "dev.cosignproject.cosign/signature"
@@ -86,23 +86,17 @@ def parse_payload(payload: bytes) -> Statement:
         value = parse_json(payload)
     except ValueError as error:
         raise InvalidSignature(f"the payload is not valid JSON: {error}") from None
-    critical = _mapping(_mapping(value, "the payload").get("critical"), "critical")
+    critical = as_mapping(as_mapping(value, "the payload").get("critical"), "critical")
     if critical.keys() != {"identity", "image", "type"} or critical["type"] != _KIND:
         raise InvalidSignature("critical is not that of a signature of an artifact")
-    identity = _mapping(critical["identity"], "critical.identity")
+    identity = as_mapping(critical["identity"], "critical.identity")
     if not isinstance(identity.get("docker-reference"), str):
         raise InvalidSignature("critical.identity has no docker-reference")
-    digest = _mapping(critical["image"], "critical.image").get("docker-manifest-digest")
+    digest = as_mapping(critical["image"], "critical.image").get("docker-manifest-digest")
     if not isinstance(digest, str) or not DIGEST_PATTERN.fullmatch(digest):
         raise InvalidSignature("critical.image has no sha256 digest")
     return Statement(
         predicate_type=SIGN_PREDICATE,
         digests=(digest,),
-        predicate=_mapping(value.get("optional") or {}, "optional"),
+        predicate=as_mapping(value.get("optional") or {}, "optional"),
     )
-
-
-def _mapping(value: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise InvalidSignature(f"{what} is not an object")
-    return value
