@@ -20,7 +20,13 @@ from ocistate.channel.trust import Accepted, Trusted, accept, highest, verify_re
 from ocistate.errors import NotFound
 from ocistate.oci.mirrors import ask_replicas
 from ocistate.oci.store import Store
-from ocistate.ops.channel.reader import Channel, channel_of, fetch_record, repository_of
+from ocistate.ops.channel.reader import (
+    Channel,
+    channel_of,
+    fetch_record,
+    no_channel,
+    repository_of,
+)
 from ocistate.signing.policy.model import TrustPolicy
 from ocistate.times import parse_signed_time
 
@@ -96,10 +102,7 @@ async def read_channel(
         try:
             newest = await replica.resolve(name_tag(channel.name))
         except NotFound:
-            raise NotFound(
-                f"{replica.reference} has no channel {channel.name}",
-                hint="'ocistate channel init' begins one, 'ocistate channel list' shows all",
-            ) from None
+            raise no_channel(replica.reference, channel.name) from None
         if last is not None and last.record.digest == newest.digest:
             raw = last.record.raw
         else:
