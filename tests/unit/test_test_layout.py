@@ -13,6 +13,7 @@ UNIT = TESTS / "unit"
 ACROSS = {
     "agent/test_isolation.py",
     "agent/test_truth.py",
+    "api/test_generated.py",
     "channel/test_bounds.py",
     "cli/test_docs.py",
     "cli/test_foreign_text.py",

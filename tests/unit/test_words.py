@@ -59,7 +59,6 @@ STILL: set[str] = {
     "agent/targets/remote.py",
     "agent/telemetry/instruments.py",
     "agent/telemetry/reporting.py",
-    "api/stack.py",
     "apply/barred.py",
     "apply/executor.py",
     "apply/fields/managed.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from ocistate.agent.once import run_once
 from ocistate.api.status import StackStatus
 from ocistate.objects import StackKey
-from tests.unit.agent.reconcile.test_fold import NOW
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class Passes:
