@@ -28,7 +28,7 @@ from ocistate.reach import Reach
 if TYPE_CHECKING:
     from ocistate.agent.backends.cluster import ClusterSource
     from ocistate.agent.sharding.shards import Shards
-    from ocistate.agent.targets.cluster import ClusterTargetFactory
+    from ocistate.agent.targets.shared import SharedCluster
     from ocistate.kube.client import KubeClient
     from ocistate.oci.registry.clients import Clients
     from ocistate.signing.keys import Signer
@@ -185,11 +185,11 @@ def _shards(client: KubeClient, count: int, seconds: int) -> Shards:
 
 def _home(
     client: KubeClient, stacks: Stacks, *, fence: Fence, namespaces: tuple[str, ...] | None
-) -> ClusterTargetFactory:
+) -> SharedCluster:
     """The agent's own cluster: written to as each Stack's service account."""
-    from ocistate.agent.targets.cluster import ClusterTargetFactory
+    from ocistate.agent.targets.shared import SharedCluster
 
-    return ClusterTargetFactory(
+    return SharedCluster(
         client,
         stacks.kinds,
         fence=fence,
@@ -203,7 +203,7 @@ def _home(
 
 
 def _with_remotes(
-    home: ClusterTargetFactory,
+    home: SharedCluster,
     stacks: Stacks,
     fence: Fence,
     reach: Reach,
@@ -221,12 +221,12 @@ def _with_remotes(
     return target_factory
 
 
-def _remote(client: KubeClient, *, stacks: Stacks, fence: Fence) -> ClusterTargetFactory:
+def _remote(client: KubeClient, *, stacks: Stacks, fence: Fence) -> SharedCluster:
     """A cluster that a kubeconfig names: written to as the kubeconfig's user."""
-    from ocistate.agent.targets.cluster import ClusterTargetFactory
+    from ocistate.agent.targets.shared import SharedCluster
 
     client.on_answers(count_kube_answer)
-    return ClusterTargetFactory(
+    return SharedCluster(
         client,
         stacks.kinds,
         impersonate=False,

@@ -10,7 +10,6 @@ with the rights of whoever asks, object by object, and only while it still is th
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, Final
 
 from ocistate.apply.live import id_of, live_of
 from ocistate.apply.unlisted import is_broken, prompt_pages
-from ocistate.concurrency import together
+from ocistate.concurrency import each as for_each
 from ocistate.errors import ClusterError
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient
@@ -67,21 +66,19 @@ async def find_marked(client: KubeClient, *, namespace: str = "", owner: str = "
     ]
     objects: dict[str, Marked] = {}
     unseen: list[str] = []
-    limit = asyncio.Semaphore(_AT_ONCE)
 
     async def look(resource: ApiResource) -> None:
-        async with limit:
-            try:
-                for each in await _marked(client, resource, namespace, selector):
-                    # The same object may be served under two groups.
-                    objects[each.uid] = min(objects.get(each.uid, each), each, key=_by_id)
-            except StatusError as error:
-                if error.status == 403 or is_broken(error):
-                    unseen.append(str(resource))
-                elif error.status not in (404, 405):
-                    raise
+        try:
+            for each in await _marked(client, resource, namespace, selector):
+                # The same object may be served under two groups.
+                objects[each.uid] = min(objects.get(each.uid, each), each, key=_by_id)
+        except StatusError as error:
+            if error.status == 403 or is_broken(error):
+                unseen.append(str(resource))
+            elif error.status not in (404, 405):
+                raise
 
-    await together(map(look, kinds))
+    await for_each(kinds, look, at_once=_AT_ONCE)
     if kinds and len(unseen) == len(kinds):
         where = f"the namespace {namespace}" if namespace else "all namespaces"
         raise ClusterError(
@@ -144,12 +141,9 @@ async def mark_all(
     client: KubeClient, objects: Iterable[Marked], *, to: str = ""
 ) -> list[tuple[Marked, ClusterError | None]]:
     """`mark` many, a few at a time."""
-    done: list[tuple[Marked, ClusterError | None]] = []
-    limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(each: Marked) -> None:
-        async with limit:
-            done.append((each, await mark(client, each, to=to)))
+    async def one(marked: Marked) -> tuple[Marked, ClusterError | None]:
+        return marked, await mark(client, marked, to=to)
 
-    await together(map(one, objects))
+    done = await for_each(objects, one, at_once=_AT_ONCE)
     return sorted(done, key=lambda pair: pair[0].id)

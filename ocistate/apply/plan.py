@@ -19,8 +19,6 @@ from ocistate.kube.stages import ApplyStage, stage_of
 from ocistate.objects import ObjectId
 
 CONTESTED: Final = "put back later: another writer keeps changing it"
-
-
 DELETING: Final = "is being deleted: created again when it is gone"
 
 
@@ -39,8 +37,7 @@ class Live:
 
     ``fields`` is a hash of the set of fields our manager holds, comparable within one process.
     ``intact`` is whether that set is all we applied: no one changed anything of it; None where
-    that has not been looked at. ``protected``, ``forced``, ``adopted``
-    and ``wave`` are annotations.
+    that is not known. ``protected``, ``forced``, ``adopted`` and ``wave`` are annotations.
     """
 
     uid: str
@@ -80,7 +77,7 @@ class Action:
 class Plan:
     """Decisions in the order they are carried out: ``write`` first to last, then ``prune``.
 
-    ``keep`` and ``skip`` send no requests. ``untouched`` counts what was wanted and not looked at;
+    ``keep`` and ``skip`` send no requests. ``untouched`` counts what was wanted and not compared;
     ``total`` counts the owner's live objects before.
     """
 
@@ -95,7 +92,7 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to do and nothing to complain of."""
+        """Whether there is nothing to do and nothing refused."""
         return not (self.write or self.prune or self.refuse)
 
     @property
@@ -141,73 +138,86 @@ def make_plan(
     the owners in ``handed_to`` left to them; of any other owner they are refused. A live object
     that is not ``intact`` is applied again; where another writer changed what the artifact did
     not, ``waits`` may say that its repair waits.
-    ``there`` are objects of others that ifnotpresent was found to be content with, ``done`` those
-    that were meant to vanish, and have. With ``only``
-    these alone are looked at: everything else is known to be as it should be. ``called`` is how
-    another owner may be called in a refusal; empty where it is not to be named.
+    ``there`` are objects of others that satisfy ifnotpresent, ``done`` those that were meant to
+    vanish, and have. With ``only`` these alone are compared: all else is known to be as it should
+    be. ``called`` is how a refusal names another owner; empty where it is not to be named.
     """
-    write: list[Action] = []
-    keep: list[DesiredObject] = []
-    skip: list[Action] = []
-    refuse: list[Action] = []
     looked = desired.wanted
     if only is not None:
         looked = tuple(each for each in looked if each.id in only) if only else ()
+    keep: list[DesiredObject] = []
+    by_verb: dict[Verb, list[Action]] = {verb: [] for verb in (Verb.CHANGE, Verb.SKIP, Verb.REFUSE)}
+    by_verb[Verb.CREATE] = by_verb[Verb.CHANGE]  # one list, in the order of the artifact
     for wanted in looked:
         live = mine.get(wanted.id)
-        if (
-            live is not None
-            and live.intact
-            and live.marker == wanted.marker
-            and not live.deleting
-            and wanted.problem is None
-        ):
+        if live is not None and _is_as_wanted(wanted, live):
             keep.append(wanted)
             continue
         if live is None and others:
             live = others.get(wanted.id)
-        content = wanted.mode is ApplyMode.IF_NOT_PRESENT and wanted.id in there
-        if live is None and (content or (wanted.id in done and wanted.problem is None)):
+        if live is None and _may_be_absent(wanted, there, done):
             keep.append(wanted)
             continue
         action = _decide(desired.owner, wanted, live, adopt_from, handed_to, called)
-        if (
-            waits is not None
-            and action.verb in (Verb.CREATE, Verb.CHANGE)
-            and (live is None or live.marker == wanted.marker)
-            and waits(wanted.id)
-        ):
+        if waits is not None and _is_repair(action) and waits(wanted.id):
             action = replace(action, verb=Verb.SKIP, reason=CONTESTED)
-        match action.verb:
-            case Verb.KEEP:
-                keep.append(wanted)
-            case Verb.SKIP:
-                skip.append(action)
-            case Verb.REFUSE:
-                refuse.append(action)
-            case _:
-                write.append(action)
-    held = mine if only is None else [id for id in only if id in mine]
-    gone = [id for id in held if id not in desired.by_id]
-    pruned: list[Action] = []
-    if gone:
-        # One object may be served under two groups: what is wanted under one must stay.
-        uids = {mine[id].uid for id in desired.by_id if id in mine}
-        for id in gone:
-            action = _decide_prune(id, mine[id], prune, uids)
-            (pruned if action.verb is Verb.PRUNE else skip).append(action)
-        pruned.sort(key=lambda action: action.id)
-        pruned.sort(key=lambda action: action.order, reverse=True)
+        if action.verb is Verb.KEEP:
+            keep.append(wanted)
+        else:
+            by_verb[action.verb].append(action)
+    pruned, kept = _plan_prune(desired, mine, prune=prune, only=only)
     return Plan(
         owner=desired.owner,
-        write=tuple(write),
+        write=tuple(by_verb[Verb.CHANGE]),
         prune=tuple(pruned),
         keep=tuple(keep),
-        skip=tuple(skip),
-        refuse=tuple(refuse),
+        skip=(*by_verb[Verb.SKIP], *kept),
+        refuse=tuple(by_verb[Verb.REFUSE]),
         total=len(mine),
         untouched=len(desired.wanted) - len(looked),
     )
+
+
+def _is_as_wanted(wanted: DesiredObject, live: Live) -> bool:
+    return bool(
+        live.intact
+        and live.marker == wanted.marker
+        and not live.deleting
+        and wanted.problem is None
+    )
+
+
+def _may_be_absent(
+    wanted: DesiredObject, there: Collection[ObjectId], done: Collection[ObjectId]
+) -> bool:
+    """Whether an object that is not ours is as it should be."""
+    if wanted.mode is ApplyMode.IF_NOT_PRESENT and wanted.id in there:
+        return True
+    return wanted.id in done and wanted.problem is None
+
+
+def _is_repair(action: Action) -> bool:
+    """Whether an object is written though the artifact did not change it."""
+    if action.verb not in (Verb.CREATE, Verb.CHANGE) or action.wanted is None:
+        return False
+    return action.live is None or action.live.marker == action.wanted.marker
+
+
+def _plan_prune(
+    desired: Desired, mine: Mapping[ObjectId, Live], *, prune: bool, only: Set[ObjectId] | None
+) -> tuple[list[Action], list[Action]]:
+    """What to delete of what is no longer wanted, last things first; and what of it stays."""
+    held = mine if only is None else [id for id in only if id in mine]
+    gone = [id for id in held if id not in desired.by_id]
+    if not gone:
+        return [], []
+    # One object may be served under two groups: what is wanted under one must stay.
+    uids = {mine[id].uid for id in desired.by_id if id in mine}
+    decided = [_decide_prune(id, mine[id], prune, uids) for id in gone]
+    pruned = [action for action in decided if action.verb is Verb.PRUNE]
+    pruned.sort(key=lambda action: action.id)
+    pruned.sort(key=lambda action: action.order, reverse=True)
+    return pruned, [action for action in decided if action.verb is not Verb.PRUNE]
 
 
 def without(plan: Plan, strange: Collection[ObjectId]) -> Plan:
@@ -245,12 +255,12 @@ def mass_removal(
 
 
 def guard_prune(plan: Plan, *, percent: int, hint: str) -> None:
-    """Raises MassPrune for a plan that `mass_prune` has something against."""
+    """Raises MassPrune for a plan that `mass_prune` says should be confirmed."""
     guard_removal([a.id for a in plan.prune], plan.total, percent=percent, hint=hint)
 
 
 def guard_removal(gone: Sequence[ObjectId | str], total: int, *, percent: int, hint: str) -> None:
-    """Raises MassPrune for what `mass_removal` has something against."""
+    """Raises MassPrune for what `mass_removal` says should be confirmed."""
     if reason := mass_removal(gone, total, share=percent / 100):
         raise MassPrune(f"nothing was done: it {reason}", hint=hint)
 

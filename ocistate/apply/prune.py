@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from ocistate.apply.plan import Action
-from ocistate.apply.result import ObjectState, Result
+from ocistate.apply.result import ObjectState, Result, result_of
 from ocistate.apply.unlisted import is_broken, prompt_pages
+from ocistate.backoff import Backoff
+from ocistate.concurrency import each as for_each
 from ocistate.errors import ClusterError
 from ocistate.kube import codec
 from ocistate.kube.client import KubeClient
@@ -21,7 +23,8 @@ from ocistate.kube.stages import ApplyStage, stage_of
 from ocistate.labels import PRUNE_ANNOTATION, STACK_LABEL
 from ocistate.objects import GroupKind, ObjectId
 
-# What a namespace has without anybody putting it there, or what follows from other objects.
+_POLL: Final = Backoff(first=0.05, longest=1.0, spread=0.0)
+# What a namespace has without anyone putting it there, or what follows from other objects.
 _FURNITURE: Final = frozenset(
     {
         ("", "ConfigMap", "kube-root-ca.crt"),
@@ -69,7 +72,7 @@ class Prune:
         live = action.live
         assert live is not None
         if not live.forced and (reason := await self._filled(client, action.id, owner)):
-            return _result(action, ObjectState.SKIPPED, reason)
+            return result_of(action, ObjectState.SKIPPED, reason=reason)
         version = live.resource_version
         for attempt in range(1, 6):
             try:
@@ -93,13 +96,19 @@ class Prune:
                 break
             metadata = now["metadata"]
             if metadata["uid"] != live.uid:
-                return _result(action, ObjectState.SKIPPED, "kept: another object took its name")
+                return result_of(
+                    action, ObjectState.SKIPPED, reason="kept: another object took its name"
+                )
             if (metadata.get("labels") or {}).get(STACK_LABEL) != owner:
-                return _result(action, ObjectState.SKIPPED, "kept: it is no longer this owner's")
+                return result_of(
+                    action, ObjectState.SKIPPED, reason="kept: it is no longer this owner's"
+                )
             if (metadata.get("annotations") or {}).get(PRUNE_ANNOTATION) == "disabled":
-                return _result(action, ObjectState.SKIPPED, "kept: ocistate.dev/prune is disabled")
+                return result_of(
+                    action, ObjectState.SKIPPED, reason="kept: ocistate.dev/prune is disabled"
+                )
             version = metadata["resourceVersion"]
-        return replace(_result(action, ObjectState.DELETED, action.reason), live=live)
+        return replace(result_of(action, ObjectState.DELETED, reason=action.reason), live=live)
 
     async def wait_gone(
         self,
@@ -115,13 +124,13 @@ class Prune:
         patience = max(self.gone, self.finalizers if custom and not last else 0.0)
         left = {each.id: each.live.uid for each in deleted if each.live is not None}
         deadline = clock() + patience
-        pause = 0.05
+        polls = 0
         while left and patience > 0:
             left = await _still_there(client, left)
             if not left or clock() > deadline:
                 break
-            await sleep(pause)
-            pause = min(pause * 2, 1.0)
+            polls += 1
+            await sleep(_POLL.delay(polls))
         return list(left)
 
     async def _filled(self, client: KubeClient, id: ObjectId, owner: str) -> str:
@@ -165,14 +174,12 @@ async def _others_in_namespace(client: KubeClient, namespace: str, owner: str) -
         and {"list", "delete"} <= resource.verbs
         and GroupKind(resource.group, resource.kind) not in _DERIVED
     ]
-    limit = asyncio.Semaphore(8)
 
     async def look(resource: ApiResource) -> str:
-        async with limit:
-            return await _first_other(client, resource, namespace, owner)
+        return await _first_other(client, resource, namespace, owner)
 
     try:
-        found = [each for each in await asyncio.gather(*map(look, kinds)) if each]
+        found = [text for text in await for_each(kinds, look, at_once=8) if text]
     except ClusterError as error:
         return f"kept: whether it holds others' objects cannot be told: {error.message}"
     if not found:
@@ -228,7 +235,3 @@ def _is_token(resource: ApiResource, metadata: codec.Metadata) -> bool:
     """Secrets that belong to a service account go with it."""
     annotations: Mapping[str, Any] = metadata.annotations or {}
     return resource.kind == "Secret" and "kubernetes.io/service-account.name" in annotations
-
-
-def _result(action: Action, state: ObjectState, reason: str) -> Result:
-    return Result(id=action.id, verb=action.verb, state=state, reason=reason)

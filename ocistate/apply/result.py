@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ocistate.apply.plan import Live, Verb
+from ocistate.apply.plan import Action, Live, Verb
 from ocistate.apply.preview import Preview
 from ocistate.errors import ApplyFailed, OcistateError
 from ocistate.objects import ObjectId
@@ -39,6 +39,25 @@ class Result:
     preview: Preview | None = None
 
 
+def result_of(
+    action: Action,
+    state: ObjectState,
+    *,
+    reason: str = "",
+    error: OcistateError | None = None,
+    live: Live | None = None,
+) -> Result:
+    """The result of an action; its reason is the error's, or the action's own, if none is given."""
+    return Result(
+        id=action.id,
+        verb=action.verb,
+        state=state,
+        reason=reason or (error.message if error is not None else action.reason),
+        error=error,
+        live=live,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyOutcome:
     """All results, in the order in which they came. Objects that the plan kept have none."""
@@ -65,11 +84,11 @@ class ApplyOutcome:
         return {state: counted[state] for state in ObjectState}
 
     def error(self) -> ApplyFailed | None:
-        """One error for all that failed, naming the first few; None when all went well."""
+        """One error for all that failed, naming the first few; None when none did."""
         failed = self.failed
         if not failed:
             return None
-        told = [str(each.error) for each in failed[:3]]
+        named = [str(each.error) for each in failed[:3]]
         more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         objects = "1 object" if len(failed) == 1 else f"{len(failed)} objects"
-        return ApplyFailed(f"{objects} failed: {'; '.join(told)}{more}")
+        return ApplyFailed(f"{objects} failed: {'; '.join(named)}{more}")

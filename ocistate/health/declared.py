@@ -1,4 +1,4 @@
-"""Which kinds declare a status that their controllers can fill in: told by the kind's schema.
+"""Which kinds declare a status that their controllers can fill in, by the kind's schema.
 
 A CRD may have the subresource ``status`` for kinds of which no one ever writes one (MetalLB's
 pools, Tekton's Tasks, the generators of External Secrets). Where the schema names no ``status``, or
@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ocistate.health.thirdparty import OTHER_RULES, SILENT
-from ocistate.kube import codec
-from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import ApiResource
 from ocistate.kube.stages import ApplyStage, stage_of
 from ocistate.objects import GroupKind
@@ -21,11 +19,11 @@ _KEEP: Final = "x-kubernetes-preserve-unknown-fields"
 _RUNS: Final = frozenset(
     ("tekton.dev", kind) for kind in ("PipelineRun", "TaskRun", "CustomRun", "Run")
 ) | {("triggers.tekton.dev", "EventListener")}
-"""Kinds that report, though their schemas say nothing of it."""
+"""Kinds that report, though their schemas do not declare it."""
 
 
-def is_in_doubt(resource: ApiResource) -> bool:
-    """Whether only the schema tells if a status is to be waited for."""
+def needs_schema(resource: ApiResource) -> bool:
+    """Whether only the schema shows if a status is to be waited for."""
     key = GroupKind(resource.group, resource.kind)
     return (
         "status" in resource.subresources
@@ -36,15 +34,9 @@ def is_in_doubt(resource: ApiResource) -> bool:
     )
 
 
-async def declares_status(client: KubeClient, resource: ApiResource) -> bool | None:
-    """Whether the kind's schema has fields in its status; None while the schema is not known,
-    as in the first moments of a CRD. Raises ClusterError."""
-    document = codec.decode(await client.open_api(resource.group, resource.version))
-    return has_status_fields(document, resource)
-
-
 def has_status_fields(document: Any, resource: ApiResource) -> bool | None:
-    """As `declares_status`, from the OpenAPI document."""
+    """Whether the kind's schema, in its group's OpenAPI document, has fields in its status; None
+    while the document does not have the kind, as in the first moments of a CRD."""
     schemas = _mapping(_mapping(_mapping(document).get("components")).get("schemas"))
     for schema in map(_mapping, schemas.values()):
         for named in schema.get("x-kubernetes-group-version-kind") or ():

@@ -11,13 +11,20 @@ AGENT: Final = "ocistate-agent"
 LABELS: Final = {"app.kubernetes.io/name": "ocistate", "app.kubernetes.io/part-of": "ocistate"}
 
 WEBHOOK_SECRET: Final = "ocistate-webhook"  # noqa: S105 - a name
-"""The Secret in the agent's namespace whose key ``secret`` the senders of webhooks know."""
+"""The Secret in the agent's namespace whose key ``secret`` is shared with senders of webhooks."""
 
 REPORT_SECRET: Final = "ocistate-report"  # noqa: S105 - a name
 """The Secret in the agent's namespace with its key for reports, as cosign's tools make one."""
 
 _USER: Final = 65532
 _SELECTOR: Final = {"app.kubernetes.io/component": "agent"}
+_POD_SECURITY: Final = {
+    "runAsNonRoot": True,
+    "runAsUser": _USER,
+    "runAsGroup": _USER,
+    "fsGroup": _USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 def _from_secret(variable: str, key: str, *, optional: bool) -> dict[str, Any]:
@@ -62,32 +69,70 @@ def agent_deployment(
     As ``cluster`` they sign reports, with the key in the Secret ``REPORT_SECRET``.
     ``arguments`` are further ones.
     """
+    labels = {**LABELS, **_SELECTOR}
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": _SELECTOR},
+    }
+    pod = {
+        "serviceAccountName": AGENT,
+        "automountServiceAccountToken": True,
+        "securityContext": _POD_SECURITY,
+        **({"topologySpreadConstraints": [spread]} if replicas > 1 else {}),
+        "containers": [_container(image, shards, cluster, arguments)],
+        "volumes": [
+            {"name": "state", "emptyDir": {"sizeLimit": "1Gi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        ],
+        "terminationGracePeriodSeconds": 30,
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": AGENT, "namespace": namespace, "labels": labels},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": _SELECTOR},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def _container(
+    image: str, shards: int, cluster: Cluster | None, arguments: Sequence[str]
+) -> dict[str, Any]:
     secret = {"name": WEBHOOK_SECRET, "key": "secret", "optional": True}
-    container: dict[str, Any] = {
+    args = [
+        *("agent", "--state", "/var/lib/ocistate", "--listen", ":8080"),
+        # Also for one replica: when a node is cut off, its pod may run on beside the next one.
+        f"--shards={shards}",
+        *arguments,
+    ]
+    env: list[dict[str, Any]] = [
+        # Where sigstore keeps the public trusted root that it fetches.
+        {"name": "HOME", "value": "/var/lib/ocistate"},
+        {"name": "OCISTATE_WEBHOOK_SECRET", "valueFrom": {"secretKeyRef": secret}},
+    ]
+    if cluster is not None:
+        args += [
+            f"--cluster={cluster.name}",
+            *(f"--cluster-label={key}={value}" for key, value in cluster.labels.items()),
+            "--report-key=env://OCISTATE_REPORT_KEY",
+        ]
+        env += [
+            _from_secret("OCISTATE_REPORT_KEY", "cosign.key", optional=False),
+            _from_secret("OCISTATE_PASSWORD", "cosign.password", optional=True),
+        ]
+    return {
         "name": "agent",
         "image": image,
-        "args": [
-            *("agent", "--state", "/var/lib/ocistate", "--listen", ":8080"),
-            # Also for one replica: when a node is cut off, its pod may run on beside the next one.
-            f"--shards={shards}",
-            *arguments,
-        ],
-        "env": [
-            # Where sigstore keeps the public trusted root that it fetches.
-            {"name": "HOME", "value": "/var/lib/ocistate"},
-            {"name": "OCISTATE_WEBHOOK_SECRET", "valueFrom": {"secretKeyRef": secret}},
-        ],
+        "args": args,
+        "env": env,
         "ports": [{"name": "http", "containerPort": 8080}],
-        "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": "http"},
-            "periodSeconds": 20,
-            "timeoutSeconds": 10,
-        },
-        "readinessProbe": {
-            "httpGet": {"path": "/readyz", "port": "http"},
-            "periodSeconds": 5,
-            "timeoutSeconds": 5,
-        },
+        "livenessProbe": _probe("/healthz", period=20, timeout=10),
+        "readinessProbe": _probe("/readyz", period=5, timeout=5),
         "resources": {
             "requests": {"cpu": "50m", "memory": "96Mi"},
             "limits": {"memory": "512Mi"},
@@ -102,48 +147,11 @@ def agent_deployment(
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }
-    if cluster is not None:
-        said = [f"--cluster-label={key}={value}" for key, value in cluster.labels.items()]
-        container["args"] += [f"--cluster={cluster.name}", *said]
-        container["args"].append("--report-key=env://OCISTATE_REPORT_KEY")
-        container["env"] += [
-            _from_secret("OCISTATE_REPORT_KEY", "cosign.key", optional=False),
-            _from_secret("OCISTATE_PASSWORD", "cosign.password", optional=True),
-        ]
-    labels = {**LABELS, **_SELECTOR}
-    spread = {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": _SELECTOR},
-    }
+
+
+def _probe(path: str, *, period: int, timeout: int) -> dict[str, Any]:
     return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": AGENT, "namespace": namespace, "labels": labels},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": _SELECTOR},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "serviceAccountName": AGENT,
-                    "automountServiceAccountToken": True,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": _USER,
-                        "runAsGroup": _USER,
-                        "fsGroup": _USER,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
-                    **({"topologySpreadConstraints": [spread]} if replicas > 1 else {}),
-                    "containers": [container],
-                    "volumes": [
-                        {"name": "state", "emptyDir": {"sizeLimit": "1Gi"}},
-                        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
-                    ],
-                    "terminationGracePeriodSeconds": 30,
-                },
-            },
-        },
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
     }

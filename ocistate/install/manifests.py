@@ -52,17 +52,10 @@ def install_objects(
     stand by. ``webhooks`` makes a Service for them.
     """
     objects: list[dict[str, Any]] = [
-        # Before the agent and its rights: whoever deletes all of it in this order asks the agent to
-        # take the Stacks' objects away while it can.
+        # Before the agent and its rights: one who deletes all of it in this order has the agent
+        # remove the Stacks' objects while it can.
         *crds(),
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": namespace,
-                "labels": {**LABELS, "pod-security.kubernetes.io/enforce": "restricted"},
-            },
-        },
+        _namespace(namespace),
         *user_roles(),
         _account(namespace, AGENT),
         _cluster_role(AGENT, _agent_rules(appliers)),
@@ -80,17 +73,15 @@ def install_objects(
         objects.append(agent_service(namespace))
     if replicas > 1:
         objects.append(agent_disruption_budget(namespace))
-    return [
-        *objects,
-        agent_deployment(
-            namespace,
-            image,
-            replicas=replicas,
-            shards=shards,
-            cluster=cluster,
-            arguments=arguments,
-        ),
-    ]
+    deployment = agent_deployment(
+        namespace, image, replicas=replicas, shards=shards, cluster=cluster, arguments=arguments
+    )
+    return [*objects, deployment]
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    labels = {**LABELS, "pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 def _lease_holder(namespace: str) -> list[dict[str, Any]]:

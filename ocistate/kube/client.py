@@ -14,31 +14,19 @@ on connection errors and 502, 503, 504, with the server's Retry-After or a growi
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, Unpack
 from urllib.parse import quote
 
-from ocistate.errors import ClusterError
 from ocistate.kube import codec
-from ocistate.kube.answer import MAX_PAGE, AnswerTooLarge
-from ocistate.kube.discovery import ApiResource, Kinds, parse_discovery
-from ocistate.kube.errors import UNKNOWN_KIND, StatusError, status_error
+from ocistate.kube.collection import PAGE, WATCH_SECONDS, Collection, ObjectList, Selection, typed
+from ocistate.kube.discovery import ApiResource, Kinds
+from ocistate.kube.discovery_cache import DiscoveryCache
+from ocistate.kube.errors import StatusError
 from ocistate.kube.kubeconfig import ClusterAccess, find_access
-from ocistate.kube.transport import (
-    APPLY_PATCH,
-    DISCOVERY,
-    JSON,
-    METADATA,
-    METADATA_LIST,
-    HeaderItems,
-    Transport,
-)
+from ocistate.kube.transport import APPLY_PATCH, JSON, METADATA, HeaderItems, Transport
 from ocistate.labels import FIELD_MANAGER
 from ocistate.objects import ObjectId, object_id
 
@@ -46,45 +34,25 @@ _PATCH_TYPES: Final = {
     "merge": "application/merge-patch+json",
     "json": "application/json-patch+json",
 }
-_PAGE: Final = 500
-_MAX_PAGES: Final = 10_000
-_MAX_LISTED: Final = 100_000
-"""Objects that are held at once: each takes some kilobytes."""
-_MAX_LISTED_BYTES: Final = 128 * 1024 * 1024
-# Bookmarks come about once a minute: a watch that is silent for longer is a dead connection.
-_SILENCE: Final = 100.0
-_DISCOVERY_AGE: Final = 1.0
-_KINDS: Final = "discover the kinds served"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectList:
-    """All objects of a list, and the version of the collection: the point to watch from."""
-
-    items: list[dict[str, Any]]
-    resource_version: str
-
-
-@dataclass(slots=True)
-class _Discovered:
-    """What discovery told, shared by all users of one connection."""
-
-    lock: asyncio.Lock
-    kinds: Kinds
-    at: float | None = None
 
 
 class KubeClient:
     """Requests to one API server as one user. Open it with `KubeClient.open`."""
 
     def __init__(
-        self, transport: Transport, *, clock: Callable[[], float] = time.monotonic
+        self,
+        transport: Transport,
+        *,
+        discovery: DiscoveryCache | None = None,
+        headers: HeaderItems | None = None,
+        guard: Callable[[], None] | None = None,
     ) -> None:
+        """Clients of one ``transport`` may share ``discovery``; ``headers`` name another user than
+        the kubeconfig's, ``guard`` is asked before each write."""
         self._transport = transport
-        self._headers: HeaderItems = transport.access.impersonate
-        self._discovered = _Discovered(asyncio.Lock(), Kinds())
-        self._clock = clock
-        self._guard: Callable[[], None] | None = None
+        self._discovery = discovery or DiscoveryCache(transport)
+        self._headers = transport.access.impersonate if headers is None else headers
+        self._guard = guard
 
     @classmethod
     def open(cls, kubeconfig: str | Path | None = None, context: str | None = None) -> Self:
@@ -100,7 +68,7 @@ class KubeClient:
 
     def apart(self) -> Self:
         """The same server and user over connections of its own; close it by itself."""
-        return type(self)(self._transport.apart(), clock=self._clock)
+        return type(self)(self._transport.apart())
 
     def locked_out(self) -> tuple[float, str]:
         """For how many seconds the server has let nothing of ours in, or has not been trusted,
@@ -117,23 +85,22 @@ class KubeClient:
 
         Needs the right to impersonate. Close only the client this came from.
         """
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._headers = (
+        headers = (
             ("Impersonate-User", user),
             *(("Impersonate-Group", group) for group in groups),
         )
-        return other
+        return type(self)(
+            self._transport, discovery=self._discovery, headers=headers, guard=self._guard
+        )
 
     def guarded(self, guard: Callable[[], None]) -> Self:
         """The same connections, for writes that ``guard`` allows: it raises before any other one.
 
         It is asked again before a write is repeated. Close only the client this came from.
         """
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._guard = guard
-        return other
+        return type(self)(
+            self._transport, discovery=self._discovery, headers=self._headers, guard=guard
+        )
 
     def on_answers(self, on_answer: Callable[[str, int], None]) -> None:
         """Call this with the method and status of every answer; status 0 is none."""
@@ -157,39 +124,17 @@ class KubeClient:
 
     async def kinds(self, *, max_age: float | None = None) -> Kinds:
         """What the cluster serves; read again when that was more than ``max_age`` seconds ago."""
-        found = self._discovered
-        asked = self._clock()
-        async with found.lock:
-            if found.at is None or (max_age is not None and asked - found.at >= max_age):
-                documents = [
-                    codec.decode(
-                        await self._transport.send("GET", path, doing=_KINDS, accept=DISCOVERY)
-                    )
-                    for path in ("/api", "/apis")
-                ]
-                try:
-                    found.kinds = parse_discovery(documents)
-                except (ValueError, KeyError) as error:
-                    raise ClusterError(
-                        f"{_KINDS}: {error}", hint="Kubernetes 1.27 or newer is needed"
-                    ) from None
-                found.at = self._clock()
-        return found.kinds
+        return await self._discovery.kinds(max_age=max_age)
 
     async def kind(self, group: str, kind: str, version: str = "") -> ApiResource:
         """The resource of a kind, looked up again when it is not known yet.
 
         Raises StatusError with status 404 and code `UNKNOWN_KIND` when it is not served.
         """
-        found = self._discovered.kinds.find(group, kind, version)
-        if found is None:
-            found = (await self.kinds(max_age=_DISCOVERY_AGE)).find(group, kind, version)
-        if found is None:
-            raise unknown_kind(self._discovered.kinds, group, kind, version)
-        return found
+        return await self._discovery.kind(group, kind, version)
 
     async def open_api(self, group: str, version: str) -> bytes:
-        """The OpenAPI document of a group in one version, which whoever may log in may read."""
+        """The OpenAPI document of a group in one version, which every user may read."""
         return await self._transport.send(
             "GET",
             f"/openapi/v3/apis/{quote(group, safe='')}/{quote(version, safe='')}",
@@ -216,7 +161,7 @@ class KubeClient:
             if error.status == 404:
                 return None
             raise
-        return _typed(codec.decode(data), resource)
+        return typed(codec.decode(data), resource)
 
     async def apply(
         self,
@@ -302,7 +247,7 @@ class KubeClient:
             idempotent=False,
             secret=id.kind == "Secret",
         )
-        return _typed(codec.decode(data), resource)
+        return typed(codec.decode(data), resource)
 
     async def patch(
         self,
@@ -334,7 +279,7 @@ class KubeClient:
             idempotent=type == "merge",
             secret=id.kind == "Secret",
         )
-        return _typed(codec.decode(data), resource)
+        return typed(codec.decode(data), resource)
 
     async def delete(
         self,
@@ -385,84 +330,22 @@ class KubeClient:
         resource: ApiResource,
         namespace: str = "",
         *,
-        label_selector: str = "",
-        field_selector: str = "",
-        metadata_only: bool = False,
-        limit: int = _PAGE,
+        limit: int = PAGE,
+        **selection: Unpack[Selection],
     ) -> ObjectList:
-        """All objects of a kind, page by page; begun again when the pages expire (410)."""
-        restarts = 0
-        while True:
-            items: list[dict[str, Any]] = []
-            version, size = "", 0
-            try:
-                async for page in self.pages(
-                    resource,
-                    namespace,
-                    label_selector=label_selector,
-                    field_selector=field_selector,
-                    metadata_only=metadata_only,
-                    limit=limit,
-                ):
-                    answer = codec.decode_as(codec.SHALLOW, page)
-                    items.extend(_typed(item, resource) for item in answer.get("items") or ())
-                    version = answer["metadata"].get("resourceVersion", "")
-                    size += len(page)
-                    if len(items) > _MAX_LISTED or size > _MAX_LISTED_BYTES:
-                        raise _too_many(_about("list", resource, namespace), len(items))
-            except StatusError as error:
-                restarts += 1
-                if not error.gone or restarts > 3:
-                    raise
-                # Pages that expire while we read them: ask for more at a time, then for all.
-                limit = limit * 4 if restarts < 3 else 0
-                continue
-            return ObjectList(items=items, resource_version=version)
+        """All objects of a kind: see `Collection.list`."""
+        return await self._collection(resource, namespace, selection).list(limit=limit)
 
-    async def pages(
+    def pages(
         self,
         resource: ApiResource,
         namespace: str = "",
         *,
-        label_selector: str = "",
-        field_selector: str = "",
-        metadata_only: bool = False,
-        limit: int = _PAGE,
+        limit: int = PAGE,
+        **selection: Unpack[Selection],
     ) -> AsyncGenerator[bytes, None]:
-        """The pages of a list as they came; fewer objects at a time where a page is too large.
-
-        Raises StatusError with ``gone`` when they expire: what was read is then no consistent
-        state."""
-        query = {"limit": str(limit)} if limit else {}
-        if label_selector:
-            query["labelSelector"] = label_selector
-        if field_selector:
-            query["fieldSelector"] = field_selector
-        pages = 0
-        while True:
-            try:
-                data = await self._transport.send(
-                    "GET",
-                    resource.path(namespace),
-                    doing=_about("list", resource, namespace),
-                    headers=self._headers,
-                    query=query,
-                    accept=METADATA_LIST if metadata_only else JSON,
-                    limit=MAX_PAGE,
-                )
-            except AnswerTooLarge:
-                if limit == 1:
-                    raise
-                limit = (limit or _PAGE) // 8 or 1
-                query["limit"] = str(limit)
-                continue
-            yield data
-            pages += 1
-            query["continue"] = codec.decode_as(codec.PAGE, data).metadata.token
-            if not query["continue"]:
-                return
-            if pages == _MAX_PAGES:
-                raise _too_many(_about("list", resource, namespace), pages, "pages")
+        """The pages of a list as they came: see `Collection.pages`."""
+        return self._collection(resource, namespace, selection).pages(limit=limit)
 
     async def went_back(
         self,
@@ -472,49 +355,21 @@ class KubeClient:
         since: str,
         label_selector: str = "",
     ) -> bool:
-        """Whether the server is in an earlier state than ``since``, as after its etcd was restored:
-        a watch from there would be silent until it is reached again. Raises as `pages`."""
-        pages = self.pages(
-            resource, namespace, label_selector=label_selector, metadata_only=True, limit=1
-        )
-        async with aclosing(pages):
-            async for page in pages:
-                version = codec.decode_as(codec.PAGE, page).metadata.resourceVersion
-                return version_number(version) < version_number(since)
-        return False
+        """Whether the server is in an earlier state than ``since``: see `Collection.went_back`."""
+        selection = Selection(label_selector=label_selector)
+        return await self._collection(resource, namespace, selection).went_back(since)
 
-    async def watch(
+    def watch(
         self,
         resource: ApiResource,
         namespace: str = "",
         *,
         since: str,
-        label_selector: str = "",
-        field_selector: str = "",
-        metadata_only: bool = False,
-        timeout: float = 300.0,
+        timeout: float = WATCH_SECONDS,
+        **selection: Unpack[Selection],
     ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-        """Events (``ADDED``, ``MODIFIED``, ``DELETED``, ``BOOKMARK``; object) after ``since``.
-
-        Ends when the server ends it, within ``timeout`` seconds: go on from the last
-        resourceVersion seen. Raises StatusError (``gone``: list again) and ClusterUnavailable.
-        Close it with `contextlib.aclosing`.
-        """
-        lines = self.watch_lines(
-            resource,
-            namespace,
-            since=since,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            metadata_only=metadata_only,
-            timeout=timeout,
-        )
-        async with aclosing(lines):
-            async for line in lines:
-                event = codec.decode(line)
-                if event["type"] == "ERROR":
-                    raise watch_error(event["object"], resource, namespace)
-                yield event["type"], _typed(event["object"], resource)
+        """Events after ``since``: see `Collection.watch`."""
+        return self._collection(resource, namespace, selection).watch(since, timeout=timeout)
 
     def watch_lines(
         self,
@@ -522,36 +377,16 @@ class KubeClient:
         namespace: str = "",
         *,
         since: str,
-        label_selector: str = "",
-        field_selector: str = "",
-        metadata_only: bool = False,
-        timeout: float = 300.0,
+        timeout: float = WATCH_SECONDS,
+        **selection: Unpack[Selection],
     ) -> AsyncGenerator[bytes, None]:
         """As `watch`, giving each event's undecoded JSON."""
-        query = {
-            "watch": "true",
-            "allowWatchBookmarks": "true",
-            "resourceVersion": since,
-            "timeoutSeconds": str(int(timeout)),
-        }
-        if label_selector:
-            query["labelSelector"] = label_selector
-        if field_selector:
-            query["fieldSelector"] = field_selector
-        return self._transport.lines(
-            resource.path(namespace),
-            doing=_about("watch", resource, namespace),
-            query=query,
-            accept=METADATA if metadata_only else JSON,
-            silence=min(timeout + 10, _SILENCE),
-            headers=self._headers,
-        )
+        return self._collection(resource, namespace, selection).lines(since, timeout=timeout)
 
-
-def version_number(version: str) -> int:
-    """A resourceVersion as a number that grows with each change; 0 where it is none, as those of
-    other servers behind the API server may be."""
-    return int(version) if version.isdigit() and len(version) < 20 else 0
+    def _collection(
+        self, resource: ApiResource, namespace: str, selection: Selection
+    ) -> Collection:
+        return Collection(self._transport, self._headers, resource, namespace, **selection)
 
 
 def service_account(namespace: str, name: str) -> str:
@@ -559,49 +394,5 @@ def service_account(namespace: str, name: str) -> str:
     return f"system:serviceaccount:{namespace}:{name}"
 
 
-def unknown_kind(kinds: Kinds, group: str, kind: str, version: str = "") -> StatusError:
-    """The error for a kind that is not served."""
-    api_version = f"{group}/{version}" if group and version else group or version or "v1"
-    others = kinds.versions(group, kind)
-    if others:
-        hint = f"the cluster serves it as {', '.join(others)}"
-    elif group in kinds.stale_groups:
-        hint = "the group's aggregated API server does not answer: look at its APIService"
-    else:
-        hint = "install the CustomResourceDefinition first, or correct apiVersion and kind"
-    return StatusError(
-        f"the cluster does not serve {kind} of {api_version}",
-        status=404,
-        code=UNKNOWN_KIND,
-        hint=hint,
-    )
-
-
-def watch_error(body: Any, resource: ApiResource, namespace: str = "") -> StatusError:
-    """The error for an ``ERROR`` event's object."""
-    status = body.get("code") if isinstance(body, Mapping) else None
-    return status_error(
-        status if isinstance(status, int) else 500, body, doing=_about("watch", resource, namespace)
-    )
-
-
-def _too_many(doing: str, count: int, what: str = "objects") -> AnswerTooLarge:
-    return AnswerTooLarge(
-        f"{doing}: the list does not end after {count} {what}",
-        hint="is it an API server that answers, and no proxy?",
-    )
-
-
-def _about(verb: str, resource: ApiResource, namespace: str) -> str:
-    return f"{verb} {resource} in {namespace}" if namespace else f"{verb} {resource}"
-
-
 def _sub(path: str, subresource: str) -> str:
     return f"{path}/{subresource}" if subresource else path
-
-
-def _typed(item: dict[str, Any], resource: ApiResource) -> dict[str, Any]:
-    """Name the kind: list items come without it, and metadata under another one."""
-    item["apiVersion"] = resource.api_version
-    item["kind"] = resource.kind
-    return item

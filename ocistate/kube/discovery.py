@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ocistate.errors import ClusterError
+from ocistate.kube.errors import UNKNOWN_KIND, StatusError
 from ocistate.objects import GroupKind
 
 
@@ -48,6 +49,12 @@ class ApiResource:
 def kind_text(kind: GroupKind) -> str:
     """``Deployment.apps`` for ("apps", "Deployment"), ``Service`` for a core one."""
     return f"{kind[1]}.{kind[0]}" if kind[0] else kind[1]
+
+
+def kind_of(text: str) -> GroupKind:
+    """The inverse of `kind_text`."""
+    kind, _, group = text.partition(".")
+    return GroupKind(group, kind)
 
 
 class Kinds:
@@ -124,3 +131,21 @@ def parse_discovery(documents: Iterable[Mapping[str, Any]]) -> Kinds:
                         )
                     )
     return Kinds(resources, stale)
+
+
+def unknown_kind(kinds: Kinds, group: str, kind: str, version: str = "") -> StatusError:
+    """The error for a kind that is not served."""
+    api_version = f"{group}/{version}" if group and version else group or version or "v1"
+    others = kinds.versions(group, kind)
+    if others:
+        hint = f"the cluster serves it as {', '.join(others)}"
+    elif group in kinds.stale_groups:
+        hint = "the group's aggregated API server does not answer: look at its APIService"
+    else:
+        hint = "install the CustomResourceDefinition first, or correct apiVersion and kind"
+    return StatusError(
+        f"the cluster does not serve {kind} of {api_version}",
+        status=404,
+        code=UNKNOWN_KIND,
+        hint=hint,
+    )

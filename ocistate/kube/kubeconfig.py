@@ -225,9 +225,6 @@ def _misshapen(document: Mapping[str, Any]) -> str:
 def _select(
     document: dict[str, Any], context: str | None, folder: Path, where: str
 ) -> ClusterAccess:
-    import msgspec
-    from lightkube.config.kubeconfig import KubeConfig
-
     name = context or document.get("current-context")
     known = ", ".join(str(each.get("name")) for each in document.get("contexts") or ())
     if not name:
@@ -242,41 +239,14 @@ def _select(
         message = f"{where}: no {error.args[0]} named {error.args[1]!r}"
         raise ConfigError(message, hint=hint) from None
     plugin = ExecPlugin.read(user["exec"], cluster, folder) if user.get("exec") else None
-    if user.get("auth-provider"):
-        raise ConfigError(
-            f"{where}: auth-provider is no longer part of Kubernetes", hint="use an exec plugin"
-        )
-    for kind in ("client-certificate", "client-key"):
-        if not (user.get(kind) or user.get(f"{kind}-data")) and (
-            user.get(other := _OTHER[kind]) or user.get(f"{other}-data")
-        ):
-            raise ConfigError(f"{where}: user {chosen['user']!r} has a {other}, and no {kind}")
+    _check_user(user, chosen.get("user"), where)
     proxy = cluster.get("proxy-url") or ""
     if proxy and not proxy.startswith(("http://", "https://")):
         raise ConfigError(
             f"{where}: cluster {chosen.get('cluster')!r}: its proxy-url is of another kind",
             hint="http:// and https:// proxies are supported",
         )
-    try:
-        config = KubeConfig.from_dict(
-            {
-                "current-context": "chosen",
-                "contexts": [
-                    {
-                        "name": "chosen",
-                        "context": {**chosen, "cluster": "chosen", "user": "chosen"},
-                    }
-                ],
-                "clusters": [{"name": "chosen", "cluster": cluster}],
-                "users": [
-                    {"name": "chosen", "user": {k: v for k, v in user.items() if k != "exec"}}
-                ],
-            },
-            folder / "config",
-        ).get()
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: context {name!r}: {error}") from None
-    assert config is not None
+    config = _lightkube_config(chosen, cluster, user, folder, f"{where}: context {name!r}")
     return ClusterAccess(
         context=name,
         server=config.cluster.server,
@@ -288,6 +258,45 @@ def _select(
         mark=_mark(name, chosen, cluster, user),
         impersonate=_impersonation(user),
     )
+
+
+def _check_user(user: Mapping[str, Any], name: Any, where: str) -> None:
+    """Raises ConfigError for credentials that no server would take."""
+    if user.get("auth-provider"):
+        raise ConfigError(
+            f"{where}: auth-provider is no longer part of Kubernetes", hint="use an exec plugin"
+        )
+    for kind, other in _OTHER.items():
+        if not (user.get(kind) or user.get(f"{kind}-data")) and (
+            user.get(other) or user.get(f"{other}-data")
+        ):
+            raise ConfigError(f"{where}: user {name!r} has a {other}, and no {kind}")
+
+
+def _lightkube_config(
+    context: Mapping[str, Any],
+    cluster: Mapping[str, Any],
+    user: Mapping[str, Any],
+    folder: Path,
+    where: str,
+) -> SingleConfig:
+    """The chosen entries as lightkube reads them, from a document of these alone."""
+    import msgspec
+    from lightkube.config.kubeconfig import KubeConfig
+
+    name = "chosen"
+    document = {
+        "current-context": name,
+        "contexts": [{"name": name, "context": {**context, "cluster": name, "user": name}}],
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": {k: v for k, v in user.items() if k != "exec"}}],
+    }
+    try:
+        config = KubeConfig.from_dict(document, folder / "config").get()
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    assert config is not None
+    return config
 
 
 def _mark(name: str, *entries: Mapping[str, Any]) -> str:

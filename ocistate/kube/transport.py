@@ -14,6 +14,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from ocistate.backoff import Backoff
 from ocistate.errors import ClusterError, ClusterUnavailable
 from ocistate.kube import codec
 from ocistate.kube.answer import MAX_OBJECT, read_body, read_lines
@@ -33,7 +34,9 @@ DISCOVERY: Final = ",".join(
 )
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
-_MAX_PAUSE: Final = 10.0
+_BACKOFF: Final = Backoff(first=0.1, longest=5.0, spread=2.0)
+"""From 0.1 s to 0.3 s at first, up to 15 s: as many clients fail at one moment, they spread out."""
+_MAX_RETRY_AFTER: Final = 10.0
 _WHOLE_SECONDS: Final = 120.0
 """For one attempt and all of its answer: an API server gives up after 60 s itself."""
 _MAX_REFUSAL: Final = 256 * 1024
@@ -59,7 +62,7 @@ class Transport:
     ) -> None:
         self.access = access
         self.on_answer: Callable[[str, int], None] = lambda method, status: None
-        """Told of every answer; status 0 is none."""
+        """Called with the method and status of every answer; status 0 is none."""
         self._again = again
         self._session = session or Session(access, again=again)
         self._attempts = attempts
@@ -107,7 +110,9 @@ class Transport:
         if body is not None:
             request["content"] = codec.encode(body)
             request["headers"].append(("Content-Type", content_type))
-        for attempt in range(1, self._attempts + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             last = attempt == self._attempts
             retry_after = None
             if guard is not None:
@@ -136,7 +141,6 @@ class Transport:
                     raise answer
                 retry_after = answer.retry_after
             await self._sleep(self._pause(attempt, retry_after))
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _exchange(
         self, method: str, request: dict[str, Any], limit: int, doing: str, secret: bool
@@ -211,10 +215,10 @@ class Transport:
         )
 
     def _pause(self, attempt: int, retry_after: float | None) -> float:
-        jitter = 0.5 + self._rng()
+        drawn = self._rng()
         if retry_after is not None:
-            return min(retry_after, _MAX_PAUSE) + 0.2 * jitter
-        return min(0.2 * 2.0 ** (attempt - 1), _MAX_PAUSE) * jitter
+            return min(retry_after, _MAX_RETRY_AFTER) + 0.1 + 0.2 * drawn
+        return _BACKOFF.delay(attempt, drawn)
 
     def _unavailable(self, doing: str, error: Exception) -> ClusterUnavailable:
         import httpx2

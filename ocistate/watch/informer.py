@@ -1,12 +1,12 @@
-"""See what is owned, live: one label-selected watch per kind, for all Stacks together.
+"""Watch what is owned: one label-selected watch per kind, for all Stacks together.
 
     owned = OwnedObjects(on_change=…)
     async with Watches(client, owned) as watches:
         watches.want({("apps", "Deployment"), ("", "ConfigMap")})
         await watches.synced()
 
-Kinds whose health is in their status are watched whole, and looked at event by event; of all
-others only the metadata is asked for, so that no Secret or ConfigMap content is ever read. A kind
+Kinds whose health is in their status are watched whole, and evaluated event by event; of all
+others only the metadata is requested, so that no Secret or ConfigMap content is ever read. A kind
 that is not served is waited for; one that vanishes with its CRD takes its objects with it.
 
 There are bounds to how many kinds are watched; the others are listed now and then. A list that is
@@ -20,162 +20,45 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
-
-from ocistate.apply.live import id_of
 from ocistate.apply.unlisted import is_broken, is_custom, names_its_webhook
+from ocistate.backoff import Backoff
+from ocistate.concurrency import Limiter
 from ocistate.errors import ClusterError, OcistateError
-from ocistate.health.declared import declares_status, is_in_doubt
-from ocistate.health.evaluate import Health, health_of, needs_full_object
-from ocistate.kube import codec
-from ocistate.kube.client import KubeClient, version_number, watch_error
+from ocistate.health.declared import needs_schema
+from ocistate.health.evaluate import needs_full_object
+from ocistate.kube.client import KubeClient
+from ocistate.kube.collection import version_number
 from ocistate.kube.discovery import ApiResource
 from ocistate.kube.errors import StatusError
 from ocistate.labels import STACK_LABEL
-from ocistate.objects import GroupKind, ObjectId
+from ocistate.objects import GroupKind
+from ocistate.watch.feed import KnownState, list_into, watch_into
+from ocistate.watch.schemas import learn_status
 from ocistate.watch.store import OwnedObjects
 
-_FIRST_PAUSE: Final = 0.5
-_MAX_PAUSE: Final = 10.0
-_MAX_PAUSE_REFUSED: Final = 60.0
+_BACKOFF: Final = Backoff(first=0.25, longest=5.0, spread=2.0)
+"""Up to 15 s, and twice 5 s on average: as many watches break at one moment, they spread out."""
+_BACKOFF_REFUSED: Final = Backoff(first=0.25, longest=30.0, spread=2.0)
 _ABSENT_PAUSE: Final = 30.0
 _BROKEN_AFTER: Final = 3
 """Failures in a row, after which a kind is broken, and not just the API server busy."""
 _SCHEMA_SECONDS: Final = 1.0
 """A list waits so long for the schema of its kind, so that nothing is under way for a moment."""
-# A watch that ends sooner than this says nothing about the server being well again.
+# A watch that ends sooner than this does not show that the server is healthy again.
 _STEADY: Final = 5.0
 _STREAM_SECONDS: Final = 300.0
 """A watch that goes on from one that lasted this long misses nothing."""
 LIST_SECONDS: Final = 60.0
 """Between two lists of a kind that is not watched."""
 
-MOST_OBJECTS: Final = 200_000
-"""Of one cluster: whoever has it may claim any number, and each takes memory."""
-
 WatchKey = tuple[str, str, str]
 """Group, kind, and namespace (empty for all)."""
-
-
-@dataclass(slots=True)
-class _Past:
-    """What one kind was known to be before it is listed again."""
-
-    reached: float = 0
-    """The version that was known; infinite when nothing of it counts any more."""
-    objects: dict[ObjectId, str] = field(default_factory=dict)
-    """Those of another state of the cluster, and whose they were."""
-
-    def is_ahead_of(self, listed: codec.ListMeta) -> bool:
-        version = version_number(listed.resourceVersion)
-        return 0 < version < self.reached
-
-
-async def list_into(
-    client: KubeClient,
-    owned: OwnedObjects,
-    resource: ApiResource,
-    namespace: str = "",
-    *,
-    selector: str = STACK_LABEL,
-    whole: bool,
-    since: _Past | None = None,
-) -> str:
-    """Feed a complete list to the store; return the version to watch from.
-
-    ``since`` is what is known from before. Raises StatusError (``gone`` when the pages expired:
-    list again) and ClusterUnavailable.
-    """
-    seen: list[ObjectId] = []
-    version = ""
-    past = since or _Past()
-    async for page in client.pages(
-        resource, namespace, label_selector=selector, metadata_only=not whole
-    ):
-        if not version and past.is_ahead_of(codec.decode_as(codec.PAGE, page).metadata):
-            past.objects |= owned.renew(resource, namespace)
-        if whole:
-            raw = codec.decode_as(codec.RAW_LIST, page)
-            for item in raw.items or ():
-                obj = _object(item, resource)
-                metadata = codec.decode_as(codec.PARTIAL, item).metadata
-                judged = await _judge(owned, resource, metadata, obj)
-                seen.append(owned.see(resource, metadata, obj, judged))
-            version = raw.metadata.resourceVersion
-        else:
-            partial = codec.decode_as(codec.PARTIAL_LIST, page)
-            seen.extend(owned.see(resource, item.metadata, None) for item in partial.items or ())
-            version = partial.metadata.resourceVersion
-        _check_number(max(len(seen), len(owned)), resource)
-        await asyncio.sleep(0)  # let others run between pages of many objects
-    owned.only(resource, namespace, seen, before=past.objects)
-    past.objects, past.reached = {}, version_number(version)
-    return version
-
-
-async def watch_into(
-    client: KubeClient,
-    owned: OwnedObjects,
-    resource: ApiResource,
-    namespace: str = "",
-    *,
-    since: str,
-    selector: str = STACK_LABEL,
-    whole: bool,
-) -> AsyncGenerator[str, None]:
-    """Feed events to the store, yielding the version reached after each; ends with the stream.
-
-    Raises StatusError (``gone``: list again) and ClusterUnavailable.
-    """
-    lines = client.watch_lines(
-        resource, namespace, since=since, label_selector=selector, metadata_only=not whole
-    )
-    async with aclosing(lines):
-        async for line in lines:
-            event = codec.decode_as(codec.EVENT, line)
-            if event.type == "ERROR":
-                raise watch_error(codec.decode(event.object), resource, namespace)
-            metadata = codec.decode_as(codec.PARTIAL, event.object).metadata
-            if event.type != "BOOKMARK":
-                obj = _object(event.object, resource) if whole else None
-                if event.type == "DELETED":
-                    owned.forget(id_of(resource, metadata), metadata.uid, last=obj)
-                else:
-                    judged = await _judge(owned, resource, metadata, obj) if obj else None
-                    owned.see(resource, metadata, obj, judged)
-                    if event.type == "ADDED":
-                        _check_number(len(owned), resource)
-            yield metadata.resourceVersion
-
-
-def _check_number(count: int, resource: ApiResource) -> None:
-    if count > MOST_OBJECTS:
-        raise ClusterError(
-            f"{resource.kind}: more than {MOST_OBJECTS} objects of Stacks in one cluster",
-            hint="is it an API server that answers? Such a cluster needs several agents",
-        )
-
-
-async def _judge(
-    owned: OwnedObjects, resource: ApiResource, metadata: codec.Metadata, obj: dict[str, object]
-) -> Health | None:
-    """What the rules of an object's Stack make of it. In a thread: they are a tenant's, and may
-    take as long as CEL lets them, while all others' watches share the event loop."""
-    rules = owned.rules_of(resource, metadata)
-    return await asyncio.to_thread(health_of, obj, checks=rules) if rules else None
-
-
-def _object(data: bytes | msgspec.Raw, resource: ApiResource) -> dict[str, object]:
-    obj: dict[str, object] = codec.decode_as(codec.SHALLOW, data)
-    obj["apiVersion"] = resource.api_version
-    obj["kind"] = resource.kind
-    return obj
 
 
 @dataclass(slots=True, eq=False)
@@ -188,7 +71,7 @@ class _Watch:
     task: asyncio.Task[None] | None = None
     trouble: OcistateError | None = None
     since: str = ""
-    past: _Past = field(default_factory=_Past)
+    past: KnownState = field(default_factory=KnownState)
     begun: float | None = None
     broken: bool = False
     """Whether the last stream ended otherwise than it should: the server may be another one."""
@@ -199,8 +82,9 @@ class Watches:
     """Keeps watches open for the kinds that are wanted.
 
     ``namespaces`` restricts everything to these namespaces (cluster-scoped kinds are then not
-    watched). ``selector`` narrows what is watched. ``on_trouble`` is told of every error: the kind,
-    and the error or None when it is over. ``sleep``, ``clock`` and ``rng`` are passed in by tests.
+    watched). ``selector`` narrows what is watched. ``on_trouble`` is called for every error: the
+    kind, and the error or None when it is over. ``sleep``, ``clock`` and ``rng`` are passed in by
+    tests.
 
     ``listed`` are the kinds that are listed now and then instead.
     """
@@ -223,7 +107,7 @@ class Watches:
         self._namespaces = namespaces
         self._selector = selector
         self._on_trouble = on_trouble
-        self._lists = asyncio.Semaphore(lists)
+        self._lists = Limiter(lists)
         self._sleep = sleep
         self._clock = clock
         self._rng = rng
@@ -305,7 +189,7 @@ class Watches:
                 key = (group, kind, namespace)
                 await self._list(self._watches.get(key) or _Watch(key), resource)
 
-    # The endless part
+    # The loop of each watch
 
     async def _follow(self, watch: _Watch) -> None:
         while True:
@@ -327,8 +211,10 @@ class Watches:
         if resource is None:
             return
         learning: asyncio.Task[None] | None = None
-        if is_in_doubt(resource):
-            learning = asyncio.create_task(self._learn(resource))
+        if needs_schema(resource):
+            learning = asyncio.create_task(
+                learn_status(self._client, self._owned, resource, sleep=self._sleep)
+            )
             await asyncio.wait([learning], timeout=_SCHEMA_SECONDS)
         try:
             await self._list_and_watch(watch, resource)
@@ -343,7 +229,7 @@ class Watches:
     async def _list_and_watch(self, watch: _Watch, resource: ApiResource) -> None:
         group, kind, namespace = watch.key
         if watch.since and watch.broken and await self._went_back(watch, resource):
-            self._doubt_all(None)
+            self._reset_all(None)
         if not watch.since:
             watch.since = await self._list(watch, resource)
         watch.broken = False
@@ -368,26 +254,12 @@ class Watches:
                 watch.past.reached = max(watch.past.reached, version_number(version))
         watch.broken = self._clock() - watch.begun < _STREAM_SECONDS - _STEADY
 
-    async def _learn(self, resource: ApiResource) -> None:
-        """Find out whether a kind ever reports a status; its schema may come after the kind."""
-        pause = 0.1
-        while True:
-            try:
-                declared = await declares_status(self._client, resource)
-            except OcistateError:
-                declared = None  # then it is waited for, as the subresource says
-            if declared is not None:
-                self._owned.silence(resource.group, resource.kind, not declared)
-                return
-            await self._sleep(pause)
-            pause = min(pause * 2, _ABSENT_PAUSE)
-
     async def _went_back(self, watch: _Watch, resource: ApiResource) -> bool:
         return await self._client.went_back(
             resource, watch.key[2], since=watch.since, label_selector=self._selector
         )
 
-    def _doubt_all(self, but: _Watch | None) -> None:
+    def _reset_all(self, but: _Watch | None) -> None:
         """The cluster is in an earlier state: nothing that was known of it counts any more."""
         for watch in self._watches.values():
             if watch is but:
@@ -435,7 +307,7 @@ class Watches:
                 since=watch.past,
             )
         if 0 < version_number(version) < reached < math.inf:
-            self._doubt_all(watch)
+            self._reset_all(watch)
         return version
 
     def _recovered(self, watch: _Watch) -> None:
@@ -452,7 +324,7 @@ class Watches:
         fresh = _refused(error) and watch.trouble is not None and not _refused(watch.trouble)
         watch.failures = 1 if fresh or self._steady(watch) else watch.failures + 1
         watch.begun, watch.broken = None, True
-        limit = _MAX_PAUSE
+        backoff = _BACKOFF
         if isinstance(error, StatusError) and error.gone:
             if watch.failures == 1:
                 return
@@ -461,15 +333,14 @@ class Watches:
             if _refused(error):
                 # There is nothing to wait for: what may not be read counts as listed, and says so.
                 watch.synced.set()
-                limit = _MAX_PAUSE_REFUSED
+                backoff = _BACKOFF_REFUSED
             elif is_custom(*watch.key[:2]) and (
                 names_its_webhook(error) or (is_broken(error) and watch.failures >= _BROKEN_AFTER)
             ):
-                watch.synced.set()  # nor can everything else wait for whoever should serve it
+                watch.synced.set()  # nothing else waits for its webhook
             if self._on_trouble is not None:
                 self._on_trouble(watch.key, error)
-        pause = min(_FIRST_PAUSE * 2.0 ** min(watch.failures - 1, 10), limit)
-        await self._sleep(pause * (0.5 + self._rng()))
+        await self._sleep(backoff.delay(watch.failures, self._rng()))
 
     async def _end(self, keys: Sequence[WatchKey]) -> None:
         tasks = [watch.task for key in keys if (watch := self._watches.pop(key)).task is not None]

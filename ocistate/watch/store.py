@@ -1,13 +1,13 @@
 """All live objects that carry a Stack's label, in a few hundred bytes each, and their changes.
 
-`ocistate.watch.informer` feeds it; a plan reads it; whoever must act is told by callback:
+`ocistate.watch.informer` feeds it; a plan reads it; listeners are notified of changes:
 
     owned = OwnedObjects(on_change=lambda change: queue.add(change.owner))
     plan = make_plan(desired, owned.mine(owner), owned.all)
     with owned.expecting(plan):
         outcome = await apply(client, plan, Options(on_result=owned.note))
 
-No object is kept, only `Live` and, where it is not healthy, its `Health`. A change is told when
+No object is kept, only `Live` and, where it is not healthy, its `Health`. A change is reported when
 something must be done about it: a field of ours was changed, an object appeared or went, or its
 health changed. That a status or a field of others changed is not.
 """
@@ -17,48 +17,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any, Final
 
 from ocistate.apply.desired.prepare import Desired
 from ocistate.apply.live import checked, id_of, last_writer, live_of
 from ocistate.apply.plan import Live, Plan
 from ocistate.apply.result import ApplyOutcome, ObjectState, Result
-from ocistate.health.evaluate import health_of, needs_full_object
 from ocistate.health.model import HEALTHY, MISSING, NOT_REPORTED, Health, HealthRule, HealthStatus
-from ocistate.health.vanishing import Ending, Lifetime, ending_of, health_after
+from ocistate.health.vanishing import Ending, Lifetime, health_after
 from ocistate.kube import codec
 from ocistate.kube.discovery import ApiResource
-from ocistate.kube.stages import ApplyStage, stage_of
 from ocistate.objects import GroupKind, ObjectId
+from ocistate.watch.changes import ChangeKind, Listener, ObjectChange, is_newer, is_same, is_seen
+from ocistate.watch.endings import Endings
+from ocistate.watch.live_objects import LiveObjects
+from ocistate.watch.rules import GOING, HealthRules
 
 log = logging.getLogger("ocistate.cluster")
 
 _UNSEEN: Final = Health(HealthStatus.PROGRESSING, "applied, and not yet seen since")
-_GOING: Final = Health(HealthStatus.PROGRESSING, "being deleted")
-
-
-class ChangeKind(StrEnum):
-    """What happened to an owned object."""
-
-    APPEARED = "appeared"
-    DRIFTED = "drifted"
-    GONE = "gone"
-    HEALTH = "health"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectChange:
-    """``by`` is who wrote last, for a drift, as far as managedFields tell."""
-
-    owner: str
-    id: ObjectId
-    what: ChangeKind
-    by: str = ""
-
-
-Listener = Callable[[ObjectChange], None]
 
 
 class OwnedObjects:
@@ -75,41 +53,40 @@ class OwnedObjects:
         checks: Mapping[GroupKind, HealthRule] | None = None,
     ) -> None:
         self._listeners: list[Listener] = [on_change] if on_change is not None else []
-        self._checks = dict(checks or {})
-        self._own_checks: dict[str, Mapping[GroupKind, HealthRule]] = {}
-        self._live: dict[str, dict[ObjectId, Live]] = {}
-        self._owner: dict[GroupKind, dict[ObjectId, str]] = {}
+        self.rules = HealthRules(checks)
+        """What is set here counts for what is seen from then on."""
+        self.all = LiveObjects()
+        """The objects of all owners, as `make_plan` wants others'. Do not modify."""
         self._ill: dict[str, dict[ObjectId, Health]] = {}
         self._revisions: dict[str, int] = {}
         self._changed: dict[str, set[ObjectId]] = {}
         self._desired: dict[str, Desired] = {}
         self._expected: set[ObjectId] = set()
         self._written: set[ObjectId] = set()
-        self._silent: set[GroupKind] = set()
-        self._endings: dict[ObjectId, Ending] = {}
+        self._endings = Endings()
         self.worlds = 0
         """How often the cluster turned out to be in an earlier state than it was known in."""
-        self.all: Mapping[ObjectId, Live] = _AllOwned(self)
 
     # Reading
 
     def mine(self, owner: str) -> Mapping[ObjectId, Live]:
         """The live objects of an owner, as `make_plan` wants them. Do not modify."""
-        return self._live.get(owner, {})
+        return self.all.of(owner)
 
     def owners(self) -> list[str]:
         """Everyone who has objects, also those whose Stack is gone."""
-        return [owner for owner, objects in self._live.items() if objects]
+        return self.all.owners()
 
     def get(self, id: ObjectId) -> Live | None:
-        owner = self._owner.get(GroupKind(id.group, id.kind), {}).get(id)
-        return None if owner is None else self._live[owner].get(id)
+        live: Live | None = self.all.get(id)
+        return live
 
     def health(self, id: ObjectId) -> Health:
         """The health of an owned object, Missing for one that is not there and has not ended."""
-        owner = self._owner.get(GroupKind(id.group, id.kind), {}).get(id)
+        owner = self.all.owner(id)
         if owner is None:
-            return health_after(self._endings[id]) if id in self._endings else MISSING
+            ending = self._endings.get(id)
+            return MISSING if ending is None else health_after(ending)
         return self._ill.get(owner, {}).get(id, HEALTHY)
 
     def ending(self, id: ObjectId) -> Ending | None:
@@ -132,7 +109,7 @@ class OwnedObjects:
     def changed(self, owner: str) -> Set[ObjectId]:
         """The objects for which a plan might come out otherwise since `settle`. Do not modify.
 
-        Of an owner of whom nothing is desired it is not kept: a first plan looks at all.
+        Of an owner of whom nothing is desired it is not kept: a first plan covers all.
         """
         return self._changed.get(owner, frozenset())
 
@@ -143,11 +120,11 @@ class OwnedObjects:
     def kinds(self, owner: str = "") -> set[GroupKind]:
         """The kinds of which an owner, or anyone, has objects."""
         if owner:
-            return {GroupKind(id.group, id.kind) for id in self._live.get(owner, ())}
-        return {key for key, objects in self._owner.items() if objects}
+            return {GroupKind(id.group, id.kind) for id in self.all.of(owner)}
+        return self.all.kinds()
 
     def wanting(self, id: ObjectId) -> list[str]:
-        """Who wants an object, whoever has it."""
+        """The owners that want an object, whichever of them has it."""
         return [owner for owner, desired in self._desired.items() if id in desired.by_id]
 
     def wanted(self, owner: str) -> Collection[ObjectId]:
@@ -156,9 +133,9 @@ class OwnedObjects:
         return desired.by_id.keys() if desired is not None else ()
 
     def __len__(self) -> int:
-        return sum(map(len, self._live.values()))
+        return len(self.all)
 
-    # Telling it things
+    # What is wanted, and what was applied
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` too; the function returned ends that."""
@@ -166,7 +143,7 @@ class OwnedObjects:
         return lambda: self._listeners.remove(listener)
 
     def desire(self, desired: Desired) -> None:
-        """Say what an owner wants, so that what is seen can be checked against it at once."""
+        """Note what an owner wants, so that what is seen can be checked against it at once."""
         before = self._desired.get(desired.owner)
         self._desired[desired.owner] = desired
         if before is not None:
@@ -176,47 +153,23 @@ class OwnedObjects:
         """Forget what an owner wanted."""
         if (before := self._desired.pop(owner, None)) is not None:
             self._forget_endings(before, None)
-        self._own_checks.pop(owner, None)
+        self.rules.set_owner(owner, {})
         self._changed.pop(owner, None)
-        if owner not in self._live:
+        if not self.all.of(owner):
             self._revisions.pop(owner, None)
-
-    def checks(self, owner: str) -> Mapping[GroupKind, HealthRule]:
-        """The health rules that an owner brought along."""
-        return self._own_checks.get(owner, {})
-
-    def rules_of(
-        self, resource: ApiResource, metadata: codec.Metadata
-    ) -> Mapping[GroupKind, HealthRule]:
-        """The rule of health that an object's owner brought along for its kind, if any."""
-        live = live_of(metadata) if self._own_checks else None
-        key = GroupKind(resource.group, resource.kind)
-        rule = self.checks(live.owner).get(key) if live is not None else None
-        return {key: rule} if rule is not None else {}
-
-    def check(self, owner: str, checks: Mapping[GroupKind, HealthRule]) -> None:
-        """Have an owner's rules go before all others, for what is seen from now on.
-
-        They are for kinds that speak of their health anyway: those are watched whole.
-        """
-        if checks:
-            self._own_checks[owner] = checks
-        else:
-            self._own_checks.pop(owner, None)
 
     def assume_ended(self, ids: Iterable[ObjectId]) -> None:
         """Take it that those that are not there have ended, where nothing else was seen."""
         for id in ids:
             if self.get(id) is None:
-                self._endings.setdefault(id, Ending.SUCCEEDED)
+                self._endings.assume(id)
 
     def silence(self, group: str, kind: str, silent: bool) -> None:
-        """Say whether a kind never reports a status: of such a one nothing is waited for."""
+        """Note whether a kind never reports a status: of such a one nothing is waited for."""
+        self.rules.silence(GroupKind(group, kind), silent)
         if not silent:
-            self._silent.discard(GroupKind(group, kind))
             return
-        self._silent.add(GroupKind(group, kind))
-        for id, owner in tuple(self._owner.get(GroupKind(group, kind), {}).items()):
+        for id, owner in tuple(self.all.of_kind(GroupKind(group, kind)).items()):
             ill = self._ill.get(owner, {})
             if ill.get(id) == NOT_REPORTED:
                 del ill[id]
@@ -226,7 +179,7 @@ class OwnedObjects:
     def expecting(self, plan: Plan) -> Iterator[None]:
         """While a plan is carried out, what it causes is no drift.
 
-        What others do meanwhile is told at the end.
+        What others do meanwhile is reported at the end.
         """
         ids = {action.id for action in (*plan.write, *plan.prune)}
         self._expected |= ids
@@ -247,7 +200,7 @@ class OwnedObjects:
             self.note(result)
 
     def note(self, result: Result) -> None:
-        """Take over what an apply learned of one object, at best before the watch says it."""
+        """Take over what an apply learned of one object, at best before the watch reports it."""
         live = result.live
         if live is None:
             return
@@ -256,17 +209,17 @@ class OwnedObjects:
         if result.state is ObjectState.DELETED:
             if known is not None and known.uid == live.uid:
                 self._store(id, replace(known, deleting=True))
-                self._ill.setdefault(known.owner, {})[id] = _GOING
+                self._ill.setdefault(known.owner, {})[id] = GOING
             return
         if id in self._expected:
             self._written.add(id)
-        if known is not None and _seen(known, live):
+        if known is not None and is_seen(known, live):
             if known.fields == live.fields and known.marker == live.marker:
                 self._store(id, replace(known, intact=True))
         else:
-            self._endings.pop(id, None)
+            self._endings.forget(id)
             self._store(id, live)
-            if result.state is ObjectState.APPLIED and self._needs_full_object(id):
+            if result.state is ObjectState.APPLIED and self.rules.needs_full_object(id):
                 self._ill.setdefault(live.owner, {})[id] = _UNSEEN
 
     # Fed by the watches
@@ -279,10 +232,10 @@ class OwnedObjects:
         judged: Health | None = None,
     ) -> ObjectId:
         """Note a live object as it is now. ``obj`` is the whole of it, where the kind's health is
-        in its status; it is looked at and not kept. ``judged`` is what `rules_of` it say, where
-        there are any.
+        in its status; it is evaluated and not kept. ``judged`` is what the rule of its owner
+        made of it, if there is one (`HealthRules.of_object`).
 
-        Whatever its content makes our own code do ends here, and is told as its health: the other
+        An error that its content causes in our own code ends here, as its health: the other
         objects of its kind must be seen.
         """
         id = id_of(resource, metadata)
@@ -290,9 +243,9 @@ class OwnedObjects:
             return self._see(resource, id, metadata, obj, judged)
         except Exception as error:
             log.exception("seeing %s failed unexpectedly", id)
-            owner = self._owner.get(GroupKind(id.group, id.kind), {}).get(id)
+            owner = self.all.owner(id)
             if owner is not None:
-                words = f"it cannot be looked at: {type(error).__name__}"
+                words = f"it cannot be evaluated: {type(error).__name__}"
                 self._ill.setdefault(owner, {})[id] = Health(HealthStatus.UNKNOWN, words)
             return id
 
@@ -306,7 +259,7 @@ class OwnedObjects:
     ) -> ObjectId:
         live = live_of(metadata)
         known = self.get(id)
-        if known is not None and _newer(known, metadata.uid, metadata.resourceVersion):
+        if known is not None and is_newer(known, metadata.uid, metadata.resourceVersion):
             return id  # an event from before our last apply
         if live is None:
             self._remove(id, last_writer(metadata))
@@ -315,7 +268,7 @@ class OwnedObjects:
             self._remove(id)
             known = None
         drifted = False
-        if known is not None and _same(known, live):
+        if known is not None and is_same(known, live):
             live = replace(live, intact=known.intact)
         else:
             desired = self._desired.get(live.owner)
@@ -328,7 +281,7 @@ class OwnedObjects:
         self._store(id, live)
         self._note_health(resource, id, live, obj, judged)
         if obj is not None:
-            self._note_ending(id, live, obj)
+            self._endings.note(id, live, obj)
         if known is None:
             self._notify(live.owner, id, ChangeKind.APPEARED)
         elif drifted:
@@ -345,11 +298,8 @@ class OwnedObjects:
         """Note that an object is gone, or no longer carries the label; ``last`` is how it was."""
         live = self.get(id)
         if live is not None and (not uid or live.uid == uid):
-            if last is not None and id not in self._endings and _may_end(id):
-                # What is stopped by its deletion has not ended before.
-                ending = Ending.UNFINISHED if id.kind == "Pod" else ending_of(id, last)
-                if ending is not None:
-                    self._endings[id] = ending
+            if last is not None:
+                self._endings.note_deleted(id, last)
             self._remove(id)
 
     def only(
@@ -360,14 +310,13 @@ class OwnedObjects:
         *,
         before: Mapping[ObjectId, str] | None = None,
     ) -> None:
-        """After a complete list: whatever of this kind (and namespace) is not in it, is gone.
+        """After a complete list: what is not in it of this kind (and namespace), is gone.
 
         So is what was known ``before`` it, as `renew` returned that.
         """
         seen = set(seen)
-        for id in set(self._owner.get(GroupKind(resource.group, resource.kind), {})).difference(
-            seen
-        ):
+        known = self.all.of_kind(GroupKind(resource.group, resource.kind))
+        for id in set(known).difference(seen):
             if not namespace or id.namespace == namespace:
                 self._remove(id)
         for id, owner in (before or {}).items():
@@ -378,23 +327,19 @@ class OwnedObjects:
         """Know nothing of this kind's objects (in this namespace) any more, and return whose they
         were: the cluster went back to an earlier state, where versions mean something else."""
         self.worlds += 1
-        known = self._owner.get(GroupKind(resource.group, resource.kind), {})
+        known = self.all.of_kind(GroupKind(resource.group, resource.kind))
         old = {id: own for id, own in known.items() if not namespace or id.namespace == namespace}
         for id in old:
             self._drop(id)
         return old
 
-    # Below
-
     def _store(self, id: ObjectId, live: Live) -> None:
         known = self.get(id)
         if known is not None and known.owner != live.owner:
-            del self._live[known.owner][id]
             self._ill.get(known.owner, {}).pop(id, None)
             self._bump(known.owner, id)
-        self._live.setdefault(live.owner, {})[id] = live
-        self._owner.setdefault(GroupKind(id.group, id.kind), {})[id] = live.owner
-        if known is None or not _same(known, live) or known.intact != live.intact:
+        self.all.put(id, live)
+        if known is None or not is_same(known, live) or known.intact != live.intact:
             self._bump(live.owner, id)
 
     def _bump(self, owner: str, id: ObjectId) -> None:
@@ -409,37 +354,25 @@ class OwnedObjects:
 
     def _drop(self, id: ObjectId) -> str | None:
         """Know nothing of it any more; who had it."""
-        owner = self._owner.get(GroupKind(id.group, id.kind), {}).pop(id, None)
+        owner = self.all.drop(id)
         if owner is None:
             return None
-        objects = self._live[owner]
-        del objects[id]
         wanted = self._desired[owner].by_id.get(id) if owner in self._desired else None
         if wanted is None or wanted.lifetime is Lifetime.KEPT:
-            self._endings.pop(id, None)
+            self._endings.forget(id)
         self._ill.get(owner, {}).pop(id, None)
         self._bump(owner, id)
-        if not objects:
-            del self._live[owner]
+        if not self.all.of(owner):
             self._ill.pop(owner, None)
             if owner not in self._desired:
                 del self._revisions[owner]
         return owner
 
-    def _note_ending(self, id: ObjectId, live: Live, obj: Mapping[str, Any]) -> None:
-        if not _may_end(id) or (live.deleting and id.kind == "Pod"):
-            return
-        ending = ending_of(id, obj)
-        if ending in (Ending.SUCCEEDED, Ending.FAILED):
-            self._endings[id] = ending
-        else:
-            self._endings.pop(id, None)
-
     def _forget_endings(self, before: Desired, now: Desired | None) -> None:
-        """Of what no one wants any more, and is not there either."""
+        """Of what no one wants any more, and does not exist either."""
         for id in [id for id in self._endings if id in before.by_id]:
             if (now is None or id not in now.by_id) and self.get(id) is None:
-                del self._endings[id]
+                self._endings.forget(id)
 
     def _note_health(
         self,
@@ -450,21 +383,7 @@ class OwnedObjects:
         judged: Health | None,
     ) -> None:
         before = self._ill.get(live.owner, {}).get(id, HEALTHY)
-        now = HEALTHY
-        if obj is not None:
-            own = (
-                self.checks(live.owner)
-                if judged is None
-                else {GroupKind(id.group, id.kind): _as(judged)}
-            )
-            checks = {**self._checks, **own}
-            reports = (
-                "status" in resource.subresources
-                and GroupKind(id.group, id.kind) not in self._silent
-            )
-            now = health_of(obj, has_status=reports, checks=checks)
-        elif live.deleting:
-            now = _GOING
+        now = self.rules.evaluate(resource, live, obj, judged)
         if now.status is HealthStatus.HEALTHY:
             self._ill.get(live.owner, {}).pop(id, None)
         else:
@@ -472,70 +391,9 @@ class OwnedObjects:
         if now.status is not before.status or now.message != before.message:
             self._notify(live.owner, id, ChangeKind.HEALTH)
 
-    def _needs_full_object(self, id: ObjectId) -> bool:
-        return needs_full_object(id.group, id.kind, self._checks)
-
     def _notify(self, owner: str, id: ObjectId, what: ChangeKind, by: str = "") -> None:
         if id in self._expected and what is not ChangeKind.HEALTH:
             return
         change = ObjectChange(owner=owner, id=id, what=what, by=by)
         for listener in tuple(self._listeners):
             listener(change)
-
-
-def _as(judged: Health) -> HealthRule:
-    def check(obj: Mapping[str, Any]) -> Health:
-        return judged
-
-    return check
-
-
-class _AllOwned(Mapping[ObjectId, Live]):
-    """Everybody's objects, as `make_plan`'s ``others``."""
-
-    def __init__(self, owned: OwnedObjects) -> None:
-        self._owned = owned
-
-    def __getitem__(self, id: ObjectId) -> Live:
-        live = self._owned.get(id)
-        if live is None:
-            raise KeyError(id)
-        return live
-
-    def __iter__(self) -> Iterator[ObjectId]:
-        for objects in self._owned._live.values():
-            yield from objects
-
-    def __len__(self) -> int:
-        return len(self._owned)
-
-
-def _may_end(id: ObjectId) -> bool:
-    return id.kind in ("Job", "Pod") or stage_of(id.group, id.kind) is ApplyStage.CUSTOM
-
-
-def _same(one: Live, other: Live) -> bool:
-    """Whether nothing that concerns us differs."""
-    return (
-        one.fields == other.fields
-        and one.marker == other.marker
-        and one.uid == other.uid
-        and one.deleting == other.deleting
-        and one.protected == other.protected
-        and one.forced == other.forced
-    )
-
-
-def _seen(known: Live, applied: Live) -> bool:
-    """Whether what an apply answered is known already, from the watch."""
-    same = known.uid == applied.uid and known.resource_version == applied.resource_version
-    return same or _newer(known, applied.uid, applied.resource_version)
-
-
-def _newer(known: Live, uid: str, version: str) -> bool:
-    """Whether what is known is a later state of the same object than that version of it.
-
-    Versions of built-in kinds and CRDs are numbers that grow; of others nothing is assumed.
-    """
-    first = known.resource_version
-    return known.uid == uid and first.isdigit() and version.isdigit() and int(first) > int(version)

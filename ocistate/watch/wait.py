@@ -25,8 +25,9 @@ from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError
 from ocistate.labels import STACK_LABEL
 from ocistate.objects import GroupKind, ObjectId
+from ocistate.watch.changes import ObjectChange
 from ocistate.watch.informer import Watches
-from ocistate.watch.store import ObjectChange, OwnedObjects
+from ocistate.watch.store import OwnedObjects
 
 GIVE_UP_AFTER: Final = 30.0
 """Seconds after which waiting ends early when everything not healthy is Degraded."""

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from ocistate.api.stack import GROUP
 from ocistate.errors import OcistateError
-from ocistate.kube.client import KubeClient, version_number
+from ocistate.kube.client import KubeClient
+from ocistate.kube.collection import version_number
 
 log = logging.getLogger("ocistate.agent")
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ocistate.agent.targets.base import Applied, HealthReport, Removed, Target
-from ocistate.agent.targets.cluster import ClusterTarget, ClusterTargetFactory
+from ocistate.agent.targets.cluster import ClusterTarget, cluster_target
+from ocistate.agent.targets.shared import SharedCluster
 from ocistate.api.stack import Stack
 from ocistate.errors import ClusterUnavailable, ConfigError, OcistateError
 from ocistate.kube.client import KubeClient
@@ -32,7 +33,7 @@ log = logging.getLogger("ocistate.agent")
 _PROBE_SECONDS: Final = 10.0
 _DOWN_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 300.0
-"""How long a kubeconfig that works is believed before it is read again."""
+"""How long a kubeconfig that works is used before it is read again."""
 _AGAIN: Final = "it is tried again every few seconds"
 
 
@@ -41,7 +42,7 @@ class _Cluster:
     """One kubeconfig's cluster."""
 
     client: KubeClient
-    target_factory: ClusterTargetFactory
+    shared: SharedCluster
     users: dict[str, str] = field(default_factory=dict)
     """By Stack's UID: what the Stack calls this cluster."""
     reachable: bool | None = None
@@ -51,7 +52,7 @@ class _Cluster:
     _up: bool = False
 
     def __post_init__(self) -> None:
-        self.target_factory.noticed = self._noticed
+        self.shared.listen(self._noticed)
 
     async def reach(self) -> None:
         """Raises ClusterUnavailable, at once while it is known to be down; and what else keeps
@@ -66,8 +67,8 @@ class _Cluster:
                 async with asyncio.timeout(_PROBE_SECONDS):
                     await self.client.kinds(max_age=0)
             except (ClusterUnavailable, TimeoutError) as error:
-                told = error.message if isinstance(error, ClusterUnavailable) else ""
-                why = told or f"no answer within {_PROBE_SECONDS:g} s"
+                why = error.message if isinstance(error, ClusterUnavailable) else ""
+                why = why or f"no answer within {_PROBE_SECONDS:g} s"
                 why = f"the target cluster {self} is down: {why}"
                 self.failed(why)
                 raise ClusterUnavailable(why, hint=_AGAIN) from None
@@ -84,21 +85,21 @@ class _Cluster:
         self._down = (asyncio.get_running_loop().time() + _DOWN_SECONDS, why)
 
     def probe_soon(self) -> None:
-        """Something failed: look whether it is there before the next use."""
+        """Something failed: check that it answers before the next use."""
         self._up = False
 
     def _noticed(self, trouble: OcistateError | None) -> None:
-        """A watch broke, or goes on again: have the Stacks look, for nothing else may be due."""
+        """A watch broke, or goes on again: reconcile its Stacks, for nothing else may be due."""
         unknown = isinstance(trouble, StatusError) and trouble.status == 401
         if trouble is None and self._down is not None:
             self._down = None
-            self.target_factory.wake()
+            self.shared.wake()
         elif self._up and (unknown or isinstance(trouble, ClusterUnavailable | ConfigError)):
             self.probe_soon()
-            self.target_factory.wake()
+            self.shared.wake()
 
     async def aclose(self) -> None:
-        await self.target_factory.watches.aclose()
+        await self.shared.watches.aclose()
         await self.client.aclose()
 
     def __str__(self) -> str:
@@ -107,22 +108,22 @@ class _Cluster:
 
 @dataclass(slots=True)
 class RemoteTargetFactory:
-    """Clusters by what their Stacks' kubeconfigs say; ``home`` for those that name none.
+    """Clusters by their Stacks' kubeconfigs; ``home`` for those that name none.
 
-    ``find`` tells how a Stack's cluster is reached, ``connect`` makes the places of a client.
+    ``find`` finds how a Stack's cluster is reached, ``connect`` shares a client's cluster.
     Without a ``home``, ``find`` knows a cluster for every Stack.
     """
 
     find: Callable[[Stack], Awaitable[ClusterAccess]]
-    connect: Callable[[KubeClient], ClusterTargetFactory]
-    home: ClusterTargetFactory | None = None
+    connect: Callable[[KubeClient], SharedCluster]
+    home: SharedCluster | None = None
     _clusters: dict[str, _Cluster] = field(default_factory=dict)
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def stack_target(self, stack: Stack, wake: Callable[[float], None]) -> Target:
         if self.home is not None and not stack.spec.target.kubeconfig_secret:
             self.leave(stack)  # it may have belonged elsewhere before
-            return self.home.stack_target(stack, wake)
+            return cluster_target(self.home, stack, wake)
         return RemoteClusterTarget(self, stack, wake)
 
     def reachable(self) -> dict[str, bool]:
@@ -138,11 +139,8 @@ class RemoteTargetFactory:
         """How much is held of all clusters, by what it is."""
         held = Counter(clusters=len(self._clusters))
         homes = (self.home,) if self.home is not None else ()
-        for target_factory in (
-            *homes,
-            *(cluster.target_factory for cluster in self._clusters.values()),
-        ):
-            held.update(target_factory.sizes())
+        for shared in (*homes, *(cluster.shared for cluster in self._clusters.values())):
+            held.update(shared.sizes())
         return held
 
     async def cluster(self, stack: Stack) -> _Cluster:
@@ -159,14 +157,14 @@ class RemoteTargetFactory:
         return self._clusters[mark]
 
     def leave(self, stack: Stack) -> None:
-        """A Stack is gone; a cluster that no one uses any more is let go."""
+        """A Stack is gone; a cluster that no one uses any more is disconnected."""
         for mark in [m for m, each in self._clusters.items() if stack.uid in each.users]:
             self._leave(mark, stack)
 
     def _leave(self, mark: str, stack: Stack) -> None:
         cluster = self._clusters[mark]
         cluster.users.pop(stack.uid, None)
-        cluster.target_factory.forget(stack)
+        cluster.shared.forget(stack)
         if not cluster.users:
             del self._clusters[mark]
             task = asyncio.create_task(cluster.aclose())
@@ -174,7 +172,7 @@ class RemoteTargetFactory:
             task.add_done_callback(self._closing.discard)
 
     async def aclose(self) -> None:
-        """Let all clusters go."""
+        """Disconnect all clusters."""
         await asyncio.gather(*self._closing, return_exceptions=True)
         for cluster in self._clusters.values():
             await cluster.aclose()
@@ -236,7 +234,7 @@ class RemoteClusterTarget:
         if self._at is None or now >= self._until:
             cluster = await self.target_factory.cluster(self.stack)
             if self._at is None or self._at[0] is not cluster:
-                self._at = (cluster, cluster.target_factory.stack_target(self.stack, self.wake))
+                self._at = (cluster, cluster_target(cluster.shared, self.stack, self.wake))
             self._until = now + _READ_SECONDS
         cluster, stack_target = self._at
         try:

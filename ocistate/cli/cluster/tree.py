@@ -52,7 +52,7 @@ def _draw(nodes: list[dict[str, Any]], indent: str) -> list[str]:
 async def _tree(where: ClusterOptions, name: str) -> list[dict[str, Any]]:
     import asyncio
 
-    from ocistate.agent.targets.cluster import kind_of
+    from ocistate.kube.discovery import kind_of
     from ocistate.labels import STACK_LABEL
 
     async with where.open() as (client, namespace):

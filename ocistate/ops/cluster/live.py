@@ -14,11 +14,11 @@ from ocistate.apply.desired.prepare import (
     body,
     prepare,
 )
-from ocistate.apply.executor import RECREATED
 from ocistate.apply.observe import observe
 from ocistate.apply.plan import make_plan
 from ocistate.apply.preview import Preview, preview
 from ocistate.apply.unlisted import blind
+from ocistate.apply.writer import RECREATED
 from ocistate.artifact.diff import FieldChange, diff_objects, mask_secrets
 from ocistate.concurrency import each
 from ocistate.errors import ClusterError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ocistate.apply.desired.prepare import IgnoredFields
-from ocistate.apply.executor import Options
+from ocistate.apply.options import Options
 from ocistate.apply.plan import Verb, plan_deletion
 from ocistate.apply.prune import Prune
 from ocistate.apply.result import ObjectState

@@ -10,8 +10,9 @@ from typing import Any
 
 from ocistate.apply.desired.filled import filled_in
 from ocistate.apply.desired.prepare import without
-from ocistate.apply.executor import Options, apply
+from ocistate.apply.executor import apply
 from ocistate.apply.observe import observe
+from ocistate.apply.options import Options
 from ocistate.apply.plan import plan_deletion
 from ocistate.apply.preview import bare
 from ocistate.apply.result import ApplyOutcome, ObjectState

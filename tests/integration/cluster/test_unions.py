@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ocistate.apply.executor import Options
+from ocistate.apply.options import Options
 from ocistate.apply.preview import bare
 from ocistate.apply.result import ApplyOutcome, ObjectState
 from ocistate.kube.client import KubeClient

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ocistate.apply.desired.prepare import Desired, prepare
-from ocistate.apply.executor import Options, apply
+from ocistate.apply.executor import apply
 from ocistate.apply.observe import observe
+from ocistate.apply.options import Options
 from ocistate.apply.plan import Plan, make_plan
 from ocistate.apply.result import ApplyOutcome, Result
 from ocistate.kube.client import KubeClient

@@ -40,7 +40,8 @@ from ocistate.ops.channel import reports
 from ocistate.ops.channel.reader import Channel, repository_of
 from ocistate.reference import parse_reference
 from ocistate.signing.policy.model import TrustPolicy
-from ocistate.watch.store import ObjectChange, OwnedObjects
+from ocistate.watch.changes import ObjectChange
+from ocistate.watch.store import OwnedObjects
 from tests.support.factories import stacks
 from tests.support.factories.keys import Key
 from tests.support.factories.reports import EAST, REPORTERS, WEST, report

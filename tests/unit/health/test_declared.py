@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocistate.health.declared import has_status_fields, is_in_doubt
+from ocistate.health.declared import has_status_fields, needs_schema
 from ocistate.kube.discovery import ApiResource
 
 KEEP = {"x-kubernetes-preserve-unknown-fields": True}
@@ -57,9 +57,9 @@ def test_of_a_schema_that_is_not_there_nothing_is_known(found: Any) -> None:
 
 
 def test_only_custom_kinds_with_a_status_and_no_rule_are_in_doubt() -> None:
-    assert is_in_doubt(kind("Note", "n.example.com", "status"))
-    assert not is_in_doubt(kind("Note", "n.example.com"))
-    assert not is_in_doubt(kind("Deployment", "apps", "status"))
-    assert not is_in_doubt(kind("Certificate", "cert-manager.io", "status"))
-    assert not is_in_doubt(kind("PipelineRun", "tekton.dev", "status"))
-    assert is_in_doubt(kind("Task", "tekton.dev", "status"))
+    assert needs_schema(kind("Note", "n.example.com", "status"))
+    assert not needs_schema(kind("Note", "n.example.com"))
+    assert not needs_schema(kind("Deployment", "apps", "status"))
+    assert not needs_schema(kind("Certificate", "cert-manager.io", "status"))
+    assert not needs_schema(kind("PipelineRun", "tekton.dev", "status"))
+    assert needs_schema(kind("Task", "tekton.dev", "status"))

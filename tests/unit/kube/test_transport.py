@@ -12,6 +12,7 @@ import pytest
 
 from ocistate.errors import ClusterError, ClusterUnavailable, LeaseLost
 from ocistate.kube.client import KubeClient, service_account
+from ocistate.kube.discovery_cache import DiscoveryCache
 from ocistate.kube.errors import UNKNOWN_KIND, StatusError
 from ocistate.kube.kubeconfig import ClusterAccess, access_from_text
 from ocistate.kube.session import Session
@@ -90,7 +91,8 @@ class Server:
         )
 
     def client(self) -> KubeClient:
-        return KubeClient(self.transport(), clock=lambda: 0.0)
+        transport = self.transport()
+        return KubeClient(transport, discovery=DiscoveryCache(transport, clock=lambda: 0.0))
 
     def send_one(self, method: str = "GET", **keywords: Any) -> bytes:
         return asyncio.run(self.transport().send(method, "/x", doing="ask", **keywords))

@@ -16,7 +16,8 @@ from ocistate.kube import codec
 from ocistate.kube.discovery import ApiResource
 from ocistate.labels import DIGEST_ANNOTATION, STACK_LABEL
 from ocistate.objects import ObjectId
-from ocistate.watch.store import ChangeKind, ObjectChange, OwnedObjects
+from ocistate.watch.changes import ChangeKind, ObjectChange
+from ocistate.watch.store import OwnedObjects
 from tests.support.factories.objects import OWNER, config_map, deployment, desire
 
 CONFIG_MAPS = ApiResource(
@@ -354,7 +355,7 @@ def test_nothing_is_kept_of_an_owner_that_is_gone() -> None:
     owned.forget(id)
     owned.see(CONFIG_MAPS, metadata("m", owner="other"), None)
     owned.forget(id)
-    kept = [owned._live, owned._ill, owned._revisions, owned._changed, owned._desired]
+    kept = [owned.all._by_owner, owned._ill, owned._revisions, owned._changed, owned._desired]
     assert kept == [{}] * 5
 
 

@@ -15,7 +15,7 @@ from ocistate.kube.client import KubeClient
 from ocistate.kube.discovery import ApiResource
 from ocistate.labels import FIELD_MANAGER, STACK_LABEL
 from ocistate.objects import GroupKind, ObjectId
-from ocistate.watch.informer import list_into, watch_into
+from ocistate.watch.feed import list_into, watch_into
 from ocistate.watch.store import OwnedObjects
 
 THINGS = ApiResource(group="ex.io", version="v1", kind="Thing", plural="things", namespaced=True)
@@ -70,7 +70,7 @@ def test_a_slow_rule_holds_up_nobody_else(feed: Callable[[OwnedObjects], Any]) -
 
     async def main() -> Health:
         owned = OwnedObjects(lambda change: None)
-        owned.check("mine", {GroupKind("ex.io", "Thing"): rule})
+        owned.rules.set_owner("mine", {GroupKind("ex.io", "Thing"): rule})
         feeding = asyncio.ensure_future(feed(owned))
         # The loop is free for this while the rule waits.
         assert await asyncio.to_thread(asked.wait, 10)
@@ -90,7 +90,7 @@ def test_a_rule_that_fails_makes_an_object_unknown_and_ends_no_watch(
 
     async def main() -> Health:
         owned = OwnedObjects(lambda change: None)
-        owned.check("mine", {GroupKind("ex.io", "Thing"): rule})
+        owned.rules.set_owner("mine", {GroupKind("ex.io", "Thing"): rule})
         await feed(owned)
         return owned.health(ID)
 
