@@ -20,7 +20,7 @@ from ocistate.kube.discovery import ApiResource
 from ocistate.kube.kubeconfig import access_from_text
 from ocistate.kube.transport import Transport
 from ocistate.labels import FIELD_MANAGER, STACK_LABEL
-from ocistate.watch.informer import list_into, watch_into
+from ocistate.watch.feed import list_into, watch_into
 from ocistate.watch.store import OwnedObjects
 
 T = TypeVar("T")
@@ -166,16 +166,16 @@ def endless_pages(items: int) -> Answering:
 
 
 def test_a_list_whose_pages_never_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocistate.kube.client._MAX_LISTED", 3000)
+    monkeypatch.setattr("ocistate.kube.collection._MAX_LISTED", 3000)
     with pytest.raises(ClusterError, match=r"does not end after 3500 objects"):
         run(endless_pages(500), lambda client: client.list(CONFIG_MAPS))
-    monkeypatch.setattr("ocistate.kube.client._MAX_LISTED_BYTES", 100_000)
+    monkeypatch.setattr("ocistate.kube.collection._MAX_LISTED_BYTES", 100_000)
     with pytest.raises(ClusterError, match=r"does not end after 500 objects"):
         run(endless_pages(500), lambda client: client.list(CONFIG_MAPS))
 
 
 def test_empty_pages_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocistate.kube.client._MAX_PAGES", 20)
+    monkeypatch.setattr("ocistate.kube.collection._MAX_PAGES", 20)
     with pytest.raises(ClusterError, match=r"does not end after 20 pages"):
         run(endless_pages(0), lambda client: client.list(CONFIG_MAPS))
 
@@ -183,7 +183,7 @@ def test_empty_pages_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -
 def test_no_more_objects_are_kept_of_a_cluster_than_the_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ocistate.watch.informer.MOST_OBJECTS", 3000)
+    monkeypatch.setattr("ocistate.watch.feed.MOST_OBJECTS", 3000)
     owned = OwnedObjects()
     with pytest.raises(ClusterError, match=r"ConfigMap: more than 3000 objects"):
         run(
@@ -196,7 +196,7 @@ def test_no_more_objects_are_kept_of_a_cluster_than_the_bound(
 def test_a_watch_that_adds_objects_without_end_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ocistate.watch.informer.MOST_OBJECTS", 300)
+    monkeypatch.setattr("ocistate.watch.feed.MOST_OBJECTS", 300)
 
     async def answer(path: str) -> AsyncIterator[bytes]:
         yield CHUNKED + b"\r\n"

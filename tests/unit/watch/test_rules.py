@@ -70,7 +70,7 @@ def test_of_metadata_alone_only_the_deletion_shows() -> None:
 
 def test_an_objects_rule_is_that_of_the_owner_in_its_label() -> None:
     rules = HealthRules()
-    fields = {"f:metadata": {"f:labels": {f"f:{STACK_LABEL}": {}}}}
+    fields: dict[str, Any] = {"f:metadata": {"f:labels": {f"f:{STACK_LABEL}": {}}}}
     ours = codec.ManagedFields(
         manager=FIELD_MANAGER, operation="Apply", fieldsV1=msgspec.Raw(codec.encode(fields))
     )
