@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 from ocistate.errors import ClusterError
-from ocistate.kube.client import ObjectList
+from ocistate.kube.collection import ObjectList
 from ocistate.kube.discovery import ApiResource, Kinds
 from ocistate.kube.errors import StatusError
 from ocistate.objects import ObjectId
