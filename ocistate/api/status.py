@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from ocistate.api.stack import KubeconfigRef, StackTarget
+from ocistate.api.stack_spec import KubeconfigRef, StackTarget
 from ocistate.errors import OcistateError
 from ocistate.health.vanishing import Ending, Run
 from ocistate.objects import ObjectId

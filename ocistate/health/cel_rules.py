@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ocistate.health.model import Health, HealthStatus, condition_text, conditions_of, not_observed
 
 if TYPE_CHECKING:
-    from ocistate.api.stack import CelRule
+    from ocistate.api.stack_spec import CelRule
 
 MAX_STEPS: Final = 2_000
 """Visits of an expression's nodes that one look at one object may take: some 20 ms."""

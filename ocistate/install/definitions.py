@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ocistate.api.schema import structural_schema
-from ocistate.api.stack import GROUP, VERSION, StackSpec
+from ocistate.api.stack import GROUP, VERSION
+from ocistate.api.stack_spec import StackSpec
 from ocistate.api.status import MOST_DRIFTED, MOST_RUNS
 from ocistate.install.policy_schema import policy_spec
 from ocistate.install.schemas import (

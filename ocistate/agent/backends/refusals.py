@@ -17,7 +17,8 @@ from ocistate.agent.contain import unexpected
 from ocistate.agent.queue import Controller
 from ocistate.agent.runtime import Agent
 from ocistate.agent.state.store import StatusStore
-from ocistate.api.stack import Stack, StackTarget, removed_stack
+from ocistate.api.stack import Stack, removed_stack
+from ocistate.api.stack_spec import StackTarget
 from ocistate.api.status import StackStatus, refused, remote_target, status_from_dict
 from ocistate.documents import shapes
 from ocistate.errors import OcistateError

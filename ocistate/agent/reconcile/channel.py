@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from ocistate.api.stack import Stack, StackSource
+from ocistate.api.stack import Stack
+from ocistate.api.stack_spec import StackSource
 from ocistate.api.status import Followed, rfc3339
 from ocistate.channel.record import name_tag
 from ocistate.channel.rings import Cluster

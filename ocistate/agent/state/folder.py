@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ocistate.api.names import LocalPath
-from ocistate.api.stack import Stack, StackTarget, removed_stack
+from ocistate.api.stack import Stack, removed_stack
+from ocistate.api.stack_spec import StackTarget
 from ocistate.api.status import StackStatus, status_from_dict, status_to_dict
 from ocistate.durable import write_file
 from ocistate.errors import ConfigError

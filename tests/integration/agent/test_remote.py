@@ -72,7 +72,7 @@ def test_a_cluster_s_stacks_choose_neither_contexts_nor_files_of_the_agent(world
     path = path_of("ocistate.dev/v1alpha1", "Stack", team.namespace)
     answer = world.cluster.request("POST", path, obj)
     assert answer.status == 422, answer.body
-    assert "context is one of the kubeconfig that kubeconfigSecretRef names" in str(answer.body)
+    assert "context needs kubeconfigSecretRef" in str(answer.body)
 
     team.push(config_map("app", v="1"))
     team.create(target={"kubeconfig": "/root/.kube/config"})

@@ -13,7 +13,7 @@ import pytest
 
 from ocistate.agent.reconcile.channel import Pointed, read_channel
 from ocistate.api.names import ChannelName, Repository
-from ocistate.api.stack import StackSource
+from ocistate.api.stack_spec import StackSource
 from ocistate.api.status import Followed, StackStatus, status_from_dict, status_to_dict
 from ocistate.channel.change import begun, promoted, refreshed, rollout_aborted
 from ocistate.channel.record import Record
