@@ -19,7 +19,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "pack": ("ocistate.cli.artifact.push:pack_command", "Pack manifests into a layout or archive."),
     "push": ("ocistate.cli.artifact.push:push_command", "Pack manifests and push the artifact."),
     "pull": ("ocistate.cli.artifact.pull:pull_command", "Fetch an artifact's files into a folder."),
-    "inspect": ("ocistate.cli.artifact.inspect:inspect_command", "Show what an artifact holds."),
+    "inspect": ("ocistate.cli.artifact.inspect:inspect_command", "Show what an artifact contains."),
     "diff": ("ocistate.cli.artifact.diff:diff_command", "Show what differs between two artifacts."),
     "keygen": ("ocistate.cli.trust.keys:keygen_command", "Make a key pair for signing."),
     "public-key": (
@@ -29,7 +29,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "sign": ("ocistate.cli.trust.sign:sign_command", "Sign an artifact."),
     "attest": (
         "ocistate.cli.trust.attest:attest_command",
-        "Attest something of an artifact, signed.",
+        "Sign an attestation of an artifact.",
     ),
     "verify": ("ocistate.cli.trust.verify:verify_command", "Check who signed an artifact."),
     "apply": ("ocistate.cli.cluster.apply:apply_command", "Verify an artifact and apply it once."),
@@ -37,7 +37,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "ocistate.cli.setup.install:install_command",
         "Print what a cluster needs for the agent.",
     ),
-    "get": ("ocistate.cli.cluster.get:get_command", "Show Stacks and how they are."),
+    "get": ("ocistate.cli.cluster.get:get_command", "Show Stacks and their state."),
     "status": (
         "ocistate.cli.cluster.status:status_command",
         "Show one Stack, and why it is not ready.",
@@ -53,7 +53,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "orphans": (
         "ocistate.cli.cluster.orphans:orphans_command",
-        "Give objects whose Stack is gone to another one.",
+        "Find and hand over objects whose Stack is gone.",
     ),
     "reconcile": (
         "ocistate.cli.cluster.reconcile:reconcile_command",
@@ -70,22 +70,25 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "ls": ("ocistate.cli.artifact.ls:ls_command", "List artifacts, or a registry's repositories."),
     "copy": (
         "ocistate.cli.artifact.copy:copy_command",
-        "Copy artifacts with all that refers to them.",
+        "Copy artifacts with their signatures and attestations.",
     ),
-    "gc": ("ocistate.cli.artifact.gc:gc_command", "Remove old artifacts that nothing needs."),
-    "tag": ("ocistate.cli.artifact.tag:tag_command", "Give an artifact more tags."),
+    "gc": (
+        "ocistate.cli.artifact.gc:gc_command",
+        "Remove old artifacts that are no longer needed.",
+    ),
+    "tag": ("ocistate.cli.artifact.tag:tag_command", "Add tags to an artifact."),
     "promote": ("ocistate.cli.channel.promote:promote_command", "Move a channel to an artifact."),
     "rollback": (
         "ocistate.cli.channel.rollback:rollback_command",
-        "Move a channel back, and hold it.",
+        "Move a channel back, and put it on hold.",
     ),
     "channel": (
         "ocistate.cli.channel.channel:channel_command",
-        "Begin, show, verify, refresh channels.",
+        "Create, show, verify and refresh channels.",
     ),
     "pipeline": (
         "ocistate.cli.channel.pipeline:pipeline_command",
-        "Move channels in order, through gates.",
+        "Promote through channels in order, with gates.",
     ),
     "approve": (
         "ocistate.cli.channel.approve:approve_command",
@@ -98,7 +101,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "rollout": (
         "ocistate.cli.channel.rollout:rollout_command",
-        "Bring a release on, ring by ring.",
+        "Roll out a release ring by ring.",
     ),
     "log": ("ocistate.cli.channel.log:log_command", "Show the releases that changed one object."),
     "blame": (
@@ -162,7 +165,7 @@ def cli(debug: bool) -> None:
 def run(args: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     code = main(sys.argv[1:] if args is None else args)
-    # The end of the process frees all there is; to look for cycles in it first takes 20 ms.
+    # The process ends anyway; collecting cycles first would take 20 ms.
     gc.freeze()
     sys.exit(code)
 
@@ -173,7 +176,7 @@ def main(args: list[str]) -> int:
     from ocistate.cli.common.output import note
     from ocistate.errors import OcistateError
 
-    # Wherever it stands, behind the command too; but what follows "--" is another program's.
+    # Accepted anywhere, also after the command; but what follows "--" is another program's.
     end = args.index("--") if "--" in args else len(args)
     debug = "--debug" in args[:end] or bool(os.environ.get("OCISTATE_DEBUG"))
     args = [arg for arg in args[:end] if arg != "--debug"] + args[end:]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many requests are under way at once.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @two_store_options
 @output_option("name", "json", "yaml")
 def copy_command(
@@ -57,8 +57,8 @@ def copy_command(
     """Copy artifacts between registries, layouts and archives, with all that refers to them.
 
     Signatures, attestations and whatever else refers to an artifact come along, in old forms too.
-    Digests stay what they are; tags come last. What DST holds already is not sent again. Where the
-    two registries are to be reached differently, --from-… and --to-… speak of one of them.
+    Digests stay what they are; tags come last. What DST holds already is not sent again. Options
+    with --from-… and --to-… apply to one of the two registries.
 
     \b
       ocistate copy reg.example.com/shop:v1 archive:shop.tar
@@ -93,7 +93,7 @@ def _check(source: Reference, target: Reference, many: bool, both: bool) -> None
     from ocistate.oci.tags import check_artifact_tag, is_channel
 
     if both:
-        raise UsageError("--all-tags and --tags exclude each other")
+        raise UsageError("--all-tags and --tags cannot be combined", hint="leave one out")
     if source.target is None and not many:
         raise UsageError(
             f"{source} names no tag and no digest",

@@ -35,9 +35,9 @@ def inspect_command(
 ) -> None:
     """Show an artifact: source, revision, time, signatures, resources and images.
 
-    Only the manifest and the config are read of an artifact made by ocistate. What it says of
-    itself is as good as its signature: with --key or --policy each signature and attestation is
-    checked and shown to hold or not; 'ocistate verify' tells whether that is enough.
+    Of an artifact made by ocistate only the manifest and the config are read. With --key or
+    --policy each signature and attestation is checked; 'ocistate verify' decides whether they
+    satisfy the policy.
     """
     facts = run_async(_inspect(connect(reference), required_target(reference, "inspect"), policies))
     facts = {"reference": str(reference.with_digest(facts["digest"])), **facts}

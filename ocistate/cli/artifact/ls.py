@@ -33,8 +33,8 @@ def ls_command(
 ) -> None:
     """List a repository's artifacts, the newest first; or the repositories of a registry.
 
-    What an artifact says of its time and revision is its own word, and 'signed' says that there is
-    a signature, not whose: 'ocistate verify' tells.
+    Time and revision are the artifact's own claims, and 'signed' only means that a signature
+    exists: 'ocistate verify' checks whose it is.
     """
     registry = registry_of(place)
     if registry is not None:

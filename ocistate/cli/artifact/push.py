@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 def pack_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What packing may be told; the same for both commands."""
+    """Options of packing; the same for both commands."""
     for option in reversed(
         [
             click.argument("inputs", nargs=-1, required=True, metavar="DIR|FILE…|-"),
             click.argument("reference", type=REFERENCE, metavar="REF"),
             click.option("-t", "--tag", "tags", multiple=True, help="One more tag; repeatable."),
-            click.option("--source", help="Where the manifests come from; git is asked otherwise."),
-            click.option("--revision", help="Their revision; git is asked otherwise."),
+            click.option("--source", help="Where the manifests come from; default: git's remote."),
+            click.option("--revision", help="Their revision; default: git's branch and commit."),
             click.option(
                 "--annotation", "annotations", multiple=True, metavar="K=V", help="One annotation."
             ),
@@ -48,7 +48,7 @@ def pack_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 is_flag=True,
                 help="Pack Helm's delete, rollback and test hooks too.",
             ),
-            click.option("--strict", is_flag=True, help="Refuse what is else only a warning."),
+            click.option("--strict", is_flag=True, help="Treat warnings as errors."),
         ]
     ):
         command = option(command)
@@ -203,7 +203,7 @@ async def _push(
             signed = True
 
     async with store:
-        # Signed first, tagged last: whoever follows the tag never sees it unsigned.
+        # Signed first, tagged last, so that the tag never names an unsigned artifact.
         pushed = await push_artifact(store, packed, tags, before=sign if signer else None)
     return pushed, signed
 

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 @click.command("query")
 @click.argument("places", nargs=-1, required=True, metavar="REF|REPOSITORY|REGISTRY…")
-@click.option("--channel", metavar="GLOB", help="What these channels name; all by default.")
-@click.option("--tag", metavar="GLOB", help="What these tags name, in place of channels.")
+@click.option("--channel", metavar="GLOB", help="Search these channels; all by default.")
+@click.option("--tag", metavar="GLOB", help="Search these tags instead of channels.")
 @click.option("--kind", "kinds", multiple=True, metavar="KIND[.GROUP]", help="Repeatable.")
 @click.option("-n", "--namespace", default="", metavar="GLOB", help="The objects' namespace.")
 @click.option("--name", default="", metavar="GLOB", help="The objects' name.")
-@click.option("--image", default="", metavar="GLOB", help="An image in it, with or without tag.")
+@click.option(
+    "--image", default="", metavar="GLOB", help="An image the object uses, with or without tag."
+)
 @click.option("--where", default="", metavar="CEL", help="An expression over 'object'.")
 @channel_trust_options
 @store_options
@@ -42,9 +44,9 @@ def query_command(
 ) -> int:
     """Find objects in artifacts: every Deployment in any prod channel with an image of this name.
 
-    Looks at what the channels of each repository name now, at tags with --tag, or at the one
-    artifact of a reference. Inventories answer first; layers are only fetched for images and
-    --where, and kept by digest. Exits with 1 when nothing is found, as grep does.
+    Searches what the channels of each repository name now, tags with --tag, or the one artifact of
+    a reference. Layers are only fetched for --image and --where, and cached by digest.
+    Exits with 1 when nothing is found, as grep does.
 
     \b
         ocistate query registry.example.com --channel prod --image '*/web'
@@ -53,7 +55,7 @@ def query_command(
     from ocistate.ops.repository.query import Query
 
     if channel and tag:
-        raise UsageError("--channel and --tag exclude each other")
+        raise UsageError("--channel and --tag cannot be combined", hint="leave one out")
     query = Query(**criteria)
     if query.where:
         from ocistate.cel import check_syntax

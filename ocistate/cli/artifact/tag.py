@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("tag")
 @click.argument("reference", type=REFERENCE, metavar="REF")
 @click.argument("tags", nargs=-1, required=True, metavar="TAG…")
-@click.option("--dry-run", is_flag=True, help="Say what would be tagged, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be tagged, and change nothing.")
 @store_options
 @output_option("name", "json", "yaml")
 def tag_command(
@@ -30,7 +30,7 @@ def tag_command(
     connect: OpenRepository,
     output: str,
 ) -> None:
-    """Give an artifact more tags. A tag that names something else is moved."""
+    """Add tags to an artifact. A tag that names something else is moved."""
     from ocistate.oci.tags import check_artifact_tag
 
     names = list(dict.fromkeys(check_artifact_tag(tag) for tag in tags))

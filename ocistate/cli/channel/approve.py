@@ -1,4 +1,4 @@
-"""``ocistate approve``: say, signed, that one digest may go into one channel."""
+"""``ocistate approve``: sign an approval of one digest for one channel."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
 @click.command("approve")
 @choice_options("approve")
-@click.option("--channel", "name", required=True, metavar="CHANNEL", help="Where it may go.")
-@click.option("--reason", required=True, help="Why; it is part of what is signed.")
-@click.option("--expires", metavar="7d", help="How long it counts (d, h, m); else for ever.")
+@click.option(
+    "--channel", "name", required=True, metavar="CHANNEL", help="The channel it is approved for."
+)
+@click.option("--reason", required=True, help="The reason; it is part of the signed approval.")
+@click.option("--expires", metavar="7d", help="How long it is valid (d, h, m); default: for ever.")
 @signer_options
 @channel_trust_options
 @store_options
@@ -49,10 +51,10 @@ def approve_command(
     connect: OpenRepository,
     output: str,
 ) -> None:
-    """Approve that an artifact goes into a channel, as a pipeline's gate may ask for.
+    """Approve an artifact for a channel, for a pipeline's approval gate.
 
-    Prints the REPOSITORY@DIGEST. The approval is an attestation of the artifact that counts for
-    this digest, this channel and this repository alone. With --policy the artifact must be signed.
+    Prints the REPOSITORY@DIGEST. The approval is an attestation of the artifact, valid only for
+    this digest, channel and repository. With --policy the artifact must be signed.
     """
     from ocistate.channel.approval import MAX_TEXT
     from ocistate.reference import check_channel

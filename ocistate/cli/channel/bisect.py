@@ -47,11 +47,11 @@ def bisect_command(
     connect: OpenRepository,
     output: str,
 ) -> None:
-    """Find the first bad release between a good and a bad one, by halves.
+    """Find the first bad release between a good and a bad one, by binary search.
 
     COMMAND is run for one release after another, with the artifact's reference in place of {} and
-    in $OCISTATE_REFERENCE. As for 'git bisect run', it says by its exit code how the release is: 0
-    good, 125 cannot be told, 1 to 127 bad; any other ends the search.
+    in $OCISTATE_REFERENCE. As for 'git bisect run', its exit code is the verdict: 0 good, 125
+    skip, 1 to 127 bad; any other ends the search.
     """
     links = run_async(_links(connect(reference), reference, channel, trust))
     begin, end = _place(links, good), _place(links, bad) if bad else len(links) - 1
@@ -136,7 +136,7 @@ def _run(command: Sequence[str], reference: str, release: str) -> ReleaseVerdict
         code = subprocess.run(words, env=environ, stdout=2).returncode
     except OSError as error:
         raise UsageError(
-            f"{words[0]} cannot be run: {error.strerror}", hint="the command stands behind '--'"
+            f"{words[0]} cannot be run: {error.strerror}", hint="write the command after '--'"
         ) from None
     if code < 0 or code >= _NO_VERDICT:
         raise UsageError(

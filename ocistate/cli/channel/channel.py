@@ -41,7 +41,7 @@ def channel_command() -> None:
 @click.option(
     "--restart",
     is_flag=True,
-    help="Begin the policy's epoch over a channel that a lost or stolen key left behind.",
+    help="Start the policy's epoch for a channel whose key was lost or stolen.",
 )
 @unsigned_option
 @channel_write_options
@@ -56,9 +56,9 @@ def init_command(
     connect: OpenRepository,
     output: str,
 ) -> None:
-    """Begin a channel at an artifact: its first record.
+    """Create a channel that points at an artifact: its first record.
 
-    With --restart its first record in the policy's epoch, whatever the channel's name holds now.
+    With --restart, the first record of the policy's epoch, replacing whatever the channel has now.
     """
     from ocistate.channel.change import begun
     from ocistate.ops.channel.reader import repository_of
@@ -125,7 +125,7 @@ _rewrite(
     "refresh",
     "Write the same record with a new lifetime. For a scheduled job, before the record expires.",
 )
-_rewrite("hold", "Put a channel on hold. Nothing automatic moves it until it is released.")
+_rewrite("hold", "Put a channel on hold. No automation moves it until it is released.")
 _rewrite("release", "Lift the hold of a channel.")
 
 

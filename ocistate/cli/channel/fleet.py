@@ -1,4 +1,4 @@
-"""``ocistate fleet``: how the clusters are that follow a channel, by their own signed reports."""
+"""``ocistate fleet``: the state of the clusters that follow a channel, by their signed reports."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--policy",
         required=True,
         metavar="FILE",
-        help="A file with TrustPolicies: their reporters are the clusters that count.",
+        help="A file with TrustPolicies: their reporters are the known clusters.",
     )
     @click.option(
         "--reports",
         "place",
         type=REPOSITORY,
         metavar="REPO",
-        help="Where the reports are, if not beside the channel.",
+        help="The repository with the reports, if not the channel's.",
     )
     @functools.wraps(command)
     def wrapper(*args: Any, policy: str, place: Reference | None, **kwargs: Any) -> Any:
@@ -74,7 +74,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group("fleet")
 def fleet_command() -> None:
-    """Clusters that follow a channel, by their own signed reports."""
+    """Show the clusters that follow a channel, by their signed reports."""
 
 
 @fleet_command.command("status")
@@ -93,9 +93,9 @@ def status_command(
 ) -> int:
     """Show what each cluster runs of a channel.
 
-    Told are since when, and how it is. Only the registry is asked. A report counts when the key
-    that the policy names for its cluster signed it; clusters that are silent, were never seen, or
-    whose reports are not to be believed come first.
+    Also since when, and its health. Only the registry is asked. A report counts when it is signed
+    by the key that the policy names for its cluster. Clusters that are silent, were never seen, or
+    whose reports cannot be verified come first.
     """
     record, fleet = run_async(_status(connect, reference, name, reports))
     if output in ("json", "yaml"):
@@ -131,9 +131,9 @@ async def _status(
     from ocistate.ops.channel.reports import read_fleet
 
     channel, reporters = reports.channel(name, reference)
-    async with connect(reference) as store, connect(reports.place or reference) as told:
+    async with connect(reference) as store, connect(reports.place or reference) as report_store:
         record = (await read_newest(store, channel)).record
-        fleet = await read_fleet(told, channel, reporters, record, datetime.now(UTC))
+        fleet = await read_fleet(report_store, channel, reporters, record, datetime.now(UTC))
     return record, fleet
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Only the newest N of each channel.",
+    help="Show only the newest N of each channel.",
 )
 @click.option("--git", "git", is_flag=True, help="Link each release to its commits.")
 @channel_read_options
@@ -43,10 +43,10 @@ def history_command(
     connect: OpenRepository,
     output: str,
 ) -> None:
-    """Show the releases of a channel, or of all: number, time, who, digest, revision, why.
+    """Show the releases of a channel, or of all: number, time, who, digest, revision, reason.
 
-    Each record links to the one before it, so the line cannot be rewritten behind its newest
-    record. With --policy or --channel-key the signature of each is verified.
+    Each record links to the one before it, so the history cannot be rewritten without changing the
+    newest record. With --policy or --channel-key each signature is verified.
     """
     rows: list[dict[str, Any]] = []
     for channel, history in run_async(_read(connect(reference), reference, name, limit, trust)):

@@ -143,7 +143,7 @@ def blame_command(
     past: Open,
     output: str,
 ) -> None:
-    """Show of each field of an object which release gave it the value it has.
+    """Show which release set each field of an object.
 
     The object is the channel's newest, or that of the release named. The values of Secrets are
     never shown.

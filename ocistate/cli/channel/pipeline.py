@@ -1,4 +1,4 @@
-"""``ocistate pipeline``: check a reviewed pipeline, see how it stands, move what may move."""
+"""``ocistate pipeline``: check a pipeline's file, show its stages, promote what is ready."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pipeline_command() -> None:
 @_file
 @output_option("name", "json", "yaml")
 def check_command(file: Path, output: str) -> None:
-    """Check a pipeline's file and its policy; asks no registry."""
+    """Check a pipeline's file and its policy, without a registry."""
     pipeline, _ = load_pipeline(file)
     if output == "name":
         result(f"pipeline/{pipeline.name}")
@@ -59,10 +59,7 @@ def check_command(file: Path, output: str) -> None:
 @store_options
 @output_option("table", "json", "yaml")
 def status_command(file: Path, connect: OpenRepository, output: str) -> None:
-    """Show the stages side by side.
-
-    Told are what each has, since when, and what waits for what.
-    """
+    """Show the stages: what each has, since when, and what it waits for."""
     pipeline, policies = load_pipeline(file)
     _show(pipeline, run_async(_read(connect, pipeline, policies, None)), output)
 
@@ -74,10 +71,10 @@ def status_command(file: Path, connect: OpenRepository, output: str) -> None:
 @store_options
 @output_option("table", "json", "yaml")
 def run_command(file: Path, key: str, dry_run: bool, connect: OpenRepository, output: str) -> int:
-    """Move whatever may move, and explain each gate. Several jobs may do it at once.
+    """Promote every stage whose gates are open, and explain each gate.
 
-    Waiting is no failure: the exit code is 1 only when a stage is blocked by a record, an artifact
-    or a signature that is not to be believed, or is not there.
+    Several jobs may run it at once. Waiting is not a failure: the exit code is 1 only when a stage
+    is blocked by a record, artifact or signature that is missing or cannot be verified.
     """
     from ocistate.cli.trust.keys import load_signer_for
 

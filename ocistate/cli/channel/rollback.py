@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.command("rollback")
 @channel_argument
-@click.option("--to", "to", metavar="SEQUENCE|DIGEST", help="The release; else the one before.")
+@click.option("--to", "to", metavar="SEQUENCE|DIGEST", help="The release; default: the one before.")
 @channel_write_options
 @consent_options
 @output_option("table", "json", "yaml", "name")
@@ -45,7 +45,7 @@ def rollback_command(
 ) -> None:
     """Move a channel back to an earlier release, and put it on hold.
 
-    Nothing automatic moves it forward again until someone lifts the hold: 'ocistate channel
+    No automation moves it forward until the hold is lifted with 'ocistate channel
     release', or 'ocistate promote --release'.
     """
     from ocistate.channel.change import rolled_back
@@ -79,7 +79,7 @@ async def _release_before(
     if newest.record.hold:
         raise ConfigError(
             f"{newest.record} is on hold, so it was moved back already: {newest.record.reason}",
-            hint="say where to go: --to SEQUENCE or --to DIGEST",
+            hint="name the release: --to SEQUENCE or --to DIGEST",
         )
     found = find_previous((await read_history(store, channel)).links)
     if found is None:

@@ -1,4 +1,4 @@
-"""``ocistate rollout``: bring a release on from ring to ring, by what its clusters report."""
+"""``ocistate rollout``: roll out a release ring by ring, by what its clusters report."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_rings(text: str | None) -> tuple[Ring, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RolloutContext:
-    """Which channel, whose word counts, and where the clusters' reports are."""
+    """Which channel, whose reports count, and where they are."""
 
     reference: Reference
     name: str
@@ -53,13 +53,13 @@ class _RolloutContext:
     connect: OpenRepository
 
     async def look(self, signer: Signer | None = None) -> RolloutSnapshot:
-        """The rollout as it stands. Raises ConfigError where no cluster is enrolled."""
+        """The rollout now. Raises ConfigError where no cluster is enrolled."""
         return (await self._at(signer, None, None))[0]
 
     async def step(
         self, signer: Signer, choose: Callable[[RolloutSnapshot], RolloutVerdict], writing: Writing
     ) -> tuple[RolloutSnapshot, RolloutVerdict, Trusted]:
-        """Look, choose, and write what was chosen; the record there is then."""
+        """Read the rollout, choose a step, and write it; the newest record afterwards."""
         return await self._at(signer, choose, writing)
 
     async def _at(
@@ -78,14 +78,16 @@ class _RolloutContext:
         channel, reporters = self.reports.channel(self.name, self.reference)
         async with (
             self.connect(self.reference) as store,
-            self.connect(self.reports.place or self.reference) as told,
+            self.connect(self.reports.place or self.reference) as report_store,
         ):
             writer = Writer(store=store, channel=channel, signer=signer) if signer else None
             newest = await (writer.newest() if writer else read_newest(store, channel))
             if newest is None:
                 raise no_channel(store.reference, channel.name)
             check_policy(newest.record, channel.trust)
-            snapshot = await take_snapshot(newest, channel, told, reporters, datetime.now(UTC))
+            snapshot = await take_snapshot(
+                newest, channel, report_store, reporters, datetime.now(UTC)
+            )
             if writer is None or choose is None or writing is None:
                 return snapshot, "wait", newest
             verdict = choose(snapshot)
@@ -120,9 +122,9 @@ def _site_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group("rollout")
 def rollout_command() -> None:
-    """Bring a channel's release on from ring to ring, by what its clusters report.
+    """Roll out a channel's release ring by ring, by what its clusters report.
 
-    'ocistate promote --rings' begins a rollout.
+    'ocistate promote --rings' starts a rollout.
     """
 
 
@@ -130,21 +132,23 @@ def rollout_command() -> None:
 @_site_options
 @output_option("table", "json", "yaml", "name")
 def status_command(site: _RolloutContext, output: str) -> None:
-    """Show the rings, their clusters, and what is waited for."""
+    """Show the rings, their clusters, and what the rollout waits for."""
     snapshot = run_async(site.look())
     _print(snapshot, output)
 
 
 @rollout_command.command("advance")
 @_site_options
-@click.option("--force", is_flag=True, help="Though the open rings have not proven it yet.")
+@click.option(
+    "--force", is_flag=True, help="Advance before the open rings have proven the release."
+)
 @writer_options
 @output_option("name", "json", "yaml")
 def advance_command(site: _RolloutContext, force: bool, writing: Writing, output: str) -> None:
     """Open the next ring, or end the rollout when all are open.
 
-    Only when every cluster of the open rings has been well on the release for the ring's soak time;
-    a person may say --force.
+    Only when every cluster of the open rings has been healthy on the release for the ring's soak
+    time; --force skips that check.
     """
 
     def choose(snapshot: RolloutSnapshot) -> RolloutVerdict:
@@ -171,10 +175,7 @@ def advance_command(site: _RolloutContext, force: bool, writing: Writing, output
 @writer_options
 @output_option("name", "json", "yaml")
 def abort_command(site: _RolloutContext, writing: Writing, output: str) -> None:
-    """Go back to the stable digests everywhere.
-
-    The channel is put on hold.
-    """
+    """Return all rings to the stable digests, and put the channel on hold."""
 
     def choose(snapshot: RolloutSnapshot) -> RolloutVerdict:
         _under_way(snapshot)
@@ -188,7 +189,7 @@ def abort_command(site: _RolloutContext, writing: Writing, output: str) -> None:
 @writer_options
 @output_option("name", "json", "yaml")
 def run_command(site: _RolloutContext, writing: Writing, output: str) -> int:
-    """Do what is due: open the next ring, end the rollout, or go back. For a scheduled job.
+    """Open the next ring, end the rollout, or go back, as is due. For a scheduled job.
 
     Several jobs may run it at once. Exits with 1 when the rollout went back.
     """
@@ -285,7 +286,7 @@ def _rows(snapshot: RolloutSnapshot, rollout: Rollout) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for place, ring in enumerate(rollout.rings):
         inside = [m for m in snapshot.fleet.members if m.ring == place and m.cluster]
-        well = sum(m.standing == "Healthy" and m.current for m in inside)
+        healthy = sum(m.standing == "Healthy" and m.current for m in inside)
         takes = ",".join(f"{k}={v}" for k, v in ring.labels.items()) or f"{ring.percent}%"
         rows.append(
             (
@@ -293,7 +294,7 @@ def _rows(snapshot: RolloutSnapshot, rollout: Rollout) -> list[tuple[str, ...]]:
                 takes,
                 f"{ring.soak}s",
                 "open" if rollout.is_open(place) else "closed",
-                f"{well} of {len(inside)} well",
+                f"{healthy} of {len(inside)} healthy",
             )
         )
     return rows

@@ -179,7 +179,7 @@ async def _events(where: ClusterOptions, name: str) -> list[dict[str, Any]]:
 @cluster_options
 @output_option("table", "json", "yaml")
 def trace_command(target: str, where: ClusterOptions, output: str) -> None:
-    """Say which Stack, artifact, signer and channel record brought a live object."""
+    """Show which Stack, artifact, signer and channel record produced a live object."""
     kind, slash, name = target.partition("/")
     if not slash or not kind or not name:
         raise UsageError(f"{target!r} is not KIND/NAME", hint="write deployment/web")

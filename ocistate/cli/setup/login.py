@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("login")
 @click.argument("registry", metavar="REGISTRY")
-@click.option("-u", "--username", help="The user's name; asked for otherwise.")
+@click.option("-u", "--username", help="The user's name; prompted for by default.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @registry_options
 def login_command(
@@ -37,7 +37,7 @@ def login_command(
         raise UsageError("--password-stdin needs --username", hint="add --username NAME")
     if not password_stdin and not sys.stdin.isatty():
         raise UsageError(
-            "there is no one to ask for the password",
+            "cannot prompt for the password: standard input is not a terminal",
             hint="add --password-stdin and pipe the password in",
         )
     username = username or click.prompt("Username", err=True)
@@ -47,7 +47,7 @@ def login_command(
         password = click.prompt("Password", hide_input=True, err=True)
     if not password or ":" in username or not (username + password).isprintable():
         raise UsageError(
-            "an empty password, a ':' in the user's name, or what cannot be printed",
+            "the password is empty, the user's name has a ':', or something is unprintable",
             hint="give the registry's user name and password or token",
         )
     credentials = Credentials(username=username, password=password)

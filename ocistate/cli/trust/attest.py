@@ -1,4 +1,4 @@
-"""``ocistate attest``: say something about an artifact, signed."""
+"""``ocistate attest``: sign an attestation of an artifact."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     "openvex, link or custom.",
 )
 @click.option(
-    "--predicate", required=True, metavar="FILE", help="What is attested; '-' reads stdin."
+    "--predicate",
+    required=True,
+    metavar="FILE",
+    help="The file with the predicate; '-' reads stdin.",
 )
 @signer_options
 @store_options
@@ -46,7 +49,7 @@ def attest_command(
     connect: OpenRepository,
     output: str,
 ) -> None:
-    """Attest something of an artifact: its provenance, its SBOM, the outcome of a test.
+    """Sign an attestation of an artifact: its provenance, its SBOM, the result of a test.
 
     Prints the REPOSITORY@DIGEST. The attestation is a signed in-toto statement in a sigstore
     bundle that refers to the artifact; 'ocistate verify --attestation TYPE' and cosign

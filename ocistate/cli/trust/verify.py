@@ -1,4 +1,4 @@
-"""``ocistate verify``: who signed an artifact, and is that enough."""
+"""``ocistate verify``: check who signed an artifact, against keys or a policy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     metavar="TYPE",
     help="Check the attestations of this type instead of the signature: a URI or cosign's name.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show what each signature is worth, and why.")
+@click.option("-v", "--verbose", is_flag=True, help="Explain the verdict on each signature.")
 @source_options
 @output_option("name", "json", "yaml")
 def verify_command(
@@ -37,11 +37,11 @@ def verify_command(
     connect: OpenRepository,
     output: str,
 ) -> None:
-    """Check that an artifact is signed by whom --key or --policy trusts.
+    """Check that an artifact is signed by a signer that --key or --policy trusts.
 
     Prints the verified REPOSITORY@DIGEST; use that, and not the tag, from here on. Exit codes: 41
     not signed, 42 signed by no one trusted, 43 too few signers, 44 no policy, 46 no such
-    attestation, 13 unreachable. With -o json, what trusted attestations say is printed too.
+    attestation, 13 unreachable. With -o json the content of trusted attestations is printed too.
     """
     from ocistate.signing.envelope import SIGN_PREDICATE
     from ocistate.signing.predicates import predicate_type
