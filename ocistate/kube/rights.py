@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
+from ocistate.concurrency import each
 from ocistate.kube.client import KubeClient
 from ocistate.kube.errors import StatusError
 from ocistate.objects import ObjectId
@@ -34,13 +34,11 @@ class DeleteRights:
         now = self.clock()
         self._known = {place: known for place, known in self._known.items() if now < known[1]}
         asked = {_place(id) for id in ids} - self._known.keys()
-        limit = asyncio.Semaphore(_AT_ONCE)
 
         async def ask(place: Place) -> None:
-            async with limit:
-                self._known[place] = (await _may_delete(client, place), now + _SECONDS)
+            self._known[place] = (await _may_delete(client, place), now + _SECONDS)
 
-        await asyncio.gather(*map(ask, asked))
+        await each(asked, ask, at_once=_AT_ONCE)
         return {id for id in ids if self._known[_place(id)][0]}
 
 

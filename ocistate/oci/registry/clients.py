@@ -79,7 +79,7 @@ class Clients:
         access = known[0] if known is not None else RegistryAccess(seconds=_LOOK_SECONDS)
         self._accesses[key] = (access, now)
         if len(self._accesses) > _MOST_ACCESSES:
-            # Whoever uses it goes on with it; the next one asks for a token of its own.
+            # Its users go on with it; the next one asks for a token of its own.
             del self._accesses[next(iter(self._accesses))]
         return access
 
