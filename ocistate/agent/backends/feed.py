@@ -28,6 +28,8 @@ class SeenVersions:
     reached: int = 0
     objects: dict[str, int] = field(default_factory=dict)
     """The version of each object, by its UID."""
+    interrupted: bool = False
+    """Whether the last watch ended with an error."""
 
     def replace(self, objects: Sequence[Object], version: str) -> bool:
         """All there are now; whether the cluster is in an earlier state than it was.
@@ -84,6 +86,7 @@ class Feed:
                 log.warning("watching %s: %s", self.kind, error, extra={"reason": error.reason})
             except Exception:
                 log.exception("watching %s failed unexpectedly", self.kind)
+            history.interrupted = True
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _list_and_watch(self, history: SeenVersions) -> None:
@@ -94,6 +97,9 @@ class Feed:
         if history.replace(listing.items, since):
             log.warning("the cluster is in an earlier state than before: all is compared again")
             self.restored()
+        if history.interrupted:
+            log.info("watching %s continues: all were listed again", self.kind)
+            history.interrupted = False
         while not await self.client.went_back(resource, self.namespace, since=since):
             watch = self.client.watch(resource, self.namespace, since=since)
             async with aclosing(watch) as events:
