@@ -33,7 +33,7 @@ def find_cycle(
 
 @dataclass(slots=True)
 class Followers:
-    """Who names whom, looked up from the one that is named."""
+    """Which Stack names which, looked up by the one that is named."""
 
     _named: dict[StackKey, Collection[StackKey]] = field(default_factory=dict)
     _by: defaultdict[StackKey, set[StackKey]] = field(default_factory=lambda: defaultdict(set))

@@ -60,7 +60,7 @@ class MemoryTrimmer:
         return True
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Check now and then, until told to stop."""
+        """Check now and then, until ``stop`` is set."""
         while not stop.is_set():
             self.check()
             with contextlib.suppress(TimeoutError):

@@ -146,7 +146,7 @@ class Controller:
     def _start(self, at: float, key: StackKey, now: float) -> None:
         try:
             lane = self.lane(key)
-        except Exception as error:  # then its pass will tell
+        except Exception as error:  # then its pass fails and says so
             self._bug(key, error)
             lane = ""
         if self._busy[lane] >= self.workers:
@@ -172,7 +172,7 @@ class Controller:
         try:
             self.on_bug(key, error)
         except Exception:
-            log.exception("what failed unexpectedly cannot be told")
+            log.exception("an unexpected failure cannot be reported")
 
     def _ended(self, key: StackKey, lane: str, task: asyncio.Task[None]) -> None:
         del self._running[key], self._begun[key]

@@ -26,7 +26,7 @@ class StackEntry:
     status: StackStatus
     reconcile_state: ReconcileState = field(default_factory=ReconcileState)
     stack_target: tuple[Stack, Target] | None = None
-    """The place, as this spec describes it."""
+    """The target, as this spec describes it."""
     refusal: tuple[int, OcistateError] | None = None
     """A later generation of the spec, and why it can't be read; ``stack`` is the one before."""
     saved: StackStatus | None = None
@@ -55,7 +55,7 @@ class Stacks(Mapping[StackKey, StackEntry]):
     """Whether all Stacks have been read once."""
     _entries: dict[StackKey, StackEntry] = field(default_factory=dict)
     _followers: Followers = field(default_factory=Followers)
-    """Who depends on a Stack, or may adopt its objects."""
+    """Which Stacks depend on a Stack, or may adopt its objects."""
 
     def __getitem__(self, key: StackKey) -> StackEntry:
         return self._entries[key]
@@ -154,7 +154,7 @@ class Stacks(Mapping[StackKey, StackEntry]):
         return str(other) if other.namespace == stack.namespace else ""
 
     def handover_owners(self, stack: Stack) -> frozenset[str]:
-        """The owners to whom a Stack leaves what they took over."""
+        """The owners that a Stack leaves objects to."""
         others = (self.get(key) for key in stack.hand_over_to)
         return frozenset(
             other.stack.uid for other in others if other and stack.key in other.stack.adopt_from

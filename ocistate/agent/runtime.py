@@ -1,4 +1,4 @@
-"""The agent: Stacks and policies come from a source, content goes to places, status to a keeper.
+"""The agent: Stacks and policies come from a source, content goes to targets, status to a store.
 
 Whether the Stacks are files or Kubernetes objects, and whether they belong in a folder or in a
 cluster, is decided by what is plugged in here; the pass is the same.
@@ -68,7 +68,7 @@ class Agent:
     cluster: Cluster = Cluster()  # noqa: RUF009 - it is frozen
     """What this agent's cluster is called; its rings of rollouts depend on that."""
     reporter: Reporter | None = None
-    """Tells the registry how Stacks are; None where the agent has no key for that."""
+    """Writes reports to the registry; None where the agent has no key for them."""
     mine: Callable[[StackKey], bool] = lambda key: True
     """Whether a Stack is this agent's to reconcile; others are only known."""
     registry_sizes: Callable[[], Mapping[str, int]] = dict
@@ -179,7 +179,7 @@ class Agent:
             self._controller.wake(key, after=after)
 
     def pushed(self, repository: str) -> int:
-        """Somebody pushed to a repository, named without its host: its Stacks look now.
+        """Someone pushed to a repository, named without its host: its Stacks look now.
 
         At most one look a second for each. The number of Stacks that follow it is returned.
         """
@@ -251,7 +251,7 @@ class Agent:
         return self._controller.waiting()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Reconcile until told to stop; passes in flight are allowed to end."""
+        """Reconcile until ``stop`` is set; passes in flight are allowed to end."""
         self._background.start(self._notice(stop))
         if self.reporter is not None:
             self._background.start(self.reporter.run(stop))

@@ -188,7 +188,7 @@ class ClusterSource:
         self.refusals = Refusals(self.agent, self.status_store)
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Watch until told to stop. Policies first: without them every Stack would be refused."""
+        """Watch until ``stop``. Policies first: without them every Stack would be refused."""
         trust = PolicySource(self.agent, self.client, self.policies)
         tasks = [
             asyncio.create_task(trust.run()),

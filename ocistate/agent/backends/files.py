@@ -103,7 +103,7 @@ class FileSource:
     _beside: tuple[Path, ...] = ()
 
     def load(self) -> None:
-        """Read the files and tell the agent. Raises ConfigError; nothing has changed then."""
+        """Give the agent what the files declare. Raises ConfigError; nothing has changed then."""
         mark = fingerprint(self.path)
         declared = load_files(self.path)
         self._beside = declared.beside

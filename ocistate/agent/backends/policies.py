@@ -51,7 +51,7 @@ class Policies:
 
     @property
     def all(self) -> tuple[TrustPolicy, ...]:
-        """The policies; what can't be read stands as a refusal."""
+        """The policies; what can't be read is a refusal."""
         return tuple(self._parsed[name] for name in sorted(self._parsed))
 
     async def replace(self, objects: Iterable[dict[str, Any]]) -> None:
@@ -115,10 +115,10 @@ class Policies:
             fault: OcistateError = error
         except Exception as error:
             fault = unexpected(f"reading the TrustPolicy {name}", error)
-        # In its place stands a refusal, which the Stacks then show.
+        # Instead there is a refusal, which the Stacks then show.
         try:
             refusal = faulty_policy(entry.obj, fault)
-        except Exception:  # not even its globs can be told: it refuses everything
+        except Exception:  # not even its globs can be read: it refuses everything
             refusal = TrustPolicy(name=name, repositories=(), fault=str(fault))
         if self._parsed.get(name) != refusal:
             log.error("%s", fault, extra={"reason": fault.reason})
@@ -161,8 +161,8 @@ class Policies:
 def _entry(obj: dict[str, Any]) -> _Entry:
     try:
         return _Entry(obj, frozenset(references(obj)))
-    except Exception as error:  # then parsing it tells what is wrong
-        log.warning("what a TrustPolicy refers to cannot be told: %s", type(error).__name__)
+    except Exception as error:  # then parsing it says what is wrong
+        log.warning("what a TrustPolicy refers to cannot be read: %s", type(error).__name__)
         return _Entry(obj, frozenset())
 
 

@@ -42,7 +42,7 @@ class Refusals:
         self._queue = Controller(reconcile=self._say, on_bug=_on_bug, workers=4)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Say them until told to stop."""
+        """Say them until ``stop`` is set."""
         await self._queue.run(stop)
 
     def put(self, obj: Mapping[str, Any], error: OcistateError) -> None:

@@ -88,7 +88,7 @@ class _Stacks:
     )
 
     def add(self, key: StackKey, entry: StackEntry) -> None:
-        """What there is to tell of one Stack."""
+        """The metrics of one Stack."""
         status = entry.status
         for type_ in _CONDITIONS:
             condition = status.condition(type_)
@@ -121,7 +121,7 @@ class _AgentCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         stacks = _Stacks()
         for key, entry in self._agent.stacks.items():
-            if self._agent.mine(key):  # else who reconciles it tells of it
+            if self._agent.mine(key):  # else the agent that reconciles it has its metrics
                 with contained(f"telling the metrics of the Stack {'/'.join(key)}"):
                     stacks.add(key, entry)
         yield from stacks.families()

@@ -65,7 +65,7 @@ def _signed(header: str) -> Callable[[WebhookHeaders, bytes, bytes], bool]:
 def _distribution(headers: WebhookHeaders, payload: Any) -> Iterator[str]:
     """https://distribution.github.io/distribution/about/notifications/"""
     for event in payload["events"]:
-        # Pulls are told too, our own among them: they must not make us pull again.
+        # Pulls are notified too, our own among them: they must not make us pull again.
         target = event["target"]
         kind = target.get("mediaType", "")
         if event["action"] == "push" and ("manifest" in kind or "index" in kind):

@@ -190,13 +190,13 @@ def _contested(status: StackStatus, outcome: Observed, context: FoldContext) -> 
 def with_contested(
     status: StackStatus, contests: Sequence[Contest], *, now: datetime, generation: int
 ) -> tuple[StackStatus, str]:
-    """The status with the contests there are now, and those that it did not tell of before.
+    """The status with the contests there are now, and a text about those that are new.
 
     The condition is there from the first contest on.
     """
     known = {(each.id, each.reason) for each in status.contested}
-    told = tuple(contests[:MOST_CONTESTS])
-    new = status if told == status.contested else replace(status, contested=told)
+    shown = tuple(contests[:MOST_CONTESTS])
+    new = status if shown == status.contested else replace(status, contested=shown)
     if contests:
         new = new.with_condition(
             ConditionType.CONTESTED.value,
@@ -215,13 +215,13 @@ def with_contested(
             now=now,
             generation=generation,
         )
-    return new, _named([each for each in told if (each.id, each.reason) not in known])
+    return new, _named([each for each in shown if (each.id, each.reason) not in known])
 
 
 def _named(contests: Sequence[Contest]) -> str:
     more = len(contests) - _CONTESTS_NAMED
-    told = "; ".join(map(str, contests[:_CONTESTS_NAMED]))
-    return told + (f"; and {more} more" if more > 0 else "")
+    text = "; ".join(map(str, contests[:_CONTESTS_NAMED]))
+    return text + (f"; and {more} more" if more > 0 else "")
 
 
 def _ready(status: StackStatus, outcome: Observed, context: FoldContext) -> StackStatus:

@@ -52,7 +52,7 @@ class ObservedLease:
     since: float
 
     def live(self, now: float) -> bool:
-        """Whether somebody holds it, as far as is known."""
+        """Whether an agent holds it, as far as is known."""
         return bool(self.holder) and now - self.since < self.seconds
 
     @property
@@ -66,7 +66,7 @@ class ObservedLease:
 def see(
     objects: Iterable[Mapping[str, Any]], before: Mapping[str, ObservedLease], now: float
 ) -> dict[str, ObservedLease]:
-    """What a list of Leases tells, by name; one that has not changed keeps its ``since``."""
+    """What a list of Leases says, by name; one that has not changed keeps its ``since``."""
     found = {}
     for obj in objects:
         metadata, spec = obj["metadata"], obj.get("spec") or {}
@@ -103,7 +103,7 @@ def choose(
     """Decide from what is seen.
 
     Agents that were started with another number of shards deal the Stacks out in another way, and
-    may never work beside us. The Lease of shard 0 tells the number that counts. Everybody first
+    may never work beside us. The Lease of shard 0 has the number that counts. Every agent first
     takes a Lease, then looks, and only then works: of two that take at the same time with different
     numbers, at least one sees the other.
     """

@@ -51,7 +51,7 @@ class Work(Protocol):
     """What is done for a shard."""
 
     async def read(self, shard: int) -> None:
-        """Learn how its Stacks are now, after whoever had it before."""
+        """Learn how its Stacks are now, after the agent that had it before."""
         ...
 
     def begin(self, shard: int) -> None:
@@ -169,7 +169,7 @@ class Shards:
         except StatusError as error:
             if error.status != 409:
                 raise
-            return  # somebody was faster
+            return  # another agent was faster
         self._held[shard] = begun + self.seconds * VALID_SHARE
 
     async def _renew(self, shard: int) -> None:
@@ -265,7 +265,7 @@ class Shards:
                     },
                 )
         except (OcistateError, TimeoutError) as error:
-            # It runs out by itself; a 409 says that somebody else has it already.
+            # It runs out by itself; a 409 says that another agent has it already.
             log.warning("shard %d: not released: %s", shard, str(error) or "no answer in time")
 
     async def _release_all(self) -> None:
@@ -279,7 +279,7 @@ class Shards:
                     await self.client.delete(self._id(lease_name("member", self.identity)))
 
     async def _end_what_runs_out(self) -> None:
-        """The other half of the promise: whoever cannot renew stops before another may start."""
+        """The other half of the promise: who cannot renew stops before another may start."""
         while True:
             now = _now()
             for shard, until in list(self._held.items()):

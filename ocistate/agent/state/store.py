@@ -1,4 +1,4 @@
-"""Where status is kept and events are told: one interface for a state folder and a cluster."""
+"""Where status is saved and Events are emitted: one interface for a state folder and a cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ocistate.oci import StoreOptions
 
 
 class StatusStore(Protocol):
-    """Keeps what must be remembered of Stacks, and what their objects alone tell of them."""
+    """Keeps what must be remembered of Stacks, and what only their objects say."""
 
     async def prepare(self, stack: Stack) -> None:
         """See to it that the Stack is not gone before its objects are dealt with."""

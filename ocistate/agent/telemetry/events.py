@@ -1,7 +1,7 @@
 """Kubernetes Events on Stacks, without floods.
 
 The same again within ten minutes raises the count of the Event there is, at most once a minute. A
-Stack may tell ten at once and then one every half minute; what is held back is said with the next.
+Stack may emit ten at once and then one every half minute; the next one says how many were dropped.
 """
 
 from __future__ import annotations
