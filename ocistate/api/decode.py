@@ -23,6 +23,12 @@ from ocistate.errors import ConfigError, OcistateError
 
 T = TypeVar("T")
 
+_MOST_LEVELS: Final = 100
+
+
+class _TooDeepError(Exception):
+    """A value has more levels than any public object."""
+
 
 def decode(kind: type[T], value: Any, *, path: str = "", origin: str = "") -> T:
     """Read a value strictly. Raises ConfigError."""
@@ -30,7 +36,7 @@ def decode(kind: type[T], value: Any, *, path: str = "", origin: str = "") -> T:
         return msgspec.convert(_without_nulls(value), kind, dec_hook=_read_scalar)
     except msgspec.ValidationError as error:
         raise config_error(kind, error, path, origin) from None
-    except RecursionError:
+    except _TooDeepError:
         where = ": ".join(part for part in (origin, path) if part)
         raise ConfigError(f"{where}: is nested too deeply", hint="remove levels") from None
 
@@ -94,11 +100,14 @@ def _tolerated_struct(kind: type[Struct], value: Any) -> Any:
         return _UNREADABLE
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: Any, levels: int = _MOST_LEVELS) -> Any:
+    if levels == 0:
+        raise _TooDeepError
+    below = levels - 1
     if isinstance(value, Mapping):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+        return {key: _without_nulls(item, below) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_without_nulls(item) for item in value]
+        return [_without_nulls(item, below) for item in value]
     return value
 
 
