@@ -188,7 +188,11 @@ def _running_verified(
     if current is None:
         return status, ()
     truth, message = standing.truth, standing.message[:LONGEST_MESSAGE]
-    status = replace(status, current=replace(current, verified=truth, verification=message))
+    # Under other policies others may be the ones who count as signers of the same artifact.
+    trust = standing.trust
+    signers = trust.signers if trust is not None and truth == "True" else current.signed_by
+    shown = replace(current, verified=truth, verification=message, signed_by=signers)
+    status = replace(status, current=shown)
     unknown = standing.trust is None and standing.refusal is None
     if unknown and not outcome.newer and status.is_true(ConditionType.VERIFIED):
         status = context.set(
@@ -196,8 +200,8 @@ def _running_verified(
         )
     if truth != "False" or current.verified == "False":
         return status, ()
-    shown = f"{current.digest} runs unverified: {message}"
-    return status, (PassEvent("Warning", EventReason.RUNS_UNVERIFIED, shown),)
+    words = f"{current.digest} runs unverified: {message}"
+    return status, (PassEvent("Warning", EventReason.RUNS_UNVERIFIED, words),)
 
 
 def _failed(status: StackStatus, failed: Failed, context: FoldContext) -> Folded:

@@ -345,6 +345,18 @@ def test_what_runs_says_whether_the_current_policies_trust_it(
     assert events(outcome, status) == [], "once"
 
 
+def test_under_other_policies_others_may_count_as_signers_of_what_runs() -> None:
+    start = after(*READY)
+    other = replace(trust(), signers=("other",))
+    status = after(RunningVerified(standing=RunningTrust(other), newer=False), start=start)
+    assert status.current is not None
+    assert status.current.signed_by == ("other",)
+    refused = RunningVerified(standing=RunningTrust(refusal=NotSigned("x")), newer=False)
+    status = after(refused, start=status)
+    assert status.current is not None
+    assert status.current.signed_by == ("other",), "who signed it is known all the same"
+
+
 def test_what_could_not_be_verified_again_is_unknown_unless_a_newer_one_was() -> None:
     start = after(Verification(trust=trust()), *READY)
     unknown = after(RunningVerified(standing=RunningTrust(), newer=False), start=start)
