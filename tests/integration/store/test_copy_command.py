@@ -95,7 +95,7 @@ def test_one_artifact_keeps_its_tag_or_gets_another(source: str, tmp_path: Path)
         (("SRC", "DST"), 2, "--all-tags"),
         (("SRC", "DST:v1", "--all-tags"), 2, "many"),
         (("SRC:main", "DST@sha256:" + "0" * 64), 2, "digest"),
-        (("SRC", "DST", "--all-tags", "--tags", "x"), 2, "exclude"),
+        (("SRC", "DST", "--all-tags", "--tags", "x"), 2, "cannot be combined"),
         (("SRC", "DST", "--tags", ">=y"), 2, "not a range"),
         (("SRC:main", "DST:channel-x"), 2, "channel's record"),
         (("SRC:channel-x", "DST"), 2, "--channels"),
