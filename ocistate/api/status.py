@@ -12,6 +12,7 @@ from ocistate.errors import OcistateError
 from ocistate.health.vanishing import Ending, Run
 from ocistate.objects import ObjectId
 from ocistate.text import plain
+from ocistate.times import format_time
 from ocistate.watch.conflicts import Contest, ContestReason
 
 Truth = Literal["True", "False", "Unknown"]
@@ -206,7 +207,7 @@ class StackStatus:
     ) -> StackStatus:
         """The status with one condition set; its time moves only when the truth changes."""
         old = self.condition(type_)
-        since = old.since if old and old.status == status else rfc3339(now)
+        since = old.since if old and old.status == status else format_time(now)
         new = Condition(
             type=type_,
             status=status,
@@ -246,13 +247,8 @@ def refused(
     return status
 
 
-def rfc3339(moment: datetime) -> str:
-    """A time as Kubernetes writes it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def moment_of(text: str) -> datetime | None:
-    """The inverse of ``rfc3339``; None for what is no time."""
+    """The inverse of `times.format_time`; None for what is no time."""
     try:
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:

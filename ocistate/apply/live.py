@@ -8,7 +8,7 @@ from dataclasses import replace
 from sys import intern
 from typing import Any, Final
 
-from ocistate.apply.desired.prepare import Desired, DesiredObject, body
+from ocistate.apply.desired.prepare import DesiredObject, body
 from ocistate.apply.fields.managed import emptied_fields, filled_fields, lost_fields
 from ocistate.apply.plan import Live
 from ocistate.kube import codec
@@ -102,18 +102,6 @@ def checked(
         # All other kinds have a schema for every map.
         lost = next(emptied_fields(field_set(our_entry(metadata)), applied, obj), None)
     return replace(live, intact=lost is None)
-
-
-def drift(metadata: codec.Metadata, wanted: DesiredObject, desired: Desired) -> list[str]:
-    """Which fields of ours other writers hold now, as paths, each with who wrote last.
-
-    For reports; what matters for repair is ``Live.intact``.
-    """
-    applied = body(wanted, desired.owner)
-    lost = list(_changed_fields(metadata, wanted, applied))
-    writer = last_writer(metadata)
-    by = f" (last written by {writer})" if writer else ""
-    return [f"{path}{by}" for path in lost]
 
 
 def _changed_fields(

@@ -14,7 +14,7 @@ from typing import Final
 
 from ocistate.api.stack import Stack
 from ocistate.api.stack_spec import StackSource
-from ocistate.api.status import Followed, rfc3339
+from ocistate.api.status import Followed
 from ocistate.channel.record import name_tag
 from ocistate.channel.rings import Cluster
 from ocistate.channel.trust import Accepted, Trusted, accept, highest, verify_record
@@ -29,7 +29,7 @@ from ocistate.ops.channel.reader import (
     repository_of,
 )
 from ocistate.signing.policy.model import TrustPolicy
-from ocistate.times import parse_signed_time
+from ocistate.times import format_time, parse_signed_time
 
 MAX_FOLLOWED: Final = 16
 """How many channels a Stack remembers, should it be pointed at one after the other."""
@@ -128,7 +128,7 @@ async def read_channel(
             epoch=new.epoch,
             sequence=new.sequence,
             record=new.digest,
-            at=rfc3339(new.at),
+            at=format_time(new.at),
         )
         others = (f for f in followed if (f.channel, f.repository) != place)
         followed = (entry, *others)[:MAX_FOLLOWED]

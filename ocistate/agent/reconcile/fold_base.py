@@ -14,8 +14,8 @@ from ocistate.api.status import (
     Current,
     StackStatus,
     Truth,
-    rfc3339,
 )
+from ocistate.times import format_time
 
 LONGEST_MESSAGE: Final = 1024
 
@@ -54,7 +54,7 @@ def with_attempt(status: StackStatus, digest: str, error: str, now: datetime) ->
     old, error = status.last_attempt, error[:LONGEST_MESSAGE]
     if error and old is not None and (old.digest, old.error) == (digest, error):
         return status
-    at = rfc3339(now)
+    at = format_time(now)
     same = old is not None and old.digest == digest and old.error
     begun = old.begun if old is not None and same else at
     return replace(status, last_attempt=Attempt(digest=digest, error=error, at=at, begun=begun))

@@ -36,8 +36,8 @@ from ocistate.api.status import (
     LastHealthy,
     RemoteTarget,
     StackStatus,
-    rfc3339,
 )
+from ocistate.times import format_time
 from ocistate.watch.conflicts import Contest
 
 _NAMED: Final = 5
@@ -131,7 +131,7 @@ def executed(status: StackStatus, outcome: Executed, context: FoldContext) -> Fo
 
 def _adopted(status: StackStatus, outcome: Executed, context: FoldContext) -> StackStatus:
     """What was applied is the current artifact from now on."""
-    old, at = status.current, rfc3339(context.now)
+    old, at = status.current, format_time(context.now)
     same = old is not None and old.digest == outcome.digest
     current = Current(
         digest=outcome.digest,

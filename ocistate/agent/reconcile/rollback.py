@@ -12,8 +12,8 @@ from ocistate.api.status import (
     LastHealthy,
     StackStatus,
     moment_of,
-    rfc3339,
 )
+from ocistate.times import format_time
 
 
 def was_healthy(status: StackStatus, digest: str) -> bool:
@@ -37,7 +37,7 @@ def hold_back(
     held = HeldBack(
         digest=digest,
         reason=reason[:1024],
-        at=rfc3339(now),
+        at=format_time(now),
         generation=stack.generation,
         reconcile_at=stack.reconcile_at,
     )

@@ -17,11 +17,11 @@ from typing import Any, Final
 from ocistate.agent.telemetry.instruments import EVENTS
 from ocistate.agent.telemetry.rate_limit import TokenBucket
 from ocistate.api.stack import API_VERSION, Stack
-from ocistate.api.status import rfc3339
 from ocistate.errors import OcistateError
 from ocistate.kube.client import KubeClient
 from ocistate.objects import ObjectId
 from ocistate.text import plain
+from ocistate.times import format_time
 
 log = logging.getLogger("ocistate.agent")
 
@@ -95,14 +95,14 @@ class Events:
     async def _count(self, stack: Stack, emitted: _EmittedEvent) -> None:
         await self.client.patch(
             ObjectId("", "Event", stack.namespace, emitted.name),
-            {"count": emitted.count, "lastTimestamp": rfc3339(datetime.now(UTC))},
+            {"count": emitted.count, "lastTimestamp": format_time(datetime.now(UTC))},
             manager=_MANAGER,
             metadata_only=True,
         )
 
 
 def _event(stack: Stack, name: str, kind: str, reason: str, message: str) -> dict[str, Any]:
-    at = rfc3339(datetime.now(UTC))
+    at = format_time(datetime.now(UTC))
     return {
         "apiVersion": "v1",
         "kind": "Event",
